@@ -18,7 +18,7 @@ RINGS = [
     # 1: pictures and models
     ["_images", "tiny", "_backbone"],
     # 2: texts and pictures into embeddings, embeddings into scores
-    ["_text", "_vision", "_network", "_maps"],
+    ["_transformer", "_text", "_vision", "_network", "_maps"],
     # 3: the estimators
     ["_embedder", "_detector", "export"],
     # 4: what people meet
@@ -31,7 +31,7 @@ PLACES = {
 }
 HEAVY = {
     "open_clip": {"_backbone"},
-    "torch": {"_backbone", "_text", "_vision", "_network", "_maps", "export"},
+    "torch": {"_backbone", *RINGS[2], "export"},
 }
 # Inside functions: extras, and what takes seconds and many uses never need.
 LATE = {"_backbone": {"open_clip", "huggingface_hub"}}
