@@ -1,0 +1,221 @@
+"""Which parts of a picture the model looks at, and how each becomes its input."""
+
+import math
+
+import numpy as np
+from PIL import Image
+
+CROPS = ("whole", "tiles", "multi")
+RESIZE_MODES = ("squash", "shortest", "longest")
+INTERPOLATIONS = {
+    name.lower(): number for name, number in Image.Resampling.__members__.items()
+}
+
+# "tiles": squares of the short side, each TILE_STRIDE of a side after the last one.
+TILE_STRIDE = 0.8
+# "multi": MULTI_GRID crops along the short side, neighbours MULTI_STRIDE of a crop
+# apart. Two crops and 2/3 make a crop 0.6 of the side. Our choice: no paper says it.
+MULTI_GRID = 2
+MULTI_STRIDE = 2 / 3
+# Crops along the long side. A strip of 1 x 30000 pixels must not become 30000 crops.
+MAX_ALONG = 16
+
+
+def crop_boxes(width, height, crops="whole"):
+    """Return the boxes of a picture that are shown to the model.
+
+    Parameters
+    ----------
+    width, height : int
+        Size of the picture in pixels, both at least 1.
+    crops : {"whole", "tiles", "multi"} or callable, default="whole"
+        Which boxes:
+
+        - ``"whole"``: one box, the whole picture.
+        - ``"tiles"``: a square picture whole; any other cut into squares of its short
+          side, 0.8 of a side apart, the last one flush with the end.
+        - ``"multi"``: the whole picture and overlapping crops, 2 x 2 of them 0.6 of
+          the side each in a square picture, and in others as many along the long side
+          as make the crops about square.
+        - a callable: ``crops(width, height)`` returns the boxes.
+
+        At most 16 crops stand along one side; in a picture longer than that allows,
+        they grow along it.
+
+    Returns
+    -------
+    list of tuple
+        Boxes (left, top, right, bottom) in pixels, not empty and inside the picture.
+        Integers, but for a callable's own fractions.
+
+    Raises
+    ------
+    ValueError
+        If `crops` is none of these, or a callable gives no box, an empty one, or one
+        that leaves the picture.
+
+    Examples
+    --------
+    >>> from skclipad._crops import crop_boxes
+    >>> crop_boxes(250, 100, "tiles")
+    [(0, 0, 100, 100), (80, 0, 180, 100), (150, 0, 250, 100)]
+    >>> crop_boxes(100, 100, "multi")[1:]
+    [(0, 0, 60, 60), (40, 0, 100, 60), (0, 40, 60, 100), (40, 40, 100, 100)]
+    """
+    whole = (0, 0, width, height)
+    if callable(crops):
+        return _checked_boxes(crops(width, height), width, height)
+    if crops == "whole" or (crops == "tiles" and width == height):
+        return [whole]
+    if crops == "tiles":
+        side = min(width, height)
+        return _grid(_tile_spans(width, side), _tile_spans(height, side))
+    if crops == "multi":
+        side = _multi_side(min(width, height), MULTI_GRID)
+        boxes = _grid(_multi_spans(width, side), _multi_spans(height, side))
+        return list(dict.fromkeys([whole, *boxes]))
+    raise ValueError(
+        f"Got crops={crops!r}, but expected one of {', '.join(map(repr, CROPS))} or a "
+        "callable (width, height) -> boxes."
+    )
+
+
+def _grid(columns, rows):
+    return [
+        (left, top, right, bottom) for top, bottom in rows for left, right in columns
+    ]
+
+
+def _tile_spans(length, side):
+    """Return (start, end) of tiles along one side of a picture."""
+    side = max(side, math.ceil(length / (1 + (MAX_ALONG - 1) * TILE_STRIDE)))
+    last = length - side
+    starts = [*range(0, last, max(1, round(side * TILE_STRIDE))), last]
+    return [(start, start + side) for start in starts]
+
+
+def _multi_side(length, n_crops):
+    """Return how long `n_crops` overlapping crops are that together make `length`."""
+    return length / (1 + (n_crops - 1) * MULTI_STRIDE)
+
+
+def _multi_spans(length, side):
+    """Return (start, end) of evenly spread crops, each about as long as `side`."""
+    n_crops = round(1 + (length / side - 1) / MULTI_STRIDE)
+    n_crops = min(max(n_crops, MULTI_GRID), MAX_ALONG)
+    side = math.ceil(_multi_side(length, n_crops) - 1e-9)  # 0.6 * 100 is not 60
+    starts = np.linspace(0, length - side, n_crops).round().astype(int).tolist()
+    return [(start, start + side) for start in dict.fromkeys(starts)]
+
+
+def _checked_boxes(boxes, width, height):
+    """Return a callable's boxes as tuples of numbers, or say what is wrong."""
+    checked = []
+    try:
+        for box in boxes:
+            left, top, right, bottom = map(float, box)
+            if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+                raise ValueError(f"{box!r} is empty or leaves the picture")
+            checked.append(
+                tuple(
+                    int(v) if v.is_integer() else v for v in (left, top, right, bottom)
+                )
+            )
+        if not checked:
+            raise ValueError("there is no box")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Got {boxes!r} from the callable crops for a picture {width} wide and "
+            f"{height} high ({error}), but expected boxes (left, top, right, bottom) "
+            f"in pixels with 0 <= left < right <= {width} and 0 <= top < bottom <= "
+            f"{height}."
+        ) from error
+    return checked
+
+
+def resize_image(
+    image, box, size, resize_mode="squash", interpolation="bicubic", fill=0
+):
+    """Cut a box out of a picture and resize it to the model's input size.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        A picture in mode RGB. It is not changed.
+    box : tuple of 4 numbers
+        Left, top, right and bottom in pixels, see :func:`crop_boxes`.
+    size : int or (int, int)
+        Input size of the model: one side of a square, or (height, width).
+    resize_mode : {"squash", "shortest", "longest"}, default="squash"
+        ``"squash"`` keeps all of the box and lets its shape go; ``"shortest"`` fits
+        the shorter side and cuts the rest off on both sides; ``"longest"`` fits the
+        longer side and pads. open_clip's names.
+    interpolation : str, default="bicubic"
+        Name of a Pillow resampling filter in small letters.
+    fill : int or (int, int, int), default=0
+        Grey value or RGB colour of the padding, 0..255.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), dtype uint8
+        The pixels, writable.
+
+    Raises
+    ------
+    ValueError
+        If `resize_mode` or `interpolation` is unknown.
+
+    Notes
+    -----
+    Crop and resize are one operation of Pillow's, so a crop costs what its output
+    costs, even the centre of a strip of 1 x 30000 pixels. Near the border of a box the
+    filter sees the pixels outside, as it would if the picture were resized first.
+    """
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(
+            f"Got interpolation={interpolation!r}, but expected one of "
+            f"{', '.join(map(repr, INTERPOLATIONS))}."
+        )
+    height, width = (size, size) if np.isscalar(size) else size
+    resample = INTERPOLATIONS[interpolation]
+    if resize_mode == "squash":
+        return np.array(image.resize((width, height), resample, box))
+    if resize_mode == "shortest":
+        box = _centre_box(box, width, height)
+        return np.array(image.resize((width, height), resample, box))
+    if resize_mode == "longest":
+        scale = min(width / (box[2] - box[0]), height / (box[3] - box[1]))
+        inner = (
+            max(1, round(scale * (box[2] - box[0]))),
+            max(1, round(scale * (box[3] - box[1]))),
+        )
+        colour = (fill, fill, fill) if np.isscalar(fill) else tuple(fill)
+        canvas = Image.new("RGB", (width, height), colour)
+        corner = ((width - inner[0]) // 2, (height - inner[1]) // 2)
+        canvas.paste(image.resize(inner, resample, box), corner)
+        return np.array(canvas)
+    raise ValueError(
+        f"Got resize_mode={resize_mode!r}, but expected one of "
+        f"{', '.join(map(repr, RESIZE_MODES))}."
+    )
+
+
+def _centre_box(box, width, height):
+    """Return the part of `box` that is left when its shorter side is fitted.
+
+    The whole pixels of open_clip's transform, in source coordinates: it resizes all of
+    the box to whole pixels and then cuts a centre of whole pixels out of that.
+    """
+    left, top, right, bottom = box
+    scale = max(width / (right - left), height / (bottom - top))
+    # torchvision's Resize rounds down, open_clip's own for oblong input does not.
+    whole = int if width == height else round
+    centre = []
+    for start, end, target in ((left, right, width), (top, bottom, height)):
+        length = end - start
+        resized = max(target, whole(scale * length))
+        offset = round((resized - target) / 2)
+        unit = length / resized
+        centre.append((start + offset * unit, start + (offset + target) * unit))
+    (left, right), (top, bottom) = centre
+    return left, top, min(right, box[2]), min(bottom, box[3])

@@ -1,0 +1,554 @@
+"""Anything that holds a picture, read as 8-bit RGB under a name made of its content."""
+
+import hashlib
+import math
+import numbers
+import os
+import stat
+import threading
+from collections.abc import Mapping, Set
+from functools import partial
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from skclipad._crops import crop_boxes, resize_image
+from skclipad._exceptions import ImageReadError
+
+# The rooms above ask this one for everything about pictures, their crops included.
+__all__ = [
+    "as_image_list",
+    "crop_boxes",
+    "describe_item",
+    "image_identity",
+    "is_embeddings",
+    "read_image",
+    "resize_image",
+]
+
+CHANNELS = (1, 3, 4)
+FLOAT_TOLERANCE = 1e-6  # how far float pixels may overshoot 0..1 and still be clipped
+CHUNK = 1 << 20  # bytes of a file that are hashed at a time
+_LONGEST_NAME = 300  # letters of a path that a message repeats
+
+# EXIF tag 274 -> what turns the picture upright; 1 is upright already.
+ORIENTATION_TAG = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# A PIL image opened and not yet loaded decodes when first used, and Pillow does not
+# guard that: two threads with the same object (a list may name it twice) would read
+# one file at once. A few locks shared out by id serve any number of objects.
+_LOADING = tuple(threading.Lock() for _ in range(32))
+
+
+def is_embeddings(X):
+    """Tell whether X is a table of embeddings, not a collection of images.
+
+    Two-dimensional and numeric means embeddings, always; nothing is guessed from the
+    width or the values.
+
+    Parameters
+    ----------
+    X : object
+        What a user passed as X.
+
+    Returns
+    -------
+    bool
+        True for a 2-D numeric array, tensor or DataFrame, and for a list or tuple of
+        rows of numbers.
+
+    Raises
+    ------
+    TypeError
+        If X is sparse.
+
+    Examples
+    --------
+    >>> from skclipad._images import is_embeddings
+    >>> is_embeddings([[0.1, 0.2], [0.3, 0.4]]), is_embeddings(["a.jpg", "b.jpg"])
+    (True, False)
+    """
+    if type(X).__module__.startswith("scipy.sparse") or (
+        _is_tensor(X) and "sparse" in str(X.layout)
+    ):
+        raise TypeError(
+            f"Got a sparse {type(X).__name__}, but sparse input is not supported; "
+            "pass X.toarray() or X.to_dense()."
+        )
+    if isinstance(X, (list, tuple)):
+        return len(X) > 0 and all(map(_is_number_row, X))
+    if _is_single(X):
+        return False
+    if _is_frame(X):
+        return len(X.columns) > 0 and all(map(_is_numeric_column, X.dtypes))
+    if _is_tensor(X):
+        return X.ndim == 2
+    if not hasattr(X, "__array__"):
+        return False
+    X = np.asarray(X)
+    if X.ndim == 2 and X.dtype.kind == "O":
+        # An object array may hold numbers, as pandas makes them, or paths.
+        return len(X) > 0 and not any(map(_is_item, X.flat))
+    return X.ndim == 2 and X.dtype.kind in "biufc"
+
+
+def as_image_list(X):
+    """Return any accepted collection of images as an iterable of single images.
+
+    Parameters
+    ----------
+    X : list, tuple, ndarray, torch.Tensor, Series, DataFrame or iterator
+        - a list, tuple, 1-D array, (n, 1) array, pandas or polars Series, one-column
+          DataFrame: of items for :func:`read_image`;
+        - an array of shape (n, H, W) or (n, H, W, C) with C in 1, 3, 4;
+        - a tensor of shape (n, H, W) or (n, C, H, W) with C in 1, 3, 4;
+        - a generator or another iterator of items. It is read once, one at a time.
+
+    Returns
+    -------
+    iterable
+        The items in order. It has a length unless X has none.
+
+    Raises
+    ------
+    TypeError
+        If X is a single path or PIL image, or holds no sequence of images.
+    ValueError
+        If X is empty (an iterator: when it ends), a single image given as an array, or
+        an array of another shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skclipad._images import as_image_list
+    >>> [image.shape for image in as_image_list(np.zeros((2, 8, 9, 3)))]
+    [(8, 9, 3), (8, 9, 3)]
+    """
+    if _is_single(X):
+        raise TypeError(
+            f"Got a single image, {describe_item(X)}, but expected a sequence of "
+            "images; pass [image]."
+        )
+    if _is_frame(X):
+        if len(X.columns) != 1:
+            raise ValueError(
+                f"Got a DataFrame with the {len(X.columns)} columns "
+                f"{list(X.columns)!r}, but expected one column of images or only "
+                "columns of numbers (embeddings); pass X[[name]]."
+            )
+        X = X[X.columns[0]]
+    if _is_tensor(X):
+        _check_stack(X.shape, 1, "a tensor", "X.permute(0, 3, 1, 2)")
+    elif not isinstance(X, (list, tuple)) and hasattr(X, "__array__"):
+        X = np.asarray(X)
+        if X.ndim == 2 and X.shape[1] == 1:
+            X = X[:, 0]
+        if X.ndim != 1 or X.dtype.kind in "biufc":
+            _check_stack(X.shape, -1, "an array", "np.moveaxis(X, 1, -1)")
+    elif isinstance(X, (Mapping, Set)) or not (
+        hasattr(X, "__iter__") or hasattr(X, "__getitem__")
+    ):
+        raise TypeError(
+            f"Got X of type {type(X).__name__}, but expected a sequence of images "
+            "(paths, PIL images, arrays, tensors) or a 2-D array of embeddings."
+        )
+    if not hasattr(X, "__len__"):
+        return _at_least_one(X)
+    if len(X) == 0:
+        raise ValueError(_no_samples(getattr(X, "shape", (0,))))
+    if all(isinstance(item, numbers.Number) for item in X):
+        _check_stack((len(X),), -1, f"a {type(X).__name__}", "")
+    return X
+
+
+def _check_stack(shape, channel_axis, kind, to_standard):
+    """Refuse an array or tensor that is no stack of images, saying what to write."""
+    shape = tuple(shape)
+    got = f"{kind} of shape {shape}"
+    if 0 in shape[:1]:
+        raise ValueError(_no_samples(shape))
+    if len(shape) == 1:
+        raise ValueError(
+            f"Got {got} holding numbers, but expected images or a 2-D array of "
+            "embeddings. Reshape your data: X.reshape(1, -1) is one embedding."
+        )
+    if len(shape) == 3 and shape[0 if channel_axis == 1 else -1] in CHANNELS:
+        raise ValueError(
+            f"Got a single image, {got}, but expected a sequence of images; pass "
+            f"[image], or list(X) if it is a stack of {shape[0]} grey images."
+        )
+    if len(shape) == 4 and shape[channel_axis] not in CHANNELS:
+        moved = shape[-1 if channel_axis == 1 else 1] in CHANNELS
+        raise ValueError(
+            f"Got {got}, but expected 1, 3 or 4 channels on axis {channel_axis}"
+            + (f"; pass {to_standard}." if moved else ".")
+        )
+    if len(shape) not in (3, 4):
+        channels = "C, H, W" if channel_axis == 1 else "H, W, C"
+        raise ValueError(
+            f"Got {got}, but expected a stack of images of shape (n, H, W) or "
+            f"(n, {channels})."
+        )
+
+
+def _no_samples(shape):
+    # scikit-learn's words: its own tools and checks look for them.
+    return (
+        f"Found array with 0 sample(s) (shape={tuple(shape)}) while a minimum of 1 is "
+        "required."
+    )
+
+
+def _at_least_one(iterable):
+    row = -1
+    for row, item in enumerate(iterable):  # noqa: B007
+        yield item
+    if row < 0:
+        raise ValueError(_no_samples((0,)))
+
+
+def _is_single(X):
+    return isinstance(X, (str, bytes, bytearray, os.PathLike, Image.Image))
+
+
+def _is_tensor(X):
+    # By name: this file must work, and load fast, where torch is not needed.
+    return any(
+        cls.__name__ == "Tensor" and cls.__module__.split(".")[0] == "torch"
+        for cls in type(X).__mro__
+    )
+
+
+def _is_frame(X):
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
+
+
+def _is_numeric_column(dtype):
+    if hasattr(dtype, "is_numeric"):  # polars
+        return dtype.is_numeric()
+    return getattr(dtype, "kind", "O") in "biufc"
+
+
+def _is_number_row(row):
+    if isinstance(row, (list, tuple)):
+        return len(row) > 0 and isinstance(row[0], numbers.Number)
+    if isinstance(row, np.ndarray):
+        return row.ndim == 1 and row.dtype.kind in "biufc"
+    return _is_tensor(row) and row.ndim == 1
+
+
+def _is_item(X):
+    if isinstance(X, np.generic):  # a number that came out of an array, or a string
+        return isinstance(X, str)
+    return _is_single(X) or _is_tensor(X) or hasattr(X, "__array__")
+
+
+def read_image(item, row=None, draft_size=None):
+    """Read one image of any kind as 8-bit RGB.
+
+    Files and PIL images are turned upright by their EXIF orientation; animated files
+    show their first frame; transparent pixels lie on white; grey becomes RGB.
+
+    Parameters
+    ----------
+    item : str, os.PathLike, PIL.Image.Image, ndarray or torch.Tensor
+        A file in any format that Pillow reads (EPS excepted: it is a program); a PIL
+        image of any mode; an array of shape (H, W) or (H, W, C) or a tensor of shape
+        (H, W) or (C, H, W), C in 1, 3, 4, of dtype uint8 (0..255), uint16 (0..65535),
+        bool or float (0..1). Pictures of 16 bits, PIL's mode I among them, use their
+        full range 0..65535, PIL's mode F uses 0..1.
+    row : int, default=None
+        Row of the item in X, for the message of the error.
+    draft_size : int, default=None
+        If given, a JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size as long as
+        both sides stay at least twice this many pixels. Much faster for large files,
+        and not quite the same pixels.
+
+    Returns
+    -------
+    PIL.Image.Image
+        The picture in mode RGB. For a PIL image that is upright RGB already it is the
+        item itself: do not write to it.
+
+    Raises
+    ------
+    ImageReadError
+        Whatever is wrong with the item: missing, not an image, truncated, without
+        pixels, more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, values out of range...
+    """
+    try:
+        if isinstance(item, (str, os.PathLike)):
+            return _read_file(_path(item), draft_size)
+        if isinstance(item, Image.Image):
+            return _upright_rgb(item, _load(item))
+        return _upright_rgb(_array_to_image(*_pixels(item)))
+    # Broken files make Pillow raise about every type there is, and so may an object
+    # of somebody else's class.
+    except Exception as error:
+        raise _read_error(item, row, error) from error
+
+
+def image_identity(item, row=None):
+    """Return a name for the content of an image: equal content, equal name.
+
+    A file is named by its bytes, so copies and links share a name and a changed file
+    gets another. Nothing is decoded but PIL images.
+
+    Parameters
+    ----------
+    item : str, os.PathLike, PIL.Image.Image, ndarray or torch.Tensor
+        See :func:`read_image`.
+    row : int, default=None
+        Row of the item in X, for the message of the error.
+
+    Returns
+    -------
+    str
+        40 hexadecimal digits.
+
+    Raises
+    ------
+    ImageReadError
+        If the item cannot be read. That it can be does not say that it is a picture.
+    """
+    digest = hashlib.blake2b(digest_size=20)
+    try:
+        if isinstance(item, (str, os.PathLike)):
+            digest.update(b"file\0")
+            with _open(_path(item)) as file:
+                for chunk in iter(partial(file.read, CHUNK), b""):
+                    digest.update(chunk)
+        elif isinstance(item, Image.Image):
+            turn = _load(item)
+            about = (
+                None if turn is None else int(turn),
+                item.mode,
+                item.size,
+                item.getpalette(None) if item.mode in ("P", "PA") else None,
+                item.info.get("transparency"),
+            )
+            digest.update(f"PIL\0{about!r}\0".encode())
+            digest.update(item.tobytes())
+        else:
+            array, channels_first = _pixels(item)
+            about = (channels_first, array.dtype.str, array.shape)
+            digest.update(f"array\0{about!r}\0".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    except Exception as error:
+        raise _read_error(item, row, error) from error
+    return digest.hexdigest()
+
+
+def describe_item(item):
+    """Say in a few words what an item is, for a message.
+
+    Parameters
+    ----------
+    item : object
+        An image, or what somebody passed for one.
+
+    Returns
+    -------
+    str
+        The path in quotes, or kind, shape and dtype. Always printable.
+
+    Examples
+    --------
+    >>> from skclipad._images import describe_item
+    >>> print(describe_item("b.jpg"), "and", describe_item(np.zeros((2, 3))))
+    'b.jpg' and array of shape (2, 3) and dtype float64
+    """
+    try:
+        if isinstance(item, (str, os.PathLike)):
+            name = repr(_path(item))  # escapes what is not UTF-8
+            if len(name) > _LONGEST_NAME:
+                half = _LONGEST_NAME // 2
+                name = f"{name[:half]}...{name[-half:]}"
+            return name
+        if isinstance(item, Image.Image):
+            width, height = item.size
+            return f"PIL image of mode {item.mode} and size {width}x{height}"
+        if isinstance(item, np.ndarray) or _is_tensor(item):
+            kind = "tensor" if _is_tensor(item) else "array"
+            return f"{kind} of shape {tuple(item.shape)} and dtype {item.dtype}"
+        if item is None or (isinstance(item, float) and math.isnan(item)):
+            return f"{item}, a missing value"
+    except Exception:
+        pass  # a class that cannot even say its path is still named below
+    return f"object of type {type(item).__name__}"
+
+
+def _read_error(item, row, error):
+    """Return the ImageReadError that tells what `error` means for the user."""
+    if isinstance(error, UnidentifiedImageError):
+        reason = "it is not an image in a format that Pillow reads"
+    elif isinstance(error, OSError) and error.strerror:
+        reason = error.strerror
+    elif isinstance(error, (OSError, ValueError, TypeError)) and str(error):
+        reason = str(error)
+    else:
+        reason = f"{type(error).__name__}: {error}"
+    which = "Image" if row is None else f"Image {row}"
+    is_file = isinstance(item, (str, os.PathLike))
+    return ImageReadError(
+        f"{which} ({describe_item(item)}) cannot be read: {reason.rstrip('.')}. "
+        f"{'Replace the file' if is_file else 'Correct the item'}, or set "
+        'on_error="nan" to give its row NaN.'
+    )
+
+
+def _path(item):
+    return os.fsdecode(os.fspath(item))
+
+
+def _open(path):
+    """Open a file for reading, if it is one that ends."""
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise OSError("it is a folder; pass the files in it")
+    if not stat.S_ISREG(status.st_mode):
+        # Opening a named pipe waits for ever, reading a device may never end.
+        raise OSError("it is not a regular file")
+    if status.st_size == 0:
+        raise OSError("the file is empty")
+    return open(path, "rb")
+
+
+def _read_file(path, draft_size):
+    # Pillow gets an open file, not the path: of a path it maps raw formats into
+    # memory, and a mapped file that shrinks ends the process.
+    with _open(path) as file, Image.open(file) as image:
+        _check_before_decoding(image)
+        if draft_size is not None and image.format == "JPEG":
+            image.draft(None, (2 * draft_size, 2 * draft_size))
+        return _upright_rgb(image, _load(image))
+
+
+def _check_before_decoding(image):
+    if image.format == "EPS":
+        raise OSError("EPS files are programs and are not run; convert it to PNG")
+    width, height = image.size
+    limit = Image.MAX_IMAGE_PIXELS  # None switches the check off, as in Pillow
+    if limit is not None and width * height > limit:
+        raise OSError(
+            f"it has {width} x {height} pixels, more than PIL.Image.MAX_IMAGE_PIXELS "
+            f"= {limit} (a decompression bomb?); raise that limit if you trust it"
+        )
+
+
+def _load(image):
+    """Decode a PIL image; return what turns it upright, None for nothing."""
+    with _LOADING[id(image) // 16 % len(_LOADING)]:
+        image.load()
+        try:
+            # After load(): there TIFF turns the pixels itself and drops the tag.
+            return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG))
+        except Exception:
+            return None  # broken EXIF does not spoil the pixels
+
+
+def _upright_rgb(image, turn=None):
+    """Return a loaded PIL image of any mode as upright 8-bit RGB."""
+    if 0 in image.size:
+        raise ValueError("it has no pixels (size {}x{})".format(*image.size))
+    if image.mode == "F":
+        image = _array_to_image(np.asarray(image))
+    elif image.mode.startswith("I"):  # I, I;16, I;16B, I;16L, I;16N
+        image = _array_to_image(_full_range(np.asarray(image)))
+    if _is_transparent(image):
+        image = _on_white(image)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return image if turn is None else image.transpose(turn)
+
+
+def _full_range(array):
+    low, high = array.min(), array.max()
+    if low < 0 or high > 65535:
+        raise ValueError(
+            f"its integer values reach from {low} to {high}, but must lie in 0..65535, "
+            "the range of 16 bits"
+        )
+    return array.astype(np.uint16)
+
+
+def _is_transparent(image):
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        return True
+    if image.mode == "P" and getattr(image.palette, "mode", "RGB") == "RGBA":
+        return True
+    return image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info
+
+
+def _on_white(image):
+    if image.mode == "La":  # Pillow goes from La to LA and nowhere else
+        image = image.convert("LA")
+    image = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image)
+    return white
+
+
+def _pixels(item):
+    """Return an array-like as an ndarray and whether its channels come first."""
+    if _is_tensor(item):
+        if item.is_floating_point() and item.element_size() < 4:
+            item = item.float()  # numpy has no bfloat16
+        return item.numpy(force=True), True
+    if _is_single(item) or not hasattr(item, "__array__"):
+        raise TypeError("expected a path, a PIL image, an array or a tensor")
+    return np.asarray(item), False
+
+
+def _array_to_image(array, channels_first=False):
+    """Return an array as a PIL image of mode L, RGB or RGBA."""
+    axis = 0 if channels_first else -1
+    if array.ndim not in (2, 3) or (
+        array.ndim == 3 and array.shape[axis] not in CHANNELS
+    ):
+        layouts = "(H, W) or (C, H, W)" if channels_first else "(H, W) or (H, W, C)"
+        reason = f"its shape is {array.shape}, but {layouts} with C in 1, 3, 4 is taken"
+        if array.ndim == 3 and array.shape[-1 - axis] in CHANNELS:
+            move = "permute(2, 0, 1)" if channels_first else "transpose(1, 2, 0)"
+            reason += f"; write image.{move}"
+        raise ValueError(reason)
+    if array.size == 0:
+        raise ValueError(f"it has no pixels (shape {array.shape})")
+    if array.ndim == 3:
+        array = np.moveaxis(array, axis, -1)
+        array = array[..., 0] if array.shape[-1] == 1 else array
+    return Image.fromarray(np.ascontiguousarray(_to_uint8(array)))
+
+
+def _to_uint8(array):
+    """Scale pixels from the range of their dtype to 0..255."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8) * 255
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if array.dtype.kind != "f":
+        raise ValueError(
+            f"its dtype is {array.dtype}, but uint8 (0..255), uint16 (0..65535), bool "
+            "and float (0..1) are taken; if its values lie in 0..255, write "
+            "image.astype(np.uint8)"
+        )
+    low, high = array.min(), array.max()
+    if not np.isfinite([low, high]).all():
+        raise ValueError("it holds NaN or infinite values")
+    if low < -FLOAT_TOLERANCE or high > 1 + FLOAT_TOLERANCE:
+        raise ValueError(
+            f"its float values reach from {low:.6g} to {high:.6g}, but must lie in "
+            "0..1; divide by 255, or pass dtype uint8, whose range is 0..255"
+        )
+    return np.rint(array.clip(0, 1).astype(np.float32) * 255).astype(np.uint8)
