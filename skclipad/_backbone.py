@@ -1,0 +1,431 @@
+"""CLIP backbones: the only file that imports open_clip.
+
+Weights live in one place, a process-level cache, and are found again by name: no
+estimator keeps a model in an attribute, so clones and pickles stay small.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+import warnings
+from collections import OrderedDict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from skclipad import tiny
+from skclipad._exceptions import WeightsNotFoundError
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
+
+CACHE_SIZE = 2
+_cache = OrderedDict()
+_lock = threading.RLock()
+
+
+def _open_clip():
+    # Importing open_clip takes seconds and brings torchvision and timm: an estimator
+    # that is only cloned, unpickled or fed with embeddings never needs it.
+    try:
+        import open_clip
+    except ImportError as e:
+        raise ImportError(
+            "open_clip could not be imported, but reading images or texts needs it. "
+            f"Install it with `pip install open_clip_torch`. The reason was: {e}"
+        ) from e
+    return open_clip
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A frozen CLIP with all that goes with it.
+
+    Attributes
+    ----------
+    model_name, pretrained : str or None
+        What it was loaded as.
+    model : torch.nn.Module
+        open_clip's model in eval mode, without gradients.
+    device : torch.device
+        Where the model lies.
+    dtype : torch.dtype
+        Type of its inputs: float32, bfloat16 or float16.
+    embed_dim : int
+        Width ``C_e`` of the embeddings.
+    context_length : int
+        Tokens that the text tower reads at most.
+    image_size : tuple of (int, int)
+        Height and width, in pixels, of the pictures that the image tower reads.
+    mean, std : tuple of float
+        Normalisation of the three colour channels.
+    interpolation : str
+        How pictures are resized: "bicubic", "bilinear" or "nearest".
+    fingerprint : str
+        Digest of configuration and weights; equal on every machine and device.
+    """
+
+    model_name: str
+    pretrained: str | None
+    model: torch.nn.Module
+    device: torch.device
+    dtype: torch.dtype
+    embed_dim: int
+    context_length: int
+    image_size: tuple
+    mean: tuple
+    std: tuple
+    interpolation: str
+    fingerprint: str
+
+    @cached_property
+    def tokenizer(self):
+        """Tokenizer that belongs to the text tower, from open_clip."""
+        open_clip = _open_clip()
+        if self.model_name == "tiny":
+            return open_clip.SimpleTokenizer(
+                bpe_path=str(tiny.FOLDER / "bpe_vocab.txt.gz"),
+                context_length=self.context_length,
+            )
+        try:
+            return open_clip.get_tokenizer(self.model_name)
+        except Exception as e:
+            raise WeightsNotFoundError(
+                f"The tokenizer of {self.model_name!r} could not be loaded: {e}. It is "
+                "fetched once from the model hub; without network, fill the hub's "
+                "cache on another machine, or put its files into a folder with "
+                "open_clip_config.json and use model_name='local-dir:FOLDER'."
+            ) from e
+
+
+def resolve_device(device):
+    """Turn a device name into a device that this machine has.
+
+    Parameters
+    ----------
+    device : str
+        "auto" (CUDA, then MPS, then CPU), or a torch name such as "cuda:1".
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or this machine has no such device.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as e:
+        raise ValueError(
+            f"Got device={device!r} but expected 'auto', 'cpu', 'cuda', 'cuda:1' or "
+            "another torch device name."
+        ) from e
+    available = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(resolved.type, 0)
+    if (resolved.index or 0) >= available:
+        raise ValueError(
+            f"Got device={device!r} but this machine has {available} device(s) of type "
+            f"{resolved.type!r}. Use device='auto'; on a fitted detector "
+            "`set_params(embedder__device='auto')`."
+        )
+    return resolved
+
+
+def load_backbone(model_name, pretrained, *, device="auto", precision="auto"):
+    """Load a CLIP, or hand out the one that is already loaded.
+
+    The cache is keyed by (`model_name`, `pretrained`, device, precision) and the
+    identity of the weights file (path, size, modification time): a file that changes
+    is read again. It holds the last 2 backbones used, for the whole process, behind
+    a lock; `clear_backbone_cache` empties it.
+
+    Parameters
+    ----------
+    model_name : str
+        A name in open_clip's registry, ``"local-dir:FOLDER"``, ``"hf-hub:NAME"``, or
+        ``"tiny"`` for the bundled model.
+    pretrained : str or None
+        A tag of open_clip or the path of a weights file, for names of the registry
+        (the others bring their weights); None gives seeded random weights.
+    device : str, default="auto"
+        See `resolve_device`.
+    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
+        "auto" is fp16 on CUDA and fp32 elsewhere.
+
+    Returns
+    -------
+    Backbone
+        The frozen model.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If the weights are neither on this machine nor to be had.
+    ValueError
+        If the model, tag, device or precision is unknown, or the weights do not fit.
+    """
+    device = resolve_device(device)
+    if precision == "auto":
+        precision = "fp16" if device.type == "cuda" else "fp32"
+    with _lock:
+        source = _find_source(model_name, pretrained)
+        key = (model_name, pretrained, str(device), precision, source.file_identity())
+        if key not in _cache:
+            _cache[key] = _load(source, device, precision)
+            while len(_cache) > CACHE_SIZE:
+                _cache.popitem(last=False)
+        _cache.move_to_end(key)
+        return _cache[key]
+
+
+def clear_backbone_cache():
+    """Forget every loaded backbone and free its memory.
+
+    Examples
+    --------
+    >>> import skclipad
+    >>> skclipad.clear_backbone_cache()
+    """
+    with _lock:
+        _cache.clear()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a model comes from: open_clip's own arguments and the weights file."""
+
+    model_name: str
+    pretrained: str | None
+    create_kwargs: dict
+    weights: Path | None
+
+    def file_identity(self):
+        if self.weights is None:
+            return None
+        stat = self.weights.stat()
+        return str(self.weights.resolve()), stat.st_size, stat.st_mtime_ns
+
+    def digest(self):
+        """Digest of the weights, of their size and a hundred samples: never slow."""
+        if self.weights is None:
+            return "random"
+        size = self.weights.stat().st_size
+        digest = hashlib.sha256(str(size).encode())
+        with self.weights.open("rb") as file:
+            for i in range(100):
+                file.seek(size * i // 100)
+                digest.update(file.read(4096))
+        return digest.hexdigest()
+
+
+def _find_source(model_name, pretrained):
+    if model_name == "tiny":
+        return _folder_source(model_name, tiny.FOLDER)
+    if model_name.startswith("local-dir:"):
+        return _folder_source(model_name, Path(model_name.removeprefix("local-dir:")))
+    if model_name.startswith("hf-hub:"):
+        repository = model_name.removeprefix("hf-hub:")
+        path = _from_hub(model_name, pretrained, lambda hub: hub(repository))
+        return _Source(model_name, pretrained, {"model_name": model_name}, path)
+    return _registry_source(model_name, pretrained)
+
+
+def _folder_source(model_name, folder):
+    if not (folder / "open_clip_config.json").is_file():
+        raise WeightsNotFoundError(
+            f"Got model_name={model_name!r} but {str(folder)!r} holds no "
+            "open_clip_config.json. Expected a folder as open_clip writes it: that "
+            "file, the weights (.safetensors or .bin) and the tokenizer's files."
+        )
+    files = sorted(p for p in folder.iterdir() if p.suffix in WEIGHT_SUFFIXES)
+    if not files:
+        raise WeightsNotFoundError(
+            f"Got model_name={model_name!r} but {str(folder)!r} holds no weights file. "
+            f"Expected one ending in {', '.join(WEIGHT_SUFFIXES)}."
+        )
+    # open_clip prefers safetensors too, and its own standard names among them.
+    safe = [p for p in files if p.suffix == ".safetensors"]
+    kwargs = {"model_name": f"local-dir:{folder}"}
+    return _Source(model_name, None, kwargs, (safe or files)[0])
+
+
+def _registry_source(model_name, pretrained):
+    open_clip = _open_clip()
+    name = model_name.replace("/", "-")
+    if name not in open_clip.list_models():
+        raise ValueError(
+            f"Got model_name={model_name!r} but open_clip knows no such model. "
+            "Expected a name of open_clip.list_models() such as 'ViT-B-16-plus-240', "
+            "'local-dir:FOLDER', 'hf-hub:NAME' or 'tiny' (the bundled model)."
+        )
+    kwargs = {"model_name": name}
+    if pretrained is None:
+        return _Source(name, None, kwargs, None)
+    tag = open_clip.get_pretrained_cfg(name, pretrained)
+    if tag:
+        kwargs |= _preprocess_of([tag]) | _activation_of(name, tag, pretrained)
+        path = _from_hub(name, pretrained, lambda hub: _tag_file(tag, hub))
+    elif Path(pretrained).is_file():
+        path = Path(pretrained)
+        kwargs |= _preprocess_of_file(name, pretrained)
+    else:
+        raise WeightsNotFoundError(
+            f"Got pretrained={pretrained!r} but it is neither a file nor a tag of "
+            f"{name}. Its tags are "
+            f"{open_clip.list_pretrained_tags_by_model(name) or 'none'}."
+        )
+    return _Source(name, pretrained, kwargs | {"pretrained": str(path)}, path)
+
+
+def _preprocess_of(tags):
+    """Return the preprocessing that open_clip's registry gives for these tags."""
+    cfg = {key: tags[0][key] for key in PREPROCESS_KEYS if key in tags[0]}
+    return {"force_preprocess_cfg": cfg}
+
+
+def _preprocess_of_file(name, path):
+    open_clip = _open_clip()
+    names = open_clip.list_pretrained_tags_by_model(name)
+    tags = [open_clip.get_pretrained_cfg(name, tag) for tag in names]
+    if len({(tuple(tag["mean"]), tuple(tag["std"])) for tag in tags}) > 1:
+        warnings.warn(
+            f"The weights file {str(path)!r} does not say how its pictures were "
+            f"normalised, and the published weights of {name} differ in it: taken as "
+            f"for the tag {names[0]!r}. A folder with open_clip_config.json "
+            "(model_name='local-dir:FOLDER') settles it.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return _preprocess_of(tags) if tags else {}
+
+
+def _activation_of(name, tag, pretrained):
+    """QuickGELU where the weights were trained with it, whatever the name says."""
+    open_clip = _open_clip()
+    wanted = bool(tag.get("quick_gelu", False))
+    if open_clip.get_model_config(name).get("quick_gelu", False) and not wanted:
+        raise ValueError(
+            f"Got model_name={name!r} with pretrained={pretrained!r}: these weights "
+            "were trained without QuickGELU. Use "
+            f"model_name={name.removesuffix('-quickgelu')!r}."
+        )
+    return {"force_quick_gelu": wanted}
+
+
+def _tag_file(tag, hub):
+    """Find the weights of a tag: in the hub's cache first, so that offline is fast."""
+    open_clip = _open_clip()
+    if tag.get("hf_hub"):
+        repository, _, file = tag["hf_hub"].rpartition("/")
+        return hub(repository, file or None)
+    return open_clip.download_pretrained(tag)
+
+
+def _from_hub(model_name, pretrained, find):
+    try:
+        return Path(find(_hub_file))
+    except Exception as e:
+        raise WeightsNotFoundError(
+            f"The weights of model_name={model_name!r}, pretrained={pretrained!r} are "
+            f"not on this machine and could not be fetched ({e}). Three ways to bring "
+            "them: (1) load them once on a machine with network and copy its model "
+            "cache (the folder that HF_HOME names) here; (2) copy the weights file and "
+            "give its path as pretrained=; (3) copy a folder with "
+            "open_clip_config.json, weights and tokenizer and use "
+            "model_name='local-dir:FOLDER'. To try the package without any, use "
+            "model_name='tiny', the small bundled model."
+        ) from e
+
+
+def _hub_file(repository, file=None):
+    open_clip = _open_clip()
+    import huggingface_hub as hub  # comes with open_clip
+
+    if file:
+        names = [Path(file).with_suffix(".safetensors").name, file]
+    else:
+        names = ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+    for name in names:
+        path = hub.try_to_load_from_cache(repository, name)
+        if isinstance(path, str):
+            return path
+    # One short question first: a download without network retries for a minute.
+    hub.HfApi().repo_info(repository, timeout=10)
+    return open_clip.pretrained.download_pretrained_from_hf(repository, filename=file)
+
+
+def _load(source, device, precision):
+    open_clip = _open_clip()
+    if source.weights is None:
+        warnings.warn(
+            f"{source.model_name} with pretrained=None has random weights: its scores "
+            "mean nothing. This is for speed measurements and tests.",
+            UserWarning,
+            stacklevel=4,
+        )
+    with _quiet_root_logger(), torch.random.fork_rng(devices=[]):
+        # open_clip draws initial weights from the global generator, which stays as
+        # it was for everybody else.
+        torch.manual_seed(0)
+        try:
+            model = open_clip.create_model(
+                **source.create_kwargs,
+                precision=precision,
+                device=device,
+                pretrained_text=False,
+            )
+        except Exception as e:
+            raise ValueError(
+                f"The weights file {str(source.weights)!r} could not be loaded as "
+                f"{source.model_name!r}: {e}. Check that file and model name belong "
+                "together; files are read as safetensors or with weights_only=True."
+            ) from e
+    model.eval().requires_grad_(False)
+    preprocess = open_clip.get_model_preprocess_cfg(model)
+    config = open_clip.get_model_config(source.create_kwargs["model_name"])
+    size = preprocess["size"]
+    described = [config, {k: preprocess[k] for k in PREPROCESS_KEYS}, source.digest()]
+    return Backbone(
+        model_name=source.model_name,
+        pretrained=source.pretrained,
+        model=model,
+        device=device,
+        dtype=open_clip.get_input_dtype(precision) or torch.float32,
+        embed_dim=config["embed_dim"],
+        context_length=getattr(model, "context_length", None)
+        or config["text_cfg"].get("context_length", 77),
+        image_size=(size, size) if isinstance(size, int) else tuple(size),
+        mean=tuple(preprocess["mean"]),
+        std=tuple(preprocess["std"]),
+        interpolation=preprocess["interpolation"],
+        fingerprint=hashlib.sha256(
+            json.dumps(described, sort_keys=True).encode()
+        ).hexdigest()[:32],
+    )
+
+
+@contextmanager
+def _quiet_root_logger():
+    """Keep open_clip's calls of `logging.warning` from configuring the root logger."""
+    root = logging.getLogger()
+    handler = logging.NullHandler()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)

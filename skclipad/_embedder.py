@@ -1,0 +1,270 @@
+"""`CLIPImageEmbedder`: images in, CLIP embeddings out."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_array
+
+from skclipad._backbone import PRECISIONS, load_backbone
+from skclipad._images import is_embeddings
+from skclipad._store import open_store
+from skclipad._text import encode_texts
+from skclipad._vision import encode_images
+
+
+class CLIPImageEmbedder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """Turn images into CLIP embeddings.
+
+    The embedder learns nothing from data: `fit` only checks the parameters. It holds
+    no weights either; they are found by name in a cache of the process (see
+    `skclipad.clear_backbone_cache`), so clones and pickles are small.
+
+    Parameters
+    ----------
+    model_name : str, default="ViT-B-16-plus-240"
+        Which CLIP: a name of ``open_clip.list_models()``, ``"local-dir:FOLDER"`` (a
+        folder with ``open_clip_config.json``, weights and tokenizer),
+        ``"hf-hub:NAME"``, or ``"tiny"``, the small model bundled with this package
+        for trying things out. The default is the paper's (Sec. 4.2).
+    pretrained : str or None, default="laion400m_e32"
+        Which weights, for names of open_clip's registry: a tag of
+        ``open_clip.list_pretrained_tags_by_model(model_name)``, or the path of a
+        weights file (``.safetensors``, or ``.bin`` / ``.pt`` read with
+        ``weights_only=True``). None gives seeded random weights, with a warning.
+        Unused by the other kinds of name, which bring their weights. In open_clip,
+        "laion400m_e31" and "laion400m_e32" of the default model name the same file.
+    crops : {"whole", "multi", "tiles"} or callable, default="whole"
+        Views of each image, whose embeddings are averaged. ``"whole"``: one view;
+        ``"multi"``: the whole view and overlapping crops; ``"tiles"``: square tiles
+        of images that are not square. A callable takes width and height and returns
+        boxes (left, upper, right, lower) in pixels.
+    resize_mode : {"squash", "shortest", "longest"}, default="squash"
+        How a view is brought to the square that CLIP reads. ``"squash"`` keeps the
+        whole view, ``"shortest"`` scales the shorter side and cuts the rest off (the
+        default of open_clip, which loses defects near an edge), ``"longest"`` fits
+        the view in and pads.
+    batch_size : int, default=32
+        Views that the model computes at once.
+    device : str, default="auto"
+        "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:1", "mps".
+    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
+        Number format of the model: "auto" is fp16 on CUDA and fp32 elsewhere.
+    memory : str, path, joblib.Memory or None, default=None
+        Folder where embeddings of images are kept between runs, by the content of
+        the image. None keeps nothing.
+    n_jobs : int or None, default=None
+        Threads that decode images ahead of the model; None is one a core, eight at
+        most, -1 is one a core.
+    on_error : {"raise", "nan"}, default="raise"
+        What an image that cannot be read does: raise `ImageReadError`, or give a row
+        of NaN, with one warning for all of them.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Width of X, if `fit` saw embeddings.
+
+    See Also
+    --------
+    RandomWordCLIPDetector : Scores the embeddings.
+
+    References
+    ----------
+    .. [1] A. Radford et al., "Learning Transferable Visual Models From Natural
+       Language Supervision", ICML 2021.
+
+    Examples
+    --------
+    >>> from skclipad import CLIPImageEmbedder
+    >>> from skclipad.datasets import make_defect_images
+    >>> images = make_defect_images(4, random_state=0).images
+    >>> CLIPImageEmbedder(model_name="tiny").transform(images).shape
+    (4, 64)
+    """
+
+    _parameter_constraints: dict = {
+        "model_name": [str],
+        "pretrained": [str, None],
+        "crops": [StrOptions({"whole", "multi", "tiles"}), callable],
+        "resize_mode": [StrOptions({"squash", "shortest", "longest"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "memory": [str, HasMethods("__fspath__"), HasMethods("cache"), None],
+        "n_jobs": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Integral, None, -1, closed="right"),
+            None,
+        ],
+        "on_error": [StrOptions({"raise", "nan"})],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        model_name="ViT-B-16-plus-240",
+        pretrained="laion400m_e32",
+        *,
+        crops="whole",
+        resize_mode="squash",
+        batch_size=32,
+        device="auto",
+        precision="auto",
+        memory=None,
+        n_jobs=None,
+        on_error="raise",
+        verbose=False,
+    ):
+        self.model_name = model_name
+        self.pretrained = pretrained
+        self.crops = crops
+        self.resize_mode = resize_mode
+        self.batch_size = batch_size
+        self.device = device
+        self.precision = precision
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.on_error = on_error
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X=None, y=None):
+        """Check the parameters; nothing is learnt.
+
+        Parameters
+        ----------
+        X : ignored
+            Not read, unless it holds embeddings, whose width is checked.
+        y : ignored
+            Not read.
+
+        Returns
+        -------
+        CLIPImageEmbedder
+            This embedder.
+
+        Raises
+        ------
+        ValueError
+            If X holds embeddings of another width than the model's.
+        """
+        if X is not None and is_embeddings(X):
+            self.n_features_in_ = self._check_embeddings(X).shape[1]
+        return self
+
+    def transform(self, X):
+        """Embed images.
+
+        Parameters
+        ----------
+        X : sequence of images, or array-like of shape (n_samples, C_e)
+            Images: paths, PIL images, arrays of shape (height, width[, 1, 3 or 4]),
+            tensors of shape (channels, height, width), stacks of those, a DataFrame
+            column of paths, or a generator of any. Arrays of uint8 hold 0..255, of
+            uint16 0..65535, of floats 0..1. A 2-D array of numbers is taken as
+            embeddings, which pass through.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, C_e), dtype float32
+            Raw embeddings, one a row.
+
+        Raises
+        ------
+        ImageReadError
+            If an image cannot be read and `on_error` is "raise".
+        WeightsNotFoundError
+            If the weights are not on this machine and cannot be fetched.
+        ValueError
+            If X holds embeddings of another width than the model's.
+        """
+        self._validate_params()
+        if is_embeddings(X):
+            return self._check_embeddings(X)
+        return encode_images(
+            self._load(),
+            X,
+            crops=self.crops,
+            resize_mode=self.resize_mode,
+            batch_size=self.batch_size,
+            n_jobs=self.n_jobs,
+            on_error=self.on_error,
+            store=open_store(self.memory),
+            verbose=self.verbose,
+        )
+
+    def encode_text(self, texts):
+        """Embed texts with the text tower of the same CLIP.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_texts, C_e), dtype float32
+            Raw embeddings, one a row.
+
+        Raises
+        ------
+        PromptTooLongError
+            If a text does not fit the context of the model.
+
+        Examples
+        --------
+        >>> from skclipad import CLIPImageEmbedder
+        >>> embedder = CLIPImageEmbedder(model_name="tiny")
+        >>> embedder.encode_text(["a photo of a damaged object"]).shape
+        (1, 64)
+        """
+        self._validate_params()
+        return encode_texts(self._load(), texts, verbose=self.verbose)
+
+    def _load(self):
+        return load_backbone(
+            self.model_name,
+            self.pretrained,
+            device=self.device,
+            precision=self.precision,
+        )
+
+    def _check_embeddings(self, X):
+        X = check_array(
+            X, dtype=np.float32, ensure_all_finite=False, estimator=self, input_name="X"
+        )
+        width = self._load().embed_dim
+        if X.shape[1] != width:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{width} features as input: 2-D numbers are taken as embeddings, and "
+                f"those of {self.model_name} have this width. Pass images as paths, "
+                "PIL images or arrays of shape (n, height, width, 3)."
+            )
+        return X
+
+    @property
+    def _n_features_out(self):
+        return self._load().embed_dim
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

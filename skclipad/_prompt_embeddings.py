@@ -1,0 +1,111 @@
+"""Prompts to embeddings, never twice: training pairs in blocks, and query prompts."""
+
+import threading
+
+import numpy as np
+from cachetools import LRUCache
+
+from skclipad._prompts import BLOCK_SIZE, n_blocks, training_block
+from skclipad._store import store_key
+
+CACHE_BYTES = 256 * 2**20
+BLOCKS_AT_ONCE = 20
+_cache = LRUCache(CACHE_BYTES, getsizeof=lambda embeddings: embeddings.nbytes)
+_lock = threading.Lock()
+
+
+def encode_pairs(encode, fingerprint, n_pairs, *, seed, store=None, **words):
+    """Embed the training pairs of a detector.
+
+    Blocks of pairs are looked up in a cache of this process (the last 256 MB used),
+    then in `store`; what is new is encoded and kept in both.
+
+    Parameters
+    ----------
+    encode : callable
+        Turns a list of texts into an ndarray of shape (n_texts, C_e).
+    fingerprint : str
+        Names what `encode` computes with.
+    n_pairs : int
+        ``N_p``.
+    seed : int
+        Seed of the random words.
+    store : EmbeddingStore or None, default=None
+        Where blocks are kept between processes.
+    **words : dict
+        `normal_word`, `anomaly_word`, `l_min` and `l_max` of
+        `skclipad._prompts.training_block`.
+
+    Returns
+    -------
+    normal, anomalous : ndarray of shape (n_pairs, C_e), dtype float32
+        Raw embeddings; row ``i`` of both is a pair.
+    """
+    setting = [words[name] for name in sorted(words)]
+    keys = [
+        store_key("pairs", fingerprint, *setting, seed, BLOCK_SIZE, block)
+        for block in range(n_blocks(n_pairs))
+    ]
+    found = _look_up(keys, store)
+    missing = [i for i, key in enumerate(keys) if key not in found]
+    for start in range(0, len(missing), BLOCKS_AT_ONCE):
+        batch = missing[start : start + BLOCKS_AT_ONCE]
+        prompts = [p for i in batch for p in training_block(i, seed=seed, **words)]
+        blocks = np.split(encode(prompts), len(batch))
+        found |= _keep(
+            {keys[i]: block for i, block in zip(batch, blocks, strict=True)}, store
+        )
+    pairs = np.stack([found[key] for key in keys])
+    pairs = pairs.reshape(len(keys), 2, BLOCK_SIZE, -1)
+    return tuple(
+        pairs[:, label].reshape(-1, pairs.shape[-1])[:n_pairs] for label in (0, 1)
+    )
+
+
+def encode_queries(encode, fingerprint, texts, *, store=None):
+    """Embed the prompts that images are compared with.
+
+    Parameters
+    ----------
+    encode, fingerprint, store
+        As in `encode_pairs`.
+    texts : sequence of str
+        Prompts of one class.
+
+    Returns
+    -------
+    ndarray of shape (n_texts, C_e), dtype float32
+        Raw embeddings.
+    """
+    key = store_key("texts", fingerprint, *texts)
+    found = _look_up([key], store)
+    if key not in found:
+        found = _keep({key: encode(texts)}, store)
+    return found[key]
+
+
+def _look_up(keys, store):
+    with _lock:
+        found = {key: _cache[key] for key in keys if key in _cache}
+    missing = [key for key in keys if key not in found]
+    if store is None or not missing:
+        return found
+    stored = dict(zip(missing, store.get_many(missing), strict=True))
+    stored = {key: array for key, array in stored.items() if array is not None}
+    return found | _keep(stored)
+
+
+def _keep(embeddings, store=None):
+    if store is not None:
+        store.put_many(list(embeddings), list(embeddings.values()))
+    with _lock:
+        for key, array in embeddings.items():
+            if array.nbytes <= CACHE_BYTES:
+                _cache[key] = array
+    return embeddings
+
+
+def clear_prompt_cache():
+    """Forget the embeddings that this process keeps."""
+    with _lock:
+        _cache.clear()

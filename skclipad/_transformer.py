@@ -1,0 +1,120 @@
+"""open_clip's plain transformer blocks, computed only where the result is read.
+
+The forward passes here equal open_clip's own to rounding. They exist because open_clip
+computes every token in every block, at full context, while a text or image embedding
+is read at one token of the last block.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def has_plain_blocks(transformer):
+    """Tell whether this file's forward pass is exact for a transformer.
+
+    Parameters
+    ----------
+    transformer : torch.nn.Module
+        ``model.transformer`` or ``model.visual.transformer`` of an open_clip model.
+
+    Returns
+    -------
+    bool
+        True for pre-norm blocks of one self-attention and one MLP, without masks,
+        norms or scales of their own.
+    """
+    blocks = getattr(transformer, "resblocks", None)
+    return bool(blocks) and all(map(_is_plain, blocks))
+
+
+def _is_plain(block):
+    children = {name for name, _ in block.named_children()}
+    attention = getattr(block, "attn", None)
+    return (
+        children == {"ln_1", "attn", "ls_1", "ln_2", "mlp", "ls_2"}
+        and isinstance(attention, nn.MultiheadAttention)
+        and attention.in_proj_weight is not None
+        and attention.in_proj_bias is not None
+        and attention.bias_k is None
+        and not attention.add_zero_attn
+    )
+
+
+def run_blocks(blocks, x, *, causal=False):
+    """Run transformer blocks over all tokens.
+
+    Parameters
+    ----------
+    blocks : sequence of torch.nn.Module
+        Plain blocks.
+    x : torch.Tensor of shape (n, n_tokens, width)
+        Tokens.
+    causal : bool, default=False
+        Whether a token sees only itself and those before it.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, n_tokens, width)
+        Tokens after the last block.
+    """
+    for block in blocks:
+        q, k, v = _project(block, block.ln_1(x))
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        x = _finish(block, x, attended)
+    return x
+
+
+def run_last_block(block, x, position, *, causal=False):
+    """Run the last block for one token of each sequence.
+
+    Keys and values are needed of every token; query, output projection and MLP only
+    of the one that is read.
+
+    Parameters
+    ----------
+    block : torch.nn.Module
+        A plain block.
+    x : torch.Tensor of shape (n, n_tokens, width)
+        Tokens before the block.
+    position : torch.Tensor of shape (n,)
+        Which token is read.
+    causal : bool, default=False
+        Whether a token sees only itself and those before it.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, width)
+        That token after the block.
+    """
+    rows = torch.arange(len(x), device=x.device)
+    width = x.shape[-1]
+    weight, bias = block.attn.in_proj_weight, block.attn.in_proj_bias
+    normed = block.ln_1(x)
+    here = normed[rows, position][:, None]  # (n, 1, width)
+    q = _split_heads(F.linear(here, weight[:width], bias[:width]), block.attn, 1)[0]
+    k, v = _split_heads(F.linear(normed, weight[width:], bias[width:]), block.attn, 2)
+    mask = None
+    if causal:
+        seen = torch.arange(x.shape[1], device=x.device) <= position[:, None]
+        mask = seen[:, None, None]  # (n, 1, 1, n_tokens)
+    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return _finish(block, x[rows, position][:, None], attended)[:, 0]
+
+
+def _project(block, x):
+    attention = block.attn
+    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+    return _split_heads(qkv, attention, 3)
+
+
+def _split_heads(x, attention, n_parts):
+    n, n_tokens, _ = x.shape
+    x = x.view(n, n_tokens, n_parts, attention.num_heads, attention.head_dim)
+    return x.permute(2, 0, 3, 1, 4)  # (n_parts, n, n_heads, n_tokens, head_dim)
+
+
+def _finish(block, x, attended):
+    attended = attended.transpose(1, 2).flatten(2)  # (n, n_tokens, width)
+    x = x + block.ls_1(block.attn.out_proj(attended))
+    return x + block.ls_2(block.mlp(block.ln_2(x)))

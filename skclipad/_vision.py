@@ -1,0 +1,284 @@
+"""Images to embeddings: threads decode ahead while the model computes."""
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from skclipad._backbone import Backbone
+from skclipad._crops import crop_boxes, resize_image
+from skclipad._exceptions import ImageReadError
+from skclipad._images import as_image_list, image_identity, read_image
+from skclipad._store import EmbeddingStore, store_key
+from skclipad._transformer import has_plain_blocks, run_blocks, run_last_block
+
+
+@dataclass
+class _Prepared:
+    """One image on its way: its embedding, or its views, or what went wrong."""
+
+    embedding: np.ndarray | None = None
+    views: np.ndarray | None = None
+    key: str | None = None
+    error: ImageReadError | None = None
+
+
+@dataclass(frozen=True)
+class _Preparation:
+    """All that is done to an image before the model sees it, in any thread."""
+
+    backbone: Backbone
+    crops: str | Callable
+    resize_mode: str
+    on_error: str
+    store: EmbeddingStore | None
+
+    def __call__(self, row, item):
+        try:
+            return self._prepare(row, item)
+        except ImageReadError as error:
+            if self.on_error == "raise":
+                raise
+            nothing = np.full(self.backbone.embed_dim, np.nan, np.float32)
+            return _Prepared(embedding=nothing, error=error)
+
+    def _prepare(self, row, item):
+        key = None
+        # A callable has no name that would stay the same, so nothing is kept for it.
+        if self.store is not None and isinstance(self.crops, str):
+            identity = image_identity(item, row)
+            made_by = (self.backbone.fingerprint, self.crops, self.resize_mode)
+            key = store_key("image", identity, *made_by)
+            (known,) = self.store.get_many([key])
+            if known is not None:
+                return _Prepared(embedding=known)
+        return _Prepared(views=self._views(read_image(item, row)), key=key)
+
+    def _views(self, image):
+        size, interpolation = self.backbone.image_size, self.backbone.interpolation
+        boxes = crop_boxes(*image.size, self.crops)
+        return np.stack(
+            [
+                resize_image(image, box, size, self.resize_mode, interpolation)
+                for box in boxes
+            ]
+        )  # (n_views, height, width, 3)
+
+
+def encode_images(
+    backbone,
+    X,
+    *,
+    crops="whole",
+    resize_mode="squash",
+    batch_size=32,
+    n_jobs=None,
+    on_error="raise",
+    store=None,
+    verbose=False,
+):
+    """Embed images with the image tower of a backbone.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The frozen CLIP.
+    X : sequence of images
+        See `CLIPImageEmbedder.transform`.
+    crops : str or callable, default="whole"
+        Views of each image; see `skclipad._crops.crop_boxes`.
+    resize_mode : {"squash", "shortest", "longest"}, default="squash"
+        How a view is brought to the size that the tower reads.
+    batch_size : int, default=32
+        Views that the model computes at once.
+    n_jobs : int or None, default=None
+        Threads that decode; None is one a core, eight at most, -1 one a core.
+    on_error : {"raise", "nan"}, default="raise"
+        What an image that cannot be read does: raise, or give a row of NaN.
+    store : EmbeddingStore or None, default=None
+        Where embeddings of known images are kept.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Returns
+    -------
+    ndarray of shape (n_images, C_e), dtype float32
+        Raw embeddings ``e``; with several views their mean.
+
+    Raises
+    ------
+    ImageReadError
+        If an image cannot be read and `on_error` is "raise".
+    """
+    images = as_image_list(X)
+    prepare = _Preparation(backbone, crops, resize_mode, on_error, store)
+    n_threads = _n_threads(n_jobs)
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="skclipad-decode")
+    rows, waiting = [], []
+    try:
+        ahead = _ahead(pool, prepare, images, 2 * batch_size + n_threads)
+        for prepared in _with_progress(ahead, images, verbose):
+            rows.append(prepared)
+            if prepared.views is not None:
+                waiting.append(prepared)
+            if sum(len(p.views) for p in waiting) >= batch_size:
+                _encode_waiting(backbone, waiting, batch_size, store)
+        _encode_waiting(backbone, waiting, batch_size, store)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    errors = [prepared.error for prepared in rows if prepared.error is not None]
+    if errors:
+        warnings.warn(
+            f"{len(errors)} of {len(rows)} images could not be read and have no "
+            f"embedding (rows of NaN). The first: {errors[0]}",
+            UserWarning,
+            stacklevel=3,
+        )
+    return np.stack([prepared.embedding for prepared in rows])
+
+
+def _with_progress(prepared, images, verbose):
+    total = len(images) if hasattr(images, "__len__") else None
+    return tqdm(
+        prepared, desc="Encoding images", unit="image", total=total, disable=not verbose
+    )
+
+
+def _n_threads(n_jobs):
+    cores = os.cpu_count() or 1
+    if n_jobs is None:
+        return min(8, cores)
+    return n_jobs if n_jobs > 0 else max(1, cores + 1 + n_jobs)
+
+
+def _ahead(pool, function, items, depth):
+    """Yield ``function(i, item)`` in order, computed at most `depth` items ahead."""
+    pending = deque()
+    for i, item in enumerate(items):
+        pending.append(pool.submit(function, i, item))
+        if len(pending) >= depth:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def _encode_waiting(backbone, waiting, batch_size, store):
+    """Embed the views of the waiting images, keep their means, empty the list."""
+    if not waiting:
+        return
+    views = torch.from_numpy(np.concatenate([p.views for p in waiting]))
+    encoded = np.concatenate(
+        [encode_pixels(backbone, batch) for batch in views.split(batch_size)]
+    )
+    ends = np.cumsum([len(p.views) for p in waiting])
+    for prepared, views_of_one in zip(
+        waiting, np.split(encoded, ends[:-1]), strict=True
+    ):
+        prepared.embedding = views_of_one.mean(axis=0)
+        prepared.views = None
+    keyed = [p for p in waiting if p.key is not None]
+    if keyed:
+        store.put_many([p.key for p in keyed], [p.embedding for p in keyed])
+    waiting.clear()
+
+
+def encode_pixels(backbone, pixels):
+    """Embed pictures that already have the tower's size.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The frozen CLIP.
+    pixels : torch.Tensor of shape (n, height, width, 3), dtype uint8
+        Pictures.
+
+    Returns
+    -------
+    ndarray of shape (n, C_e), dtype float32
+        Raw embeddings, as open_clip's ``encode_image``.
+    """
+    with torch.inference_mode():
+        x = normalized(backbone, pixels)
+        visual = backbone.model.visual
+        encode = _class_token if reads_class_token(visual) else type(visual).__call__
+        return encode(visual, x).float().cpu().numpy()
+
+
+def normalized(backbone, pixels):
+    """Bring pictures to the device and normalise their channels.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The frozen CLIP.
+    pixels : torch.Tensor of shape (n, height, width, 3), dtype uint8
+        Pictures.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, 3, height, width)
+        What the image tower reads.
+    """
+    if backbone.device.type == "cuda":
+        pixels = pixels.pin_memory()
+    x = pixels.to(backbone.device, non_blocking=True).permute(0, 3, 1, 2)
+    mean = torch.tensor(backbone.mean, device=backbone.device).view(3, 1, 1)
+    std = torch.tensor(backbone.std, device=backbone.device).view(3, 1, 1)
+    return ((x.float() / 255 - mean) / std).to(backbone.dtype)
+
+
+def reads_class_token(visual):
+    """Tell whether an image tower is a plain ViT read at its class token.
+
+    Parameters
+    ----------
+    visual : torch.nn.Module
+        ``model.visual`` of an open_clip model.
+
+    Returns
+    -------
+    bool
+        True if the last block is needed for the class token alone.
+    """
+    return (
+        getattr(visual, "pool_type", None) == "tok"
+        and getattr(visual, "attn_pool", None) is None
+        and hasattr(visual, "class_embedding")
+        and not visual.output_tokens
+        and has_plain_blocks(visual.transformer)
+    )
+
+
+def patch_tokens(visual, x):
+    """Cut pictures into tokens, as open_clip's ``VisionTransformer`` does.
+
+    Parameters
+    ----------
+    visual : torch.nn.Module
+        A ViT of open_clip.
+    x : torch.Tensor of shape (n, 3, height, width)
+        Normalised pictures.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, 1 + n_patches, width)
+        Class token and patch tokens before the first block.
+    """
+    x = visual.conv1(x).flatten(2).transpose(1, 2)  # (n, n_patches, width)
+    class_token = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+    x = torch.cat([class_token, x], dim=1)
+    return visual.ln_pre(x + visual.positional_embedding.to(x.dtype))
+
+
+def _class_token(visual, x):
+    *blocks, last = visual.transformer.resblocks
+    x = run_blocks(blocks, patch_tokens(visual, x))
+    first = torch.zeros(len(x), dtype=torch.long, device=x.device)
+    x = visual.ln_post(run_last_block(last, x, first))  # (n, width)
+    return x if visual.proj is None else x @ visual.proj
