@@ -10,11 +10,10 @@ from cachetools import LRUCache
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from skclipad._embedder import CLIPImageEmbedder
+from skclipad._embedder import CLIPImageEmbedder, as_embeddings
 from skclipad._exceptions import BackboneMismatchError
-from skclipad._images import is_embeddings
 from skclipad._network import network_layers, train_network
 from skclipad._prompt_embeddings import encode_pairs, encode_queries
 from skclipad._prompts import query_prompts
@@ -252,8 +251,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         backbone = embedder._load()
         self.backbone_ = backbone.fingerprint
         self.n_features_in_ = backbone.embed_dim
-        if X is not None and is_embeddings(X):
-            self._check_embeddings(X, reset=True)
+        if X is not None:
+            as_embeddings(self, X, width=lambda: backbone.embed_dim, reset=True)
         self.classes_ = np.array([0, 1])
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         network = self._train_once(embedder, backbone, seed)
@@ -366,8 +365,11 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         return combined_score([components[names[score]] for score in self.scores])
 
     def _embed(self, X):
-        if is_embeddings(X):
-            return self._check_embeddings(X, reset=False)
+        embeddings = as_embeddings(
+            self, X, width=lambda: self.n_features_in_, reset=False
+        )
+        if embeddings is not None:
+            return embeddings
         embedder = self._get_embedder()
         if embedder._load().fingerprint != self.backbone_:
             raise BackboneMismatchError(
@@ -377,19 +379,6 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
                 "embedder back, or call fit again."
             )
         return embedder.transform(X)
-
-    def _check_embeddings(self, X, *, reset):
-        width = np.shape(X)[1]
-        if width != self.n_features_in_:
-            raise ValueError(
-                f"X has {width} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input: 2-D numbers are taken as "
-                "embeddings, and those of its CLIP have this width. Pass images as "
-                "paths, PIL images or arrays of shape (n, height, width, 3)."
-            )
-        return validate_data(
-            self, X, reset=reset, dtype=np.float32, ensure_all_finite=False
-        )
 
     def _get_embedder(self):
         return CLIPImageEmbedder() if self.embedder is None else self.embedder
@@ -494,6 +483,5 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         tags.target_tags.required = False
         tags.classifier_tags.multi_class = False
         tags.classifier_tags.poor_score = True  # y is never seen
-        tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         return tags

@@ -10,13 +10,60 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import check_array, validate_data
 
 from skclipad._backbone import PRECISIONS, load_backbone
-from skclipad._images import is_embeddings
+from skclipad._images import as_image_list, is_embeddings
 from skclipad._store import open_store
 from skclipad._text import encode_texts
 from skclipad._vision import encode_images
+
+
+def as_embeddings(estimator, X, *, width, reset):
+    """Return X as checked embeddings, or None if it holds images.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Who asks; learns the names and number of columns if `reset`.
+    X : sequence of images, or array-like of shape (n_samples, C_e)
+        What a user passed as X. Two-dimensional numbers are embeddings.
+    width : callable
+        Returns ``C_e``.
+    reset : bool
+        Whether `estimator` is being fitted.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, C_e), dtype float32, or None
+        Embeddings; NaN and infinity pass.
+
+    Raises
+    ------
+    ValueError
+        If the embeddings have another width, or an array holds neither embeddings nor
+        images.
+    """
+    if not is_embeddings(X):
+        if isinstance(X, np.ndarray):
+            as_image_list(X)  # refuses other shapes before anything is computed
+        return None
+    checked = check_array(
+        X,
+        dtype=np.float32,
+        ensure_all_finite=False,
+        estimator=estimator,
+        input_name="X",
+    )
+    if checked.shape[1] != width():
+        raise ValueError(
+            f"X has {checked.shape[1]} features, but {type(estimator).__name__} is "
+            f"expecting {width()} features as input: 2-D numbers are taken as "
+            "embeddings, and those of its CLIP have this width. Pass images as paths, "
+            "PIL images or arrays of shape (n, height, width, 3)."
+        )
+    validate_data(estimator, X, reset=reset, skip_check_array=True)  # names of columns
+    return checked
 
 
 class CLIPImageEmbedder(
@@ -159,8 +206,8 @@ class CLIPImageEmbedder(
         ValueError
             If X holds embeddings of another width than the model's.
         """
-        if X is not None and is_embeddings(X):
-            self.n_features_in_ = self._check_embeddings(X).shape[1]
+        if X is not None:
+            as_embeddings(self, X, width=self._width, reset=True)
         return self
 
     def transform(self, X):
@@ -190,8 +237,9 @@ class CLIPImageEmbedder(
             If X holds embeddings of another width than the model's.
         """
         self._validate_params()
-        if is_embeddings(X):
-            return self._check_embeddings(X)
+        embeddings = as_embeddings(self, X, width=self._width, reset=False)
+        if embeddings is not None:
+            return embeddings
         return encode_images(
             self._load(),
             X,
@@ -240,23 +288,12 @@ class CLIPImageEmbedder(
             precision=self.precision,
         )
 
-    def _check_embeddings(self, X):
-        X = check_array(
-            X, dtype=np.float32, ensure_all_finite=False, estimator=self, input_name="X"
-        )
-        width = self._load().embed_dim
-        if X.shape[1] != width:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{width} features as input: 2-D numbers are taken as embeddings, and "
-                f"those of {self.model_name} have this width. Pass images as paths, "
-                "PIL images or arrays of shape (n, height, width, 3)."
-            )
-        return X
+    def _width(self):
+        return self._load().embed_dim
 
     @property
     def _n_features_out(self):
-        return self._load().embed_dim
+        return self._width()
 
     def __sklearn_is_fitted__(self):
         return True
