@@ -87,11 +87,11 @@ def _grid(columns, rows):
 
 
 def _tile_spans(length, side):
-    """Return (start, end) of tiles along one side of a picture."""
+    """Return (start, end) of tiles along one side of a picture, the last one flush."""
     side = max(side, math.ceil(length / (1 + (MAX_ALONG - 1) * TILE_STRIDE)))
-    last = length - side
-    starts = [*range(0, last, max(1, round(side * TILE_STRIDE))), last]
-    return [(start, start + side) for start in starts]
+    stride, last = TILE_STRIDE * side, length - side
+    starts = [round(i * stride) for i in range(math.ceil(last / stride - 1e-9))]
+    return [(start, start + side) for start in dict.fromkeys([*starts, last])]
 
 
 def _multi_side(length, n_crops):
