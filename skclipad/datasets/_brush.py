@@ -267,8 +267,8 @@ class Brush(Layer):
         kind = self.rng.integers(4)
         if kind < 2:
             half = reach * self.between(0.5, 0.9)
-            tall = half * self.between(0.3, 0.5)
-            mark = self.lettering(-half, -tall, half, tall, 1, self.whole(2, 4))
+            tall = half * self.between(0.2, 0.35)
+            mark = self.lettering(-half, -tall, half, tall, 1, self.whole(3, 5))
         elif kind == 2:
             d = np.abs(circle(self.x, self.y, reach * 0.7)) - F(reach * 0.1)
             mark = coverage(d, self.px)

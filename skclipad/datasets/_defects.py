@@ -158,8 +158,9 @@ def defect(name):
 
 
 def _thin(site, share, low, high):
-    """Half width of a line: a share of the extent within limits, half a pixel up."""
-    return max(0.55 * site.px, min(max(site.extent * share, low), high))
+    """Half width of a line: a share of the extent within limits, wider by force."""
+    width = min(max(site.extent * share, low), high)
+    return max(0.6 * site.px, width) * site.force**0.6
 
 
 def _fray(layer, site, d, width, color, amount=0.7):
@@ -238,9 +239,9 @@ def _dent(layer, site):
     else:
         r = circle(site.x, site.y * F(site.between(1, 1.6)), 0) / F(radius)
         bowl = np.maximum(1 - r * r, 0) ** 2
-    deep = min(0.75 * site.force, 2.0) * radius * site.between(0.7, 1)
+    deep = min(0.85 * site.force, 2.4) * radius * site.between(0.7, 1)
     layer.height -= F(deep) * bowl
-    layer.tone(-F(min(0.12 * site.force, 0.5)) * bowl)
+    layer.tone(-F(min(0.15 * site.force, 0.6)) * bowl)
 
 
 @defect("cut")
@@ -258,7 +259,7 @@ def _cut(layer, site):
 @defect("missing piece")
 def _missing_piece(layer, site):
     radius = max(site.extent, 2 * site.px)
-    if site.maybe(0.35):
+    if site.solid and site.maybe(0.4):
         d = site.blob(radius, 0.2)
     else:
         d = site.shard(radius, site.whole(4, 7))
@@ -336,14 +337,14 @@ def _bend(layer, site):
         layer.height += F(0.3) * push
         return
     c, s = F(np.cos(site.axis)), F(np.sin(site.axis))
-    u = c * (x - F(site.centre[0])) + s * (y - F(site.centre[1]))
-    v = c * (y - F(site.centre[1])) - s * (x - F(site.centre[0]))
-    side = 1 if site.centre[0] * c + site.centre[1] * s > 0 else -1
+    cx, cy = (F(0.55 * value) for value in site.centre)  # not at the very end
+    u, v = c * (x - cx) + s * (y - cy), c * (y - cy) - s * (x - cx)
+    side = 1 if cx * c + cy * s > 0 else -1
     angle = site.between(0.35, 0.7) * min(site.force, 2) * site.rng.choice((-1, 1))
     turn = F(angle * side) * smooth(-0.12, 0.12, u * side)
     ct, st = np.cos(turn), np.sin(turn)
     u, v = ct * u + st * v, ct * v - st * u
-    _warped(layer, c * u - s * v + F(site.centre[0]), s * u + c * v + F(site.centre[1]))
+    _warped(layer, c * u - s * v + cx, s * u + c * v + cy)
 
 
 @defect("break")
@@ -414,13 +415,13 @@ def _fold(layer, site):
     curve = wobble(site.rng, 6, 0.03 * site.extent, t * F(0.5) + F(0.5))
     v = site.y - curve
     side = site.rng.choice((-1, 1))
-    strong = min(site.force, 2.5)
+    strong = min(site.force, 3.0)
     away = np.exp(-np.abs(v) * F(1 / (0.25 * site.extent + 2 * site.px)))
-    layer.tone(F(side * 0.3 * strong) * np.sign(v) * away * fade)
-    line = coverage(np.abs(v) - F(max(0.6 * site.px, 0.012)), site.px) * fade
+    layer.tone(F(side * 0.45 * strong) * np.sign(v) * away * fade)
+    line = coverage(np.abs(v) - F(_thin(site, 0.03, 0.014, 0.03)), site.px) * fade
     crease = site.away(site.tone * F(0.45 if site.maybe(0.6) else 1.5))
-    layer.tint(line * site.opacity(0.7, 1), crease)
-    layer.height += F(0.12 * strong) * away * fade * F(0.3)
+    layer.tint(line * site.opacity(0.8, 1), crease)
+    layer.height += F(0.05 * strong) * away * fade
 
 
 @defect("rust")
@@ -444,11 +445,13 @@ def _bubble(layer, site):
         x0, y0 = site.rng.normal(0, 0.4 * site.extent, 2) if k else (0.0, 0.0)
         d = circle(site.x - F(x0), site.y - F(y0), radius)
         t = np.clip(d * F(-1 / radius), 0, 1)
-        layer.height += F(radius * min(0.7 * site.force, 1.6)) * np.sqrt(
+        layer.height += F(radius * min(0.9 * site.force, 2.0)) * np.sqrt(
             t * (2 - t) + F(1e-4)
         )
         glow = np.exp(-((d * F(1 / max(0.02, 0.7 * site.px))) ** 2))
-        layer.tone(-F(min(0.25 * site.force, 0.7)) * glow)
+        layer.tone(-F(min(0.4 * site.force, 0.8)) * glow)
+        pale = site.away(site.tone * F(0.6) + F(0.4))
+        layer.tint(t * F(min(0.3 * site.force, 0.7)), pale)
 
 
 @defect("scuff")
@@ -458,9 +461,9 @@ def _scuff(layer, site):
     lines = noise(site.rng, site.size, 3, site.size)
     if site.maybe(0.5):
         lines = lines.T
-    rubbed = patch * smooth(-0.4, 0.9, lines)
+    rubbed = patch * smooth(-0.7, 0.5, lines)
     color = site.away(site.tone * F(0.5) + F(0.5 * site.rng.choice((0.15, 0.95))))
-    layer.tint(np.minimum(rubbed * site.opacity(0.7, 1), 1), color)
+    layer.tint(np.minimum(rubbed * site.opacity(0.85, 1), 1), color)
 
 
 @defect("loose thread")

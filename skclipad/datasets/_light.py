@@ -59,11 +59,11 @@ def draw_light(rng, size, grey_fraction):
         field += F(rng.uniform(0.03, 0.08)) * noise(rng, size, 2)
     tint = rng.uniform(-0.06, 0.06)
     white = np.array([1 + tint, 1 + 0.2 * tint, 1 - tint], dtype=F)
-    field = np.maximum(field, F(0.3))[..., None] * (white * F(rng.uniform(0.8, 1.15)))
+    field = np.maximum(field, F(0.3))[..., None] * (white * F(rng.uniform(0.72, 1.05)))
     level = rng.uniform(0.004, 0.03) if rng.random() < 0.85 else rng.uniform(0.03, 0.05)
     grain = rng.standard_normal((size, size, 3), dtype=F) * F(level)
     sharp = rng.random()
-    sigma = 0 if sharp < 0.35 else rng.integers(5, 12 if sharp < 0.93 else 17) / 10
+    sigma = 0 if sharp < 0.35 else rng.integers(4, 9 if sharp < 0.93 else 13) / 10
     return Light(
         direction=direction.astype(F),
         ambient=float(rng.uniform(0.3, 0.6)),
@@ -121,7 +121,7 @@ def _relight(layer, light):
     for _ in range(4):  # to the power of 16
         bright *= bright
     shaded = layer.rgb * (light.ambient + (1 - light.ambient) * lambert)[..., None]
-    return shaded + (layer.gloss * bright * F(0.6))[..., None]
+    return shaded + (layer.gloss * bright * F(0.45))[..., None]
 
 
 def photograph(front, back, light):
@@ -139,6 +139,7 @@ def photograph(front, back, light):
     ndarray of shape (S, S, 3), uint8
     """
     image = _relight(_stack(front, back, light), light) * light.field
+    image -= F(0.5) * np.maximum(image - F(0.8), 0)  # highlights roll off
     if light.sigma:
         image = blur(image, light.sigma)
     image = (image - F(0.5)) * F(light.contrast) + F(0.5 + light.lift) + light.grain

@@ -54,19 +54,22 @@ def _visibility(whole, change, size):
     area = int(mask.sum())
     if not area:
         return 0.0
-    texture = luminance(whole[mask].astype(np.float32)).std()
-    contrast = change[mask].mean() / (VISIBLE + 0.5 * texture)
+    texture = min(luminance(whole[mask].astype(np.float32)).std(), 40)
+    contrast = change[mask].mean() / (VISIBLE + 0.4 * texture)
     return min(contrast, area / max(4, 0.0012 * size * size))
 
 
-def _amplify(whole, damaged):
-    """Stretch a change that is too faint, towards the side that has room."""
+def _amplify(whole, damaged, size):
+    """Stretch a change that is too faint, or turn it around where it has no room."""
     step = damaged.astype(np.float32) - whole
-    mask = np.abs(step).max(axis=2) > 0
-    strong = np.abs(step).max() or 1.0
-    sign = 1 if whole[mask].mean() * np.sign(step[mask].sum() or 1) < 127 else -1
-    step *= sign * 2.5 * VISIBLE / strong
-    return np.clip(whole + step, 0, 255).astype(np.uint8)
+    best = (-1.0, damaged)
+    for gain in (1.5, 2.5, 5, -1.5, -2.5, -5, 12, -12):
+        image = np.clip(whole + gain * step, 0, 255).astype(np.uint8)
+        seen = _visibility(whole, _difference(image, whole), size)
+        if seen >= 1:
+            return image
+        best = max(best, (seen, image), key=lambda pair: pair[0])
+    return best[1]
 
 
 def _damage(name, scene, light, whole, fraction, seed):
@@ -92,7 +95,7 @@ def _damage(name, scene, light, whole, fraction, seed):
                 return image, change >= CHANGED
             best = max(best, (seen, image), key=lambda pair: pair[0])
             force *= min(max(1.15 / (seen + 0.1), 1.3), 2.2)
-    image = _amplify(whole, best[1])
+    image = _amplify(whole, best[1], size)
     return image, _difference(image, whole) >= CHANGED
 
 

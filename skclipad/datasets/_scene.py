@@ -70,7 +70,7 @@ class Scene:
 def _backdrop(size, rng, subject):
     """Paint what lies behind, of a colour that sets off the subject's."""
     brush = Brush(size, rng, rng.uniform(0.7, 1.4), rng.uniform(0, 2 * np.pi))
-    names = ("white", "grey", "black", "beige", "white", "grey", "black", *PAINTS)
+    names = (*("white", "grey", "black") * 5, *PAINTS)
     for _ in range(9):
         ground = shade_of(rng, names[rng.integers(len(names))], 0.25)
         apart = abs(float(luminance(ground) - luminance(subject)))
@@ -95,6 +95,8 @@ def draw_scene(category, size, rng):
     kind, solid = KINDS[category], category in OBJECTS
     if solid:
         scale, angle = rng.uniform(0.6, 0.97), rng.uniform(0, 2 * np.pi)
+        if rng.random() < 0.12:  # a close-up, cut off by the frame
+            scale *= rng.uniform(1.1, 1.5)
         room = max(0.0, 0.95 - scale) + 0.06
         shift = rng.uniform(-room, room, 2)
     else:

@@ -96,7 +96,7 @@ def _leather(b):
     b.base("brown", "brown", "black", "beige", "red", "white", "blue", "green")
     cells = b.whole(12, 28)
     folds = np.abs(b.clouds(cells, 2, 0.7))
-    b.height += F(b.between(0.5, 1) * 0.2 / cells) * np.minimum(folds, 1)
+    b.height += F(b.between(0.4, 1) * 0.15 / cells) * np.minimum(folds, 1)
     b.tone(0.12 * np.minimum(folds, 1) - 0.08 + 0.05 * b.noise(3))
     if b.maybe(0.2):
         seam = b.x - F(b.between(-0.7, 0.7))
@@ -166,7 +166,8 @@ def _paper(b):
         rule = np.abs(_wrap(b.y, b.between(0.14, 0.3))) - F(0.006)
         b.fill(rule, b.shade("blue", "grey", "red"), 0.6)
     elif kind == 1:
-        text = b.lettering(-1.0, -0.9, 1.0, 0.9, b.whole(5, 8), b.whole(10, 14))
+        text = b.lettering(-1, -1, 1, 1, b.whole(7, 11), b.whole(18, 26))
+        text = text * (b.noise(12, 3) > -0.9)
         b.tint(text * F(b.between(0.4, 0.8)), b.shade("black", "grey", "blue"))
     b.gloss = b.between(0, 0.08)
 
