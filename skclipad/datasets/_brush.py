@@ -109,9 +109,7 @@ class Layer:
 
     def copy(self):
         """Return a layer that shares no array with this one."""
-        return Layer(
-            self.rgb.copy(), self.height.copy(), self.alpha.copy(), self.gloss
-        )
+        return Layer(self.rgb.copy(), self.height.copy(), self.alpha.copy(), self.gloss)
 
     def tint(self, amount, color):
         """Move the colour towards `color` by `amount`, of shape (S, S), 0..1."""

@@ -61,11 +61,11 @@ def noise(rng, size, nx, ny=None):
     ndarray of shape (size, size), float32
     """
     ny = nx if ny is None else ny
+    nodes = rng.standard_normal((ny + 3, nx + 3), dtype=F)  # as many at any size
     if nx >= size and ny >= size:
-        return rng.standard_normal((size, size), dtype=F)
+        return nodes[:size, :size].copy()
     nx, ny = min(nx, size), min(ny, size)
-    nodes = rng.standard_normal((ny + 3, nx + 3), dtype=F)
-    nodes *= F(1 / _SPLINE_STD)
+    nodes = nodes[: ny + 3, : nx + 3] * F(1 / _SPLINE_STD)
     return _spline_weights(size, ny) @ nodes @ _spline_weights(size, nx).T
 
 

@@ -458,7 +458,7 @@ def _bubble(layer, site):
 def _scuff(layer, site):
     d = site.blob(site.extent * 0.9, 0.3, 1.3)
     patch = 1 - smooth(-0.4 * site.extent, 0.15 * site.extent, d)
-    lines = noise(site.rng, site.size, 3, site.size)
+    lines = noise(site.rng, site.size, 3, 64)
     if site.maybe(0.5):
         lines = lines.T
     rubbed = patch * smooth(-0.7, 0.5, lines)
@@ -525,4 +525,3 @@ def local_tone(layer, x, y, reach):
     weight = np.exp(-(x * x + y * y) * F(1 / reach**2)) * layer.alpha
     total = weight.sum() + F(1e-6)
     return np.einsum("ij,ijk->k", weight, layer.rgb) / total
-

@@ -61,19 +61,22 @@ def draw_light(rng, size, grey_fraction):
     white = np.array([1 + tint, 1 + 0.2 * tint, 1 - tint], dtype=F)
     field = np.maximum(field, F(0.3))[..., None] * (white * F(rng.uniform(0.72, 1.05)))
     level = rng.uniform(0.004, 0.03) if rng.random() < 0.85 else rng.uniform(0.03, 0.05)
-    grain = rng.standard_normal((size, size, 3), dtype=F) * F(level)
     sharp = rng.random()
     sigma = 0 if sharp < 0.35 else rng.integers(4, 9 if sharp < 0.93 else 13) / 10
+    ambient, shadow = rng.uniform(0.3, 0.6), rng.uniform(0, 0.55)
+    contrast, lift = rng.uniform(0.8, 1.15), rng.uniform(-0.05, 0.06)
+    grey = rng.random() < grey_fraction
     return Light(
         direction=direction.astype(F),
-        ambient=float(rng.uniform(0.3, 0.6)),
+        ambient=float(ambient),
         field=field,
-        shadow=float(rng.uniform(0, 0.55)),
+        shadow=float(shadow),
         sigma=float(sigma) * size / 64,
-        grain=grain,
-        contrast=float(rng.uniform(0.8, 1.15)),
-        lift=float(rng.uniform(-0.05, 0.06)),
-        grey=bool(rng.random() < grey_fraction),
+        # Drawn last: all else is the same at any size.
+        grain=rng.standard_normal((size, size, 3), dtype=F) * F(level),
+        contrast=float(contrast),
+        lift=float(lift),
+        grey=bool(grey),
     )
 
 

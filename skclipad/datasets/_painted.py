@@ -85,7 +85,7 @@ def _damage(name, scene, light, whole, fraction, seed):
     for place in range(_PLACES):
         force = 1.0
         for _ in range(_RAISES):
-            rng = np.random.default_rng((*seed, place))
+            rng = np.random.default_rng((*seed, 3 + place))
             site = draw_site(name, scene, rng, size, fraction, force)
             front = strike(name, scene.front, site)
             image = photograph(front, scene.back, light)
@@ -118,9 +118,7 @@ def _check_number(value, name, kind, low, high):
     """Raise unless low <= value <= high."""
     if not isinstance(value, kind) or isinstance(value, bool):
         expected = "an integer" if kind is Integral else "a number"
-        raise TypeError(
-            f"{name}={value!r}: expected {expected} from {low} to {high}."
-        )
+        raise TypeError(f"{name}={value!r}: expected {expected} from {low} to {high}.")
     if not low <= value <= high:
         raise ValueError(f"{name}={value!r}: expected a value from {low} to {high}.")
 
@@ -199,12 +197,13 @@ def make_defect_images(
         Share of black and white photos, 0 to 1.
     random_state : int, RandomState instance or None, default=None
         Seed. Picture i depends on the seed and i alone, so that a larger `n_samples`
-        begins with the pictures of a smaller one. Pass an int for the same pictures
+        begins with the pictures of a smaller one; another `image_size` shows the same
+        scenes. Pass an int for the same pictures
         across calls.
 
     Returns
     -------
-    bunch : :class:`~sklearn.utils.Bunch`
+    :class:`~sklearn.utils.Bunch`
         Dictionary-like object, with the following attributes.
 
         images : ndarray of shape (n_samples, image_size, image_size, 3), uint8
@@ -232,6 +231,10 @@ def make_defect_images(
         If a value is out of range, a name is unknown, or a category listed in
         `categories` can show none of the `defects`.
 
+    See Also
+    --------
+    skclipad.RandomWordCLIPDetector : Tells whole from damaged by texts alone.
+
     Examples
     --------
     >>> from skclipad.datasets import make_defect_images
@@ -255,11 +258,12 @@ def make_defect_images(
     damaged = (phase + np.arange(n) * _GOLDEN) % 1 < anomaly_fraction
     labels = []
     for i in range(n):
-        rng = np.random.default_rng((base, i))
+        # Three streams: the light, the scene and, from 3 on, places of the damage.
+        rng = np.random.default_rng((base, i, 2))
         category, possible = choices[rng.integers(len(choices))]
         name = possible[rng.integers(len(possible))]
         fraction = low * (high / low) ** rng.random()
-        light = draw_light(rng, size, grey_fraction)
+        light = draw_light(np.random.default_rng((base, i, 1)), size, grey_fraction)
         scene = draw_scene(category, size, rng)
         images[i] = photograph(scene.front, scene.back, light)
         if damaged[i]:

@@ -101,8 +101,10 @@ def draw_scene(category, size, rng):
         shift = rng.uniform(-room, room, 2)
     else:
         scale, shift = rng.uniform(0.7, 1.6), rng.uniform(-0.5, 0.5, 2)
-        angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.5 else (
-            rng.integers(4) * np.pi / 2 + rng.normal(0, 0.05)
+        angle = (
+            rng.uniform(0, 2 * np.pi)
+            if rng.random() < 0.5
+            else (rng.integers(4) * np.pi / 2 + rng.normal(0, 0.05))
         )
     front = Brush(size, rng, scale, angle, shift)
     kind.paint(front)

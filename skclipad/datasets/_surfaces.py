@@ -343,8 +343,10 @@ def _patterned_sheet(b):
         lambda: np.abs(u) - F(pitch * b.between(0.1, 0.35)),
         lambda: circle(u, v, pitch * b.between(0.15, 0.4)),
         lambda: ngon(u, v, b.whole(3, 6), pitch * b.between(0.25, 0.45)),
-        lambda: np.abs(_wrap(b.y + F(pitch * 0.3) * np.sin(b.x * 9), pitch))
-        - F(pitch * 0.15),
+        lambda: (
+            np.abs(_wrap(b.y + F(pitch * 0.3) * np.sin(b.x * 9), pitch))
+            - F(pitch * 0.15)
+        ),
         lambda: u * v * F(6 / pitch),
         lambda: np.abs(circle(u, v, pitch * 0.35)) - F(pitch * 0.08),
         lambda: np.minimum(np.abs(u + v), np.abs(u - v)) - F(pitch * 0.1),
