@@ -278,7 +278,9 @@ def _registry_source(model_name, pretrained):
         return _Source(name, None, kwargs, None)
     tag = open_clip.get_pretrained_cfg(name, pretrained)
     if tag:
-        kwargs |= _preprocess_of([tag]) | _activation_of(name, tag, pretrained)
+        kwargs |= _preprocess_of([tag])
+        # Some weights were trained with QuickGELU, whatever the model's name says.
+        kwargs["force_quick_gelu"] = bool(tag.get("quick_gelu", False))
         path = _from_hub(name, pretrained, lambda hub: _tag_file(tag, hub))
     elif Path(pretrained).is_file():
         path = Path(pretrained)
@@ -312,19 +314,6 @@ def _preprocess_of_file(name, path):
             stacklevel=5,
         )
     return _preprocess_of(tags) if tags else {}
-
-
-def _activation_of(name, tag, pretrained):
-    """QuickGELU where the weights were trained with it, whatever the name says."""
-    open_clip = _open_clip()
-    wanted = bool(tag.get("quick_gelu", False))
-    if open_clip.get_model_config(name).get("quick_gelu", False) and not wanted:
-        raise ValueError(
-            f"Got model_name={name!r} with pretrained={pretrained!r}: these weights "
-            "were trained without QuickGELU. Use "
-            f"model_name={name.removesuffix('-quickgelu')!r}."
-        )
-    return {"force_quick_gelu": wanted}
 
 
 def _tag_file(tag, hub):
@@ -392,8 +381,9 @@ def _load(source, device, precision):
         except Exception as e:
             raise ValueError(
                 f"The weights file {str(source.weights)!r} could not be loaded as "
-                f"{source.model_name!r}: {e}. Check that file and model name belong "
-                "together; files are read as safetensors or with weights_only=True."
+                f"{source.model_name!r}. Check that file and model name belong "
+                "together; files are read as safetensors or with weights_only=True. "
+                f"The reason was: {e}"
             ) from e
     model.eval().requires_grad_(False)
     preprocess = open_clip.get_model_preprocess_cfg(model)

@@ -88,8 +88,6 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     embedder : CLIPImageEmbedder or None, default=None
         The CLIP: its text tower encodes the prompts, its image tower the pictures.
         None is ``CLIPImageEmbedder()``, the paper's backbone.
-    verbose : bool, default=False
-        Show a progress bar while prompts are encoded.
 
     Attributes
     ----------
@@ -167,7 +165,6 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         "memory": [str, HasMethods("__fspath__"), HasMethods("cache"), None],
         "random_state": ["random_state"],
         "embedder": [HasMethods(["transform", "encode_text"]), None],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -194,7 +191,6 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         memory=None,
         random_state=None,
         embedder=None,
-        verbose=False,
     ):
         self.l_min = l_min
         self.l_max = l_max
@@ -217,7 +213,6 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         self.memory = memory
         self.random_state = random_state
         self.embedder = embedder
-        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X=None, y=None):

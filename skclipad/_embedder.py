@@ -115,7 +115,7 @@ class CLIPImageEmbedder(
         What an image that cannot be read does: raise `ImageReadError`, or give a row
         of NaN, with one warning for all of them.
     verbose : bool, default=False
-        Show a progress bar.
+        Show a progress bar while texts and images are encoded.
 
     Attributes
     ----------

@@ -1,0 +1,340 @@
+"""RandomWordCLIPDetector: what it promises, on a stand-in CLIP and on the bundled."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import RocCurveDisplay, roc_auc_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from standin import StandInEmbedder
+
+from skclipad import (
+    BackboneMismatchError,
+    CLIPImageEmbedder,
+    PromptTooLongError,
+    RandomWordCLIPDetector,
+)
+from skclipad._network import train_network
+from skclipad._prompt_embeddings import clear_prompt_cache
+from skclipad.datasets import make_defect_images
+
+
+@pytest.fixture(autouse=True)
+def narrow_stand_in():
+    StandInEmbedder.width = 4
+
+
+@pytest.fixture
+def X():
+    """Embeddings on the stand-in's two sides: normal ones first."""
+    rng = np.random.default_rng(0)
+    X = 0.3 * rng.normal(size=(40, 4)).astype(np.float32)
+    X[:20, 0] -= 1
+    X[20:, 0] += 1
+    return X
+
+
+Y = np.repeat([0, 1], 20)
+
+
+def stand_in(**parameters):
+    parameters = {"N_p": 300, "random_state": 0, **parameters}
+    return RandomWordCLIPDetector(embedder=StandInEmbedder(), **parameters)
+
+
+def tiny(**parameters):
+    parameters = {"N_p": 300, "random_state": 0, **parameters}
+    return RandomWordCLIPDetector(embedder=CLIPImageEmbedder("tiny"), **parameters)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return make_defect_images(200, random_state=123)
+
+
+def test_fit_needs_no_picture_and_separates_what_texts_separate(X):
+    detector = stand_in()
+    assert detector.fit() is detector
+    assert roc_auc_score(Y, detector.predict_proba(X)[:, 1]) == 1
+    assert (detector.predict(X) == Y).all()
+
+
+def test_texts_alone_find_damage_in_pictures(pictures):
+    detector = tiny(N_p=1000).fit()
+    scores = detector.score_components(pictures.images)
+    assert roc_auc_score(pictures.target, scores["s_pr"]) > 0.8
+    assert roc_auc_score(pictures.target, scores["s_fnn"]) > 0.8
+
+
+def test_X_and_y_change_nothing(X):
+    alone = stand_in().fit()
+    for arguments in [(X,), (X, Y), (["no/such.jpg"], [7]), (X[:1], "text")]:
+        other = stand_in().fit(*arguments)
+        np.testing.assert_array_equal(other.predict_proba(X), alone.predict_proba(X))
+
+
+def test_generator_is_not_consumed_by_fit():
+    images = iter(["a.jpg"])
+    stand_in().fit(images)
+    assert next(images) == "a.jpg"
+
+
+def test_every_public_number_derives_from_one_score(X):
+    detector = stand_in(threshold=0.3).fit()
+    parts = detector.score_components(X)
+    assert list(parts) == ["s_pr", "s_fnn"]
+    combined = (parts["s_pr"] + parts["s_fnn"]) / 2
+    np.testing.assert_allclose(detector.predict_proba(X)[:, 1], combined)
+    np.testing.assert_allclose(detector.predict_proba(X).sum(axis=1), 1)
+    np.testing.assert_allclose(detector.decision_function(X), combined - 0.3)
+    np.testing.assert_array_equal(detector.predict(X), combined > 0.3)
+    assert detector.predict(X).dtype.kind == "i"
+    assert detector.classes_.tolist() == [0, 1]
+
+
+def test_threshold_moves_labels_alone(X):
+    low, high = stand_in(threshold=0).fit(), stand_in(threshold=1).fit()
+    assert low.predict(X).all() and not high.predict(X).any()
+    np.testing.assert_array_equal(low.predict_proba(X), high.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("scores", "names"),
+    [
+        (("prompt",), ["s_pr"]),
+        (["fnn"], ["s_fnn"]),
+        (("fnn", "prompt"), ["s_pr", "s_fnn"]),
+    ],
+)
+def test_scores_choose_the_papers_rows(scores, names, X):
+    detector = stand_in(scores=scores).fit()
+    parts = detector.score_components(X)
+    expected = np.mean([parts[name] for name in names], axis=0)
+    np.testing.assert_allclose(detector.predict_proba(X)[:, 1], expected, rtol=1e-6)
+
+
+def test_prompt_score_uses_the_two_prompts_of_the_object(X):
+    detector = stand_in(object_name="bottle").fit()
+    texts = ["a photo of a bottle", "a photo of a damaged bottle"]
+    expected = StandInEmbedder().encode_text(texts)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(detector.prompt_embeddings_, expected, rtol=1e-6)
+
+
+def test_prompt_sets_are_averaged(X):
+    own = {"normal": ["a {}", "one {}"], "anomaly": ["a damaged {}"]}
+    embedder = StandInEmbedder()
+    normal = embedder.encode_text(["a object", "one object"])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    normal = normal.mean(axis=0)
+    detector = stand_in(prompt_set=own).fit()
+    np.testing.assert_allclose(
+        detector.prompt_embeddings_[0], normal / np.linalg.norm(normal), rtol=1e-6
+    )
+    assert stand_in(prompt_set="winclip").fit().prompt_embeddings_.shape == (2, 4)
+
+
+def test_same_seed_same_scores_bit_for_bit(pictures, monkeypatch):
+    images = pictures.images[:20]
+    first = tiny().fit().predict_proba(images)
+    monkeypatch.setattr("skclipad._detector._fits", {})
+    clear_prompt_cache()
+    np.testing.assert_array_equal(tiny().fit().predict_proba(images), first)
+    assert np.abs(tiny(random_state=1).fit().predict_proba(images) - first).max() > 0
+
+
+def test_global_generators_are_not_touched():
+    torch.manual_seed(3)
+    np.random.seed(3)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    stand_in(random_state=77).fit()
+    assert torch.equal(torch_state, torch.get_rng_state())
+    np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])
+
+
+def test_random_state_instance_gives_a_new_draw_each_time(X):
+    detector = stand_in(random_state=np.random.RandomState(0))
+    first = detector.fit().coefs_[0]
+    assert np.abs(first - detector.fit().coefs_[0]).max() > 0
+
+
+def test_changing_a_fitted_array_does_not_reach_other_fits():
+    detector = stand_in().fit()
+    detector.coefs_[0][:] = 0
+    assert np.abs(stand_in().fit().coefs_[0]).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"l_min": 6, "l_max": 5}, "l_min=6 and l_max=5"),
+        ({"l_min": 0}, "'l_min' parameter"),
+        ({"N_p": 0}, "'N_p' parameter"),
+        ({"N_p": 1.5}, "'N_p' parameter"),
+        ({"normal_word": " "}, "normal_word=' '"),
+        ({"anomaly_word": ""}, "anomaly_word=''"),
+        ({"object_name": ""}, "object_name=''"),
+        ({"scores": ("other",)}, r"scores=\('other',\)"),
+        ({"scores": ()}, r"scores=\(\)"),
+        ({"scores": "fnn"}, "scores"),
+        ({"prompt_set": "mine"}, "'prompt_set' parameter"),
+        ({"prompt_set": {"normal": ["{}"]}}, "'normal' and 'anomaly'"),
+        ({"temperature": 0}, "'temperature' parameter"),
+        ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": (8, 2.5)}, "hidden_layer_sizes"),
+        ({"dropout": 1}, "'dropout' parameter"),
+        ({"n_epochs": 0}, "'n_epochs' parameter"),
+        ({"batch_size": 1}, "'batch_size' parameter"),
+        ({"threshold": 1.5}, "'threshold' parameter"),
+        ({"memory": 3}, "'memory' parameter"),
+        ({"random_state": "x"}, "'random_state' parameter"),
+    ],
+)
+def test_bad_parameters_are_refused_at_fit(parameters, message):
+    detector = stand_in(**parameters)
+    with pytest.raises(ValueError, match=message):
+        detector.fit()
+
+
+def test_prompt_that_would_lose_its_end_is_refused():
+    with pytest.raises(PromptTooLongError, match=r"tokens.*at most 77.*l_max"):
+        tiny(l_min=30, l_max=40, N_p=10).fit()
+
+
+def test_unfitted_detector_says_so(X):
+    with pytest.raises(NotFittedError):
+        stand_in().predict_proba(X)
+
+
+def test_embeddings_of_another_width_are_refused(X):
+    detector = stand_in().fit()
+    for method in (detector.fit, detector.predict_proba):
+        with pytest.raises(ValueError, match="X has 3 features.*expecting 4"):
+            method(X[:, :3])
+
+
+def test_another_backbone_after_fit_is_refused(pictures, X):
+    detector = tiny().fit()
+    detector.embedder = StandInEmbedder()
+    with pytest.raises(BackboneMismatchError, match="'stand-in'"):
+        detector.predict_proba(pictures.images[:2])
+
+
+def test_settings_of_the_embedder_may_change_after_fit(pictures):
+    detector = tiny().fit()
+    before = detector.predict_proba(pictures.images[:4])
+    detector.set_params(embedder__batch_size=1, embedder__device="cpu")
+    np.testing.assert_allclose(
+        detector.predict_proba(pictures.images[:4]), before, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_image_without_score_is_nan_and_gets_no_label(pictures):
+    detector = tiny().set_params(embedder__on_error="nan").fit()
+    X = [pictures.images[0], "gone.jpg", pictures.images[2]]
+    with pytest.warns(UserWarning, match="1 of 3"):
+        scores = detector.predict_proba(X)
+    assert np.isnan(scores[1]).all() and not np.isnan(scores[[0, 2]]).any()
+    with (
+        pytest.warns(UserWarning, match="1 of 3"),
+        pytest.raises(ValueError, match=r"1 of 3 samples have no score \(rows \[1\]"),
+    ):
+        detector.predict(X)
+
+
+def test_images_embeddings_and_pipeline_agree(pictures):
+    images = pictures.images[:10]
+    detector = tiny().fit()
+    embeddings = CLIPImageEmbedder("tiny").transform(images)
+    pipeline = make_pipeline(CLIPImageEmbedder("tiny"), tiny()).fit(images)
+    expected = detector.predict_proba(images)
+    np.testing.assert_allclose(detector.predict_proba(embeddings), expected, atol=1e-6)
+    np.testing.assert_allclose(pipeline.predict_proba(images), expected, atol=1e-6)
+
+
+def test_pipeline_caches_its_transformer(pictures, tmp_path):
+    pipeline = make_pipeline(CLIPImageEmbedder("tiny"), tiny(), memory=str(tmp_path))
+    images = pictures.images[:6]
+    expected = tiny().fit().predict_proba(images)
+    for _ in range(2):
+        np.testing.assert_allclose(
+            pipeline.fit(images).predict_proba(images), expected, atol=1e-6
+        )
+
+
+def test_frame_of_embeddings_keeps_its_names(X):
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    detector = stand_in().fit(frame)
+    assert detector.feature_names_in_.tolist() == list("abcd")
+    with pytest.raises(ValueError, match="feature names"):
+        detector.predict(frame[list("dcba")])
+
+
+def test_clone_and_params_round_trip():
+    detector = stand_in(l_min=3, threshold=0.7)
+    copy = clone(detector)
+    assert copy.get_params()["l_min"] == 3
+    assert copy.set_params(embedder__crops="multi").embedder.crops == "multi"
+    assert detector.embedder.crops == "whole"
+
+
+def test_grid_search_trains_each_setting_once(X, monkeypatch):
+    clear_prompt_cache()
+    trained, encoded = [], []
+    monkeypatch.setattr(
+        "skclipad._detector.train_network",
+        lambda *a, **k: trained.append(1) or train_network(*a, **k),
+    )
+    encode = StandInEmbedder.encode_text
+    monkeypatch.setattr(
+        StandInEmbedder,
+        "encode_text",
+        lambda self, texts: encoded.append(len(texts)) or encode(self, texts),
+    )
+    grid = {"l_min": [3, 4], "l_max": [8, 9], "N_p": [100, 200, 300]}
+    search = GridSearchCV(stand_in(random_state=5), grid, scoring="roc_auc", cv=5)
+    search.fit(X, Y)
+    assert search.best_score_ == 1
+    assert len(trained) == 12
+    # Four pairs of lengths, three blocks of 200 prompts each, and the two queries.
+    assert sum(encoded) == 4 * 3 * 200 + 2
+
+
+def test_grid_search_works_on_paths_and_in_processes(pictures, tmp_path):
+    paths = [str(tmp_path / f"{i}.png") for i in range(24)]
+    for path, image in zip(paths, pictures.images, strict=False):
+        Image.fromarray(image).save(path)
+    search = GridSearchCV(
+        tiny(N_p=100, memory=str(tmp_path)),
+        {"l_min": [3, 5], "embedder__crops": ["whole", "multi"]},
+        scoring="roc_auc",
+        cv=2,
+        n_jobs=2,
+        error_score="raise",
+    ).fit(paths, pictures.target[:24])
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_cross_val_score_and_roc_display(X):
+    assert cross_val_score(stand_in(), X, Y, scoring="roc_auc", cv=2).tolist() == [1, 1]
+    display = RocCurveDisplay.from_estimator(stand_in().fit(), X, Y)
+    assert display.roc_auc == 1
+
+
+def test_html_repr_and_tags():
+    detector = stand_in()
+    assert "RandomWordCLIPDetector" in detector._repr_html_()
+    tags = detector.__sklearn_tags__()
+    assert tags.estimator_type == "classifier"
+    assert not tags.target_tags.required
+    assert not tags.classifier_tags.multi_class
+
+
+def test_verbose_embedder_shows_progress_of_texts(capsys):
+    clear_prompt_cache()
+    tiny(random_state=991).set_params(embedder__verbose=True).fit()
+    assert "Encoding texts" in capsys.readouterr().err
