@@ -15,7 +15,8 @@ def public_modules():
     yield skclipad
     for info in pkgutil.walk_packages(skclipad.__path__, "skclipad."):
         parts = info.name.split(".")[1:]
-        if not any(part.startswith("_") for part in parts):
+        # The folder of the bundled model is a package for its files' sake alone.
+        if parts != ["tiny"] and not any(part.startswith("_") for part in parts):
             yield importlib.import_module(info.name)
 
 
