@@ -55,7 +55,7 @@ def test_docstring_is_complete(name):
     assert not errors, "\n".join([name, *errors])
 
 
-@pytest.mark.parametrize("module", public_modules(), ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", list(public_modules()), ids=lambda m: m.__name__)
 def test_public_module_has_a_docstring_and_lists_its_names(module):
     assert module.__doc__ and module.__doc__.strip().endswith(".")
     assert len(set(module.__all__)) == len(module.__all__)
