@@ -14,11 +14,14 @@ PACKAGE = Path(skclipad.__file__).parent
 # A file imports from the rings before its own and, in its own, from its left.
 RINGS = [
     # 0: words, prompts, equations, figures; no torch
-    ["_exceptions", "_words", "_prompts", "_scores", "_store", "_pairs", "metrics"],
+    [
+        *("_exceptions", "_words", "_prompts", "_scores"),
+        *("_cache_file", "_store", "_prompt_embeddings", "metrics"),
+    ],
     # 1: pictures and models
     ["_crops", "_images", "tiny", "_backbone"],
     # 2: texts and pictures into embeddings, embeddings into scores
-    ["_transformer", "_text", "_vision", "_network", "_maps"],
+    ["_transformer", "_text", "_vision", "_network", "_windows", "_maps"],
     # 3: the estimators
     ["_embedder", "_detector", "export"],
     # 4: what people meet
