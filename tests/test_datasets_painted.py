@@ -154,6 +154,16 @@ def test_small_defects_on_demand():
     assert np.median(small) < 0.02 < 0.05 < np.median(large)
 
 
+def test_the_smallest_defects_can_be_seen():
+    damaged, whole = twins(
+        n_samples=60, image_size=32, defect_size=(0.02, 0.02), random_state=12
+    )
+    levels = change(damaged, whole)
+    for mask, level in zip(damaged.masks, levels, strict=True):
+        assert mask.sum() >= 4
+        assert level[mask].mean() >= VISIBLE
+
+
 def test_grey_photos():
     photos = make_defect_images(20, grey_fraction=1, random_state=0)
     assert (photos.images == photos.images[..., :1]).all()

@@ -21,7 +21,9 @@ DEFECTS = tuple(sorted(_DEFECTS))
 CHANGED = 12  # levels of 255 from which on a pixel counts as changed
 VISIBLE = 30  # mean change in levels that every mask shows at least
 _GOLDEN = (5**0.5 - 1) / 2
-_PLACES, _RAISES = 4, 4  # how often a faint defect is moved, and raised in each place
+_RAISES = 4  # how often a faint defect is painted more strongly in one place
+_GROWTH = (1, 1, 1, 1, 1.5, 2.5)  # of its length, in each place that it is moved to
+_LEAST = 5  # pixels, the shortest defect
 
 _DESCR = """\
 .. _painted_defect_images:
@@ -82,11 +84,12 @@ def _damage(name, scene, light, whole, fraction, seed):
         Where `image` differs from `whole`.
     """
     size, best = len(whole), (-1.0, whole)
-    for place in range(_PLACES):
+    for place, growth in enumerate(_GROWTH):
+        length = min(max(fraction, _LEAST / size) * growth, 1.0)
         force = 1.0
         for _ in range(_RAISES):
             rng = np.random.default_rng((*seed, 3 + place))
-            site = draw_site(name, scene, rng, size, fraction, force)
+            site = draw_site(name, scene, rng, size, length, force)
             front = strike(name, scene.front, site)
             image = photograph(front, scene.back, light)
             change = _difference(image, whole)
@@ -191,8 +194,9 @@ def make_defect_images(
         `n_samples`.
     defect_size : tuple of (float, float), default=None
         Least and greatest length of a defect as a fraction of the picture's side,
-        0.02 to 1; None is (0.12, 0.6). Defects that change an object's outline, such as
-        a bend, reach further.
+        0.02 to 1; None is (0.12, 0.6). No defect is shorter than 5 pixels, one that
+        could not be seen is lengthened, and one that changes an object's outline,
+        such as a bend, reaches further.
     grey_fraction : float, default=0.1
         Share of black and white photos, 0 to 1.
     random_state : int, RandomState instance or None, default=None
