@@ -184,20 +184,56 @@ def resize_image(
         box = _centre_box(box, width, height)
         return np.array(image.resize((width, height), resample, box))
     if resize_mode == "longest":
-        scale = min(width / (box[2] - box[0]), height / (box[3] - box[1]))
-        inner = (
-            max(1, round(scale * (box[2] - box[0]))),
-            max(1, round(scale * (box[3] - box[1]))),
-        )
+        inner, corner = _fitted_inside(box[2] - box[0], box[3] - box[1], width, height)
         colour = (fill, fill, fill) if np.isscalar(fill) else tuple(fill)
         canvas = Image.new("RGB", (width, height), colour)
-        corner = ((width - inner[0]) // 2, (height - inner[1]) // 2)
         canvas.paste(image.resize(inner, resample, box), corner)
         return np.array(canvas)
     raise ValueError(
         f"Got resize_mode={resize_mode!r}, but expected one of "
         f"{', '.join(map(repr, RESIZE_MODES))}."
     )
+
+
+def seen_box(width, height, size, resize_mode="squash"):
+    """Return which part of a picture fills the model's input.
+
+    Parameters
+    ----------
+    width, height : int
+        Size of the picture in pixels.
+    size : (int, int)
+        Height and width of the model's input.
+    resize_mode : {"squash", "shortest", "longest"}, default="squash"
+        As in :func:`resize_image`, with the whole picture as its box.
+
+    Returns
+    -------
+    tuple of 4 numbers
+        Left, top, right and bottom in pixels of the picture. They lie inside it where
+        "shortest" cuts off, and outside where "longest" pads.
+
+    Examples
+    --------
+    >>> from skclipad._crops import seen_box
+    >>> seen_box(200, 100, (50, 50), "longest")
+    (0.0, -48.0, 200.0, 152.0)
+    """
+    if resize_mode == "squash":
+        return (0, 0, width, height)
+    if resize_mode == "shortest":
+        return _centre_box((0, 0, width, height), size[1], size[0])
+    inner, corner = _fitted_inside(width, height, size[1], size[0])
+    zoom = width / inner[0], height / inner[1]
+    left, top = -corner[0] * zoom[0], -corner[1] * zoom[1]
+    return left, top, left + size[1] * zoom[0], top + size[0] * zoom[1]
+
+
+def _fitted_inside(box_width, box_height, width, height):
+    """Return size and corner of a box that is fitted into another, in its pixels."""
+    scale = min(width / box_width, height / box_height)
+    inner = max(1, round(scale * box_width)), max(1, round(scale * box_height))
+    return inner, ((width - inner[0]) // 2, (height - inner[1]) // 2)
 
 
 def _centre_box(box, width, height):

@@ -1,0 +1,267 @@
+"""Features of windows: what a tower says of its own tokens, no more and no fewer."""
+
+import json
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from skclipad import ImageReadError
+from skclipad._backbone import load_backbone
+from skclipad._images import read_image
+from skclipad._windows import CROP_GRID, stream_windows
+
+TEXT = {
+    "context_length": 77,
+    "vocab_size": 512,
+    "width": 32,
+    "heads": 2,
+    "layers": 1,
+}
+VISION = {
+    "vit": {"layers": 3, "width": 32, "head_width": 16, "patch_size": 8},
+    "averaged": {
+        "layers": 2,
+        "width": 32,
+        "head_width": 16,
+        "patch_size": 8,
+        "pool_type": "avg",
+    },
+    "resnet": {"layers": [1, 1, 1, 1], "width": 8, "patch_size": None},
+}
+HEIGHT, WIDTH, PATCH = 32, 40, 8
+ROWS, COLUMNS = HEIGHT // PATCH, WIDTH // PATCH
+
+
+@pytest.fixture(scope="module")
+def backbones(tmp_path_factory):
+    """Random weights, and norms and positions that are no zeros and ones."""
+    loaded = {}
+    for name, vision in VISION.items():
+        folder = tmp_path_factory.mktemp(name)
+        size = 64 if name == "resnet" else [HEIGHT, WIDTH]
+        config = {
+            "embed_dim": 24,
+            "vision_cfg": {"image_size": size, **vision},
+            "text_cfg": TEXT,
+        }
+        torch.manual_seed(0)
+        state = open_clip.model.CLIP(**config).state_dict()
+        for key, tensor in state.items():
+            if tensor.is_floating_point() and "running" not in key:
+                tensor += 0.3 * torch.randn_like(tensor)
+        state = {key: tensor.contiguous() for key, tensor in state.items()}
+        save_file(state, folder / "open_clip_model.safetensors")
+        described = {
+            "model_cfg": config,
+            "preprocess_cfg": {"mean": [0.4] * 3, "std": [0.3] * 3},
+        }
+        (folder / "open_clip_config.json").write_text(json.dumps(described))
+        name_of_folder = f"local-dir:{folder}"
+        loaded[name] = load_backbone(
+            name_of_folder, None, device="cpu", precision="fp32"
+        )
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    rng = np.random.default_rng(0)
+    return list(rng.integers(0, 256, (3, 50, 60, 3), dtype=np.uint8))
+
+
+def model_input(backbone, picture):
+    """Preprocess as open_clip would, squashed: shape (1, 3, height, width)."""
+    height, width = backbone.image_size
+    small = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+    x = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+    return ((x - 0.4) / 0.3)[None]
+
+
+@torch.inference_mode()
+def encode_alone(visual, x, kept):
+    """Run open_clip's own modules on the class token and the patches `kept`."""
+    patches = visual.conv1(x).flatten(2).transpose(1, 2)  # (1, n_patches, width)
+    tokens = torch.cat([visual.class_embedding.view(1, 1, -1), patches], dim=1)
+    tokens = tokens + visual.positional_embedding
+    tokens = tokens[:, [0, *(1 + patch for patch in kept)]]
+    tokens = visual.transformer(visual.ln_pre(tokens))
+    return (visual.ln_post(tokens[:, 0]) @ visual.proj)[0].numpy()
+
+
+def test_each_window_is_the_tower_run_on_its_tokens_alone(backbones, pictures):
+    backbone = backbones["vit"]
+    visual = backbone.model.visual
+    for picture, features in zip(
+        pictures, stream_windows(backbone, pictures), strict=True
+    ):
+        x = model_input(backbone, picture)
+        assert set(features.parts) == {2, 3}
+        for side, found in features.parts.items():
+            assert found.shape == (ROWS - side + 1, COLUMNS - side + 1, 24)
+            for down in range(found.shape[0]):
+                for right in range(found.shape[1]):
+                    kept = [
+                        (down + i) * COLUMNS + right + j
+                        for i in range(side)
+                        for j in range(side)
+                    ]
+                    expected = encode_alone(visual, x, kept)
+                    np.testing.assert_allclose(
+                        found[down, right], expected, rtol=1e-4, atol=1e-4
+                    )
+
+
+def test_windows_differ_by_their_place_and_by_their_picture(backbones, pictures):
+    same = [np.full((50, 60, 3), 90, np.uint8)] + pictures[:1]
+    flat, other = stream_windows(backbones["vit"], same)
+    places = flat.parts[2].reshape(-1, 24)
+    assert np.unique(places.round(4), axis=0).shape[0] == len(places)
+    assert not np.allclose(flat.parts[2], other.parts[2], atol=1e-2)
+
+
+@pytest.mark.parametrize("patches", [False, True])
+@pytest.mark.parametrize("name", ["vit", "averaged", "resnet"])
+def test_the_whole_picture_has_the_embedding_of_encode_image(
+    backbones, pictures, name, patches
+):
+    backbone = backbones[name]
+    x = torch.cat([model_input(backbone, picture) for picture in pictures])
+    with torch.inference_mode():
+        expected = backbone.model.encode_image(x).numpy()
+    found = [f.image for f in stream_windows(backbone, pictures, patches=patches)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_patch_tokens_are_those_of_open_clip(backbones, pictures):
+    backbone = backbones["vit"]
+    features = list(stream_windows(backbone, pictures, patches=True))
+    x = torch.cat([model_input(backbone, picture) for picture in pictures])
+    visual = backbone.model.visual
+    visual.output_tokens = True
+    try:
+        with torch.inference_mode():
+            _, expected = visual(x)
+    finally:
+        visual.output_tokens = False
+    for one, tokens in zip(features, expected.numpy(), strict=True):
+        assert one.parts[1].shape == (ROWS, COLUMNS, 32)
+        np.testing.assert_allclose(
+            one.parts[1].reshape(-1, 32), tokens, rtol=1e-4, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("name", ["averaged", "resnet"])
+def test_towers_without_a_class_token_see_resized_crops(backbones, pictures, name):
+    backbone = backbones[name]
+    (features,) = stream_windows(backbone, pictures[:1], patches=True)
+    assert set(features.parts) == {2, 3}
+    picture = Image.fromarray(pictures[0])
+    height, width = backbone.image_size
+    for side, found in features.parts.items():
+        n = CROP_GRID - side + 1
+        assert found.shape == (n, n, 24)
+        for down, right in ((0, 0), (1, 2), (n - 1, n - 1)):
+            box = np.array([right, down, right + side, down + side]) / CROP_GRID
+            crop = picture.resize(
+                (width, height),
+                Image.Resampling.BICUBIC,
+                tuple(box * [60, 50, 60, 50]),
+            )
+            x = torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None].float() / 255
+            with torch.inference_mode():
+                expected = backbone.model.encode_image((x - 0.4) / 0.3)[0].numpy()
+            np.testing.assert_allclose(
+                found[down, right], expected, rtol=1e-3, atol=1e-3
+            )
+
+
+@pytest.mark.parametrize("limit", [1, 30, 10_000])
+def test_the_size_of_batches_changes_nothing(backbones, pictures, limit, monkeypatch):
+    backbone = backbones["vit"]
+    one_by_one = [
+        next(stream_windows(backbone, [picture], patches=True)) for picture in pictures
+    ]
+    monkeypatch.setattr("skclipad._windows.TOKENS_PER_BATCH", {"cpu": limit})
+    for n in (1, 2, 8):
+        together = stream_windows(backbone, pictures, patches=True, batch_size=n)
+        for expected, found in zip(one_by_one, together, strict=True):
+            for side, part in expected.parts.items():
+                np.testing.assert_allclose(found.parts[side], part, atol=1e-5)
+
+
+def test_no_token_is_computed_that_no_window_needs(backbones, pictures):
+    """Count what the MLPs see: every token once a block, one a window in the last."""
+    backbone = backbones["vit"]
+    seen = []
+    handles = [
+        block.mlp.register_forward_hook(
+            lambda module, args, output: seen.append(output[..., 0].numel())
+        )
+        for block in backbone.model.visual.transformer.resblocks
+    ]
+    list(stream_windows(backbone, pictures))
+    for handle in handles:
+        handle.remove()
+    n_windows = {side: (ROWS - side + 1) * (COLUMNS - side + 1) for side in (2, 3)}
+    tokens = sum(n * (1 + side**2) for side, n in n_windows.items())
+    whole = 1 + ROWS * COLUMNS
+    a_picture = 2 * (tokens + whole) + sum(n_windows.values()) + 1  # three blocks
+    assert sum(seen) == len(pictures) * a_picture
+
+
+@pytest.mark.parametrize(
+    ("resize_mode", "box"),
+    [
+        ("squash", (0, 0, 80, 20)),
+        ("shortest", (27.5, 0, 52.5, 20)),
+        ("longest", (0, -22, 80, 42)),
+    ],
+)
+def test_the_box_says_what_the_grid_covers(backbones, resize_mode, box):
+    picture = np.zeros((20, 80, 3), np.uint8)
+    (features,) = stream_windows(backbones["vit"], [picture], resize_mode=resize_mode)
+    assert features.size == (80, 20)
+    assert features.box == pytest.approx(box)
+
+
+@pytest.mark.parametrize("name", ["vit", "resnet"])
+def test_a_bad_picture_is_named_or_none(backbones, pictures, name, tmp_path):
+    backbone = backbones[name]
+    bad = tmp_path / "bad.png"
+    bad.write_text("no picture")
+    mixed = [pictures[0], bad, pictures[1]]
+    with pytest.raises(ImageReadError, match=r"Image 1 .*bad\.png"):
+        list(stream_windows(backbone, mixed))
+    first, second, third = stream_windows(backbone, mixed, on_error="nan")
+    assert second is None
+    alone = list(stream_windows(backbone, pictures[:2]))
+    for found, expected in ((first, alone[0]), (third, alone[1])):
+        np.testing.assert_allclose(found.parts[3], expected.parts[3], atol=1e-5)
+    assert list(stream_windows(backbone, [bad, bad], on_error="nan")) == [None, None]
+
+
+def test_pictures_are_read_a_few_ahead_not_all_at_once(backbones, pictures):
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(len(taken))
+            yield pictures[0]
+
+    stream = stream_windows(backbones["vit"], endless(), batch_size=2)
+    next(stream)
+    assert len(taken) < 10
+    stream.close()
+
+
+def test_files_and_arrays_have_the_same_features(backbones, pictures, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(pictures[0]).save(path)
+    from_file, from_array = stream_windows(
+        backbones["vit"], [path, read_image(pictures[0])]
+    )
+    np.testing.assert_allclose(from_file.parts[2], from_array.parts[2], atol=1e-5)
