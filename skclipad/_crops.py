@@ -254,4 +254,4 @@ def _centre_box(box, width, height):
         unit = length / resized
         centre.append((start + offset * unit, start + (offset + target) * unit))
     (left, right), (top, bottom) = centre
-    return left, top, min(right, box[2]), min(bottom, box[3])
+    return left, top, right, bottom
