@@ -538,11 +538,16 @@ def _to_uint8(array):
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
         return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if array.dtype.kind != "f":
-        raise ValueError(
+        reason = (
             f"its dtype is {array.dtype}, but uint8 (0..255), uint16 (0..65535), bool "
-            "and float (0..1) are taken; if its values lie in 0..255, write "
-            "image.astype(np.uint8)"
+            "and float (0..1) are taken"
         )
+        if array.dtype.kind in "iu":
+            reason += (
+                "; if its values lie in 0..255, write image.astype(np.uint8), for a "
+                "tensor image.to(torch.uint8)"
+            )
+        raise ValueError(reason)
     low, high = array.min(), array.max()
     if not np.isfinite([low, high]).all():
         raise ValueError("it holds NaN or infinite values")

@@ -595,7 +595,7 @@ BAD_ITEMS = {
     "channels first": (np.zeros((3, 5, 5)), r"transpose\(1, 2, 0\)"),
     "tensor channels last": (torch.zeros(5, 5, 3), r"permute\(2, 0, 1\)"),
     "tensor 5 channels": (torch.zeros(5, 6, 7), r"\(C, H, W\) with C in 1, 3, 4 is"),
-    "tensor int64": (torch.zeros(5, 5, dtype=torch.int64), "dtype is int64"),
+    "tensor int64": (torch.zeros(5, 5, dtype=torch.int64), r"to\(torch.uint8\)"),
     "tensor NaN": (torch.full((2, 2), torch.nan), "NaN or infinite"),
     "tensor sparse": (torch.zeros(5, 5).to_sparse(), "cannot be read"),
     "tensor without data": (torch.zeros(5, 5, device="meta"), "cannot be read"),
