@@ -1,11 +1,15 @@
 """How well scores tell anomalous pictures from normal ones.
 
 The field's conventions: 1 means anomalous and is the positive class, a higher score
-means more anomalous. All three figures are computed over images, and tied scores are
-never split: pictures that score alike are called alike.
+means more anomalous. `auroc`, `aupr` and `f1_max` are computed over pictures, the other
+figures over the pixels of anomaly maps, where masks of the damage exist. Tied scores
+are never split: what scores alike is called alike.
 """
 
+from numbers import Real
+
 import numpy as np
+from scipy import ndimage
 from sklearn.metrics import (
     auc,
     average_precision_score,
@@ -14,7 +18,15 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-__all__ = ["auroc", "aupr", "f1_max", "get_scorer"]
+__all__ = [
+    "aupr",
+    "aupro",
+    "auroc",
+    "f1_max",
+    "get_scorer",
+    "pixel_auroc",
+    "pixel_f1_max",
+]
 
 
 def auroc(y_true, y_score):
@@ -168,6 +180,195 @@ def f1_max(y_true, y_score, *, return_threshold=False):
     middle = lower + (upper - lower) / 2
     # Between neighbouring floats the middle may round up to the score it must let pass.
     return float(f1[best]), float(middle if middle < upper else lower)
+
+
+def pixel_auroc(masks, maps):
+    """Area under the receiver operating characteristic over all pixels.
+
+    Every pixel of every picture is one sample. Large damage weighs more than small;
+    `aupro` weighs all alike.
+
+    Parameters
+    ----------
+    masks : sequence of array-like of shape (height, width)
+        For each picture 1 (or True) where it is damaged; all 0 for a normal picture.
+    maps : sequence of array-like of shape (height, width)
+        Anomaly maps of the same sizes, higher for more anomalous.
+
+    Returns
+    -------
+    float
+        The area, from 0 to 1; 0.5 is what guessing gives.
+
+    Raises
+    ------
+    ValueError
+        If numbers or sizes differ, a mask holds anything but 0 and 1, only one class
+        of pixels occurs, or a map is not finite.
+
+    See Also
+    --------
+    aupro : Gives each damaged region the same weight.
+    pixel_f1_max : Largest F1 of pixels over all thresholds.
+
+    Examples
+    --------
+    >>> from skclipad.metrics import pixel_auroc
+    >>> pixel_auroc([[[0, 0], [1, 1]]], [[[0.1, 0.4], [0.35, 0.8]]])
+    0.75
+    """
+    return auroc(*_all_pixels(*_check_maps(masks, maps)))
+
+
+def pixel_f1_max(masks, maps):
+    """Largest F1 of pixels over all thresholds.
+
+    Every pixel of every picture is one sample, and one threshold serves all pictures.
+
+    Parameters
+    ----------
+    masks : sequence of array-like of shape (height, width)
+        For each picture 1 (or True) where it is damaged; all 0 for a normal picture.
+    maps : sequence of array-like of shape (height, width)
+        Anomaly maps of the same sizes, higher for more anomalous.
+
+    Returns
+    -------
+    float
+        The largest F1, above 0 and at most 1.
+
+    Raises
+    ------
+    ValueError
+        If numbers or sizes differ, a mask holds anything but 0 and 1, only one class
+        of pixels occurs, or a map is not finite.
+
+    See Also
+    --------
+    f1_max : The same over pictures.
+    pixel_auroc : Area under the receiver operating characteristic of pixels.
+
+    Examples
+    --------
+    >>> from skclipad.metrics import pixel_f1_max
+    >>> pixel_f1_max([[[0, 0], [1, 1]]], [[[0.1, 0.4], [0.35, 0.8]]])
+    0.8
+    """
+    return f1_max(*_all_pixels(*_check_maps(masks, maps)))
+
+
+def aupro(masks, maps, *, max_fpr=0.3):
+    """Area under the curve of per-region overlap (PRO) up to a false positive rate.
+
+    A region is a connected piece of a mask, corners touching. At each threshold its
+    overlap is the share of it that is marked; the curve is the mean overlap of all
+    regions, small and large alike, over the share of normal pixels that are marked.
+    The area up to `max_fpr` is divided by `max_fpr`. All thresholds that occur are
+    used, where other implementations take a sample of them.
+
+    Parameters
+    ----------
+    masks : sequence of array-like of shape (height, width)
+        For each picture 1 (or True) where it is damaged; all 0 for a normal picture.
+    maps : sequence of array-like of shape (height, width)
+        Anomaly maps of the same sizes, higher for more anomalous.
+    max_fpr : float, default=0.3
+        Where the area ends: above 0, at most 1.
+
+    Returns
+    -------
+    float
+        The area, from 0 to 1; guessing gives ``max_fpr / 2``.
+
+    Raises
+    ------
+    ValueError
+        If `max_fpr` is out of range, numbers or sizes differ, a mask holds anything
+        but 0 and 1, only one class of pixels occurs, or a map is not finite.
+
+    See Also
+    --------
+    pixel_auroc : Gives each pixel the same weight.
+
+    References
+    ----------
+    .. [1] P. Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021.
+
+    Examples
+    --------
+    >>> from skclipad.metrics import aupro
+    >>> round(aupro([[[0, 0, 1], [0, 0, 1]]], [[[0, 0.6, 0.9], [0, 0, 0.5]]]), 3)
+    0.583
+    """
+    if not isinstance(max_fpr, Real) or not 0 < max_fpr <= 1:
+        raise ValueError(f"Got max_fpr={max_fpr!r} but expected 0 < max_fpr <= 1.")
+    masks, maps = _check_maps(masks, maps)
+    y_true, score = _all_pixels(masks, maps)
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(score[order]) < 0, True))  # (n_distinct,)
+    overlap = np.cumsum(_region_weights(masks)[order])[last]
+    false_alarms = np.cumsum(~y_true[order])[last] / np.sum(~y_true)
+    overlap = np.concatenate([[0], overlap])
+    false_alarms = np.concatenate([[0], false_alarms])
+    # Up to the first point that reaches max_fpr, and of the line to it the part inside.
+    reach = int(np.searchsorted(false_alarms, max_fpr))
+    end = np.interp(max_fpr, false_alarms[: reach + 1], overlap[: reach + 1])
+    x, y = np.append(false_alarms[:reach], max_fpr), np.append(overlap[:reach], end)
+    return float(auc(x, y) / max_fpr)
+
+
+def _region_weights(masks):
+    """Return what each pixel adds to the mean overlap, of shape (n_pixels,)."""
+    weights, n_regions = [], 0
+    for mask in masks:
+        regions, n = ndimage.label(mask, structure=np.ones((3, 3)))
+        sizes = np.bincount(regions.ravel(), minlength=n + 1).astype(np.float64)
+        sizes[0] = np.inf  # a normal pixel adds nothing
+        weights.append(1 / sizes[regions.ravel()])
+        n_regions += n
+    return np.concatenate(weights) / n_regions
+
+
+def _all_pixels(masks, maps):
+    return tuple(
+        np.concatenate([array.ravel() for array in arrays]) for arrays in (masks, maps)
+    )
+
+
+def _check_maps(masks, maps):
+    """Return masks and maps as lists of arrays, each pair of one shape (H, W)."""
+    masks = [np.asarray(mask) for mask in masks]
+    maps = [np.asarray(map_, dtype=np.float64) for map_ in maps]
+    if len(masks) != len(maps) or not maps:
+        raise ValueError(
+            f"Got {len(masks)} masks and {len(maps)} maps but expected as many of one "
+            "as of the other, at least one. A normal picture's mask is all 0."
+        )
+    for row, (mask, map_) in enumerate(zip(masks, maps, strict=True)):
+        if mask.ndim != 2 or mask.shape != map_.shape:
+            raise ValueError(
+                f"Got a mask of shape {mask.shape} and a map of shape {map_.shape} for "
+                f"picture {row} but expected one shape (height, width). Of a mask with "
+                "channels take one; anomaly_map(X, size=...) makes maps of one size."
+            )
+        if not np.isin(mask, (0, 1)).all():
+            raise ValueError(
+                f"Got a mask of picture {row} that holds {np.unique(mask)[-1]} but "
+                "expected 0 (normal) and 1 (anomalous); write mask > 0."
+            )
+        if not np.isfinite(map_).all():
+            raise ValueError(
+                f"Got a map of picture {row} that holds NaN or infinity but expected "
+                "numbers. Leave pictures out that could not be read."
+            )
+    masks = [mask.astype(bool) for mask in masks]
+    n_damaged = sum(int(mask.sum()) for mask in masks)
+    if n_damaged in (0, sum(mask.size for mask in masks)):
+        raise ValueError(
+            f"Got {n_damaged} damaged pixels of {sum(mask.size for mask in masks)} "
+            "but expected some damaged and some normal ones: the metric compares them."
+        )
+    return masks, maps
 
 
 _METRICS = {"auroc": auroc, "aupr": aupr, "f1_max": f1_max}

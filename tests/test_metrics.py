@@ -1,4 +1,4 @@
-"""The three figures against brute force, scikit-learn and their own definitions."""
+"""The figures against brute force, scikit-learn and their own definitions."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,15 @@ from sklearn.metrics import (
 )
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from skclipad.metrics import aupr, auroc, f1_max, get_scorer
+from skclipad.metrics import (
+    aupr,
+    aupro,
+    auroc,
+    f1_max,
+    get_scorer,
+    pixel_auroc,
+    pixel_f1_max,
+)
 
 
 @pytest.fixture(params=range(6))
@@ -156,3 +164,130 @@ def test_metrics_go_into_make_scorer_themselves():
 def test_get_scorer_refuses_names_it_does_not_have():
     with pytest.raises(ValueError, match="Got name='accuracy'.*auroc"):
         get_scorer("accuracy")
+
+
+# -- pixels ------------------------------------------------------------------------
+
+
+@pytest.fixture(params=range(4))
+def mapped(request):
+    """Masks and maps of pictures of several sizes, one of them normal, with ties."""
+    rng = np.random.default_rng(request.param)
+    masks, maps = [], []
+    for height, width in ((9, 7), (6, 11), (8, 8)):
+        mask = np.zeros((height, width), bool)
+        mask[1:3, 1:4] = mask[3, 4] = True  # one region: they touch at a corner
+        mask[5, 6] = True
+        masks.append(mask)
+        maps.append(np.round(rng.random((height, width)) + 0.4 * mask, 1))
+    masks.append(np.zeros((5, 5), bool))
+    maps.append(np.round(rng.random((5, 5)), 1))
+    return masks, maps
+
+
+def pro_curve_by_loop(masks, maps):
+    """Return (false positive rate, mean overlap) at every threshold, loosest last."""
+    regions = []
+    for mask, scores in zip(masks, maps, strict=True):
+        left = {tuple(place) for place in np.argwhere(mask)}
+        while left:
+            region, edge = [], [left.pop()]
+            while edge:
+                place = edge.pop()
+                region.append(scores[place])
+                near = {
+                    (place[0] + i, place[1] + j) for i in (-1, 0, 1) for j in (-1, 0, 1)
+                }
+                edge += near & left
+                left -= near
+            regions.append(np.array(region))
+    normal = np.concatenate([s[~m] for m, s in zip(masks, maps, strict=True)])
+    cuts = np.unique(np.concatenate([s.ravel() for s in maps]))[::-1]
+    points = [(0, 0)]
+    for cut in cuts:
+        overlap = np.mean([np.mean(region >= cut) for region in regions])
+        points.append((np.mean(normal >= cut), overlap))
+    return np.array(points).T, len(regions)
+
+
+def area_below(x, y, end):
+    fine = np.linspace(0, end, 200_001)
+    values = np.interp(fine, x, y)
+    return np.mean((values[1:] + values[:-1]) / 2)
+
+
+@pytest.mark.parametrize("max_fpr", [0.05, 0.3, 1.0])
+def test_aupro_is_the_area_under_the_mean_overlap_of_regions(mapped, max_fpr):
+    (false_alarms, overlap), n_regions = pro_curve_by_loop(*mapped)
+    assert n_regions == 6
+    # A tie of regions alone is a step straight up, which interp would take for a point.
+    expected = area_below(
+        false_alarms + 1e-9 * np.arange(len(overlap)), overlap, max_fpr
+    )
+    assert aupro(*mapped, max_fpr=max_fpr) == pytest.approx(expected, abs=1e-4)
+
+
+def test_aupro_gives_small_and_large_regions_the_same_weight():
+    mask = np.zeros((10, 10), int)
+    mask[:4] = 1  # 40 pixels
+    mask[9, 9] = 1
+    large_found, small_found = np.zeros((10, 10)), np.zeros((10, 10))
+    large_found[:4] = small_found[9, 9] = 1
+    # Half of the mean overlap at no false alarm; then a straight line to 1 at 1.
+    half = 0.5 + 0.5 * 0.15
+    assert aupro([mask], [large_found]) == pytest.approx(half)
+    assert aupro([mask], [small_found]) == pytest.approx(half)
+    assert pixel_auroc([mask], [large_found]) > 0.98
+    assert pixel_auroc([mask], [small_found]) < 0.52
+
+
+@pytest.mark.parametrize("metric", [pixel_auroc, pixel_f1_max, aupro])
+def test_a_map_that_is_the_mask_is_perfect(metric, mapped):
+    masks, _ = mapped
+    assert metric(masks, [mask.astype(np.float32) for mask in masks]) == pytest.approx(
+        1, abs=1e-12
+    )
+
+
+def test_pixel_metrics_pool_all_pictures(mapped):
+    masks, maps = mapped
+    y, score = (np.concatenate([a.ravel() for a in each]) for each in (masks, maps))
+    assert pixel_auroc(*mapped) == auroc(y, score)
+    assert pixel_f1_max(*mapped) == f1_max(y, score)
+
+
+def test_a_stack_is_taken_for_a_list(mapped):
+    masks, maps = (each[2:3] * 2 for each in mapped)
+    assert aupro(np.stack(masks), np.stack(maps)) == aupro(masks, maps)
+
+
+@pytest.mark.parametrize("metric", [pixel_auroc, pixel_f1_max, aupro])
+@pytest.mark.parametrize(
+    "masks, maps, message",
+    [
+        ([[[0, 1]]], [[[0.1, 0.2]], [[0.1, 0.2]]], "Got 1 masks and 2 maps"),
+        ([], [], "Got 0 masks and 0 maps"),
+        ([[[0, 1]]], [[[0.1], [0.2]]], r"\(1, 2\) and a map of shape \(2, 1\)"),
+        ([[0, 1]], [[0.1, 0.2]], r"mask of shape \(2,\).*picture 0"),
+        ([[[0, 255]]], [[[0.1, 0.2]]], "picture 0 that holds 255.*mask > 0"),
+        ([[[0, 0]]], [[[0.1, 0.2]]], "0 damaged pixels of 2"),
+        ([[[1, 1]]], [[[0.1, 0.2]]], "2 damaged pixels of 2"),
+        ([[[0, 1]]] * 2, [[[0, 0]], [[0.1, np.nan]]], "picture 1 that holds NaN"),
+    ],
+)
+def test_maps_that_have_no_answer_are_refused(metric, masks, maps, message):
+    with pytest.raises(ValueError, match=message):
+        metric(masks, maps)
+
+
+@pytest.mark.parametrize("max_fpr", [0, 1.5, -0.1, "0.3", np.nan])
+def test_aupro_refuses_an_end_out_of_range(max_fpr, mapped):
+    with pytest.raises(ValueError, match="max_fpr"):
+        aupro(*mapped, max_fpr=max_fpr)
+
+
+def test_aupro_ends_below_a_step_at_its_end():
+    mask = np.array([[1] + [0] * 10 + [1]])
+    scores = np.array([[1.0] + [0.9] * 3 + [0.1] * 7 + [0.8]])
+    # Mean overlap is 1/2 until three of ten normal pixels are marked, then 1.
+    assert aupro([mask], [scores], max_fpr=0.3) == pytest.approx(0.5)
