@@ -333,10 +333,8 @@ def _info(args):
 
 def _fitted_detector(args):
     options = {"random_state": 0} | _given(args, DETECTOR_OPTIONS | RUNNING_OPTIONS)
-    verbose = sys.stderr.isatty()
-    detector = skclipad.RandomWordCLIPDetector(
-        embedder=skclipad.CLIPImageEmbedder(verbose=verbose), verbose=verbose
-    )
+    embedder = skclipad.CLIPImageEmbedder(verbose=sys.stderr.isatty())
+    detector = skclipad.RandomWordCLIPDetector(embedder=embedder)
     return detector.set_params(**options).fit()
 
 
