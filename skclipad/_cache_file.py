@@ -151,7 +151,9 @@ class CacheFile:
             return self._check(_sqlite(uri + "?immutable=1", uri=True))
 
     def _make(self):
-        _remove_logs(self.path)  # of a file that somebody removed without them
+        # Logs go by name: those of a file moved or removed would be taken for ours.
+        for suffix in ("-journal", "-wal", "-shm"):
+            pathlib.Path(self.path + suffix).unlink(missing_ok=True)
         connection = _sqlite(self.path)
         try:
             connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")
@@ -191,7 +193,6 @@ class CacheFile:
             with _folder_lock(self.path):
                 if _identity(self.path) != self._identity:
                     return
-                _remove_logs(self.path)
                 os.replace(self.path, aside)
         except OSError:  # it may not be moved, and the second try will say so
             return
@@ -209,12 +210,6 @@ def _sqlite(name, uri=False):
     )
     connection.text_factory = bytes  # damaged text must not fail to decode
     return connection
-
-
-def _remove_logs(path):
-    """Keep a new file from taking the logs of the old one, which go by name, for its."""
-    for suffix in ("-journal", "-wal", "-shm"):
-        pathlib.Path(path + suffix).unlink(missing_ok=True)
 
 
 def _identity(path):
