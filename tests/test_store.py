@@ -401,7 +401,7 @@ def test_forks_use_the_store_while_threads_write(store):
         for child in range(10):
             pid = os.fork()
             if pid == 0:
-                signal.alarm(10)  # where it would wait for ever
+                signal.alarm(60)  # where it would wait for ever
                 with contextlib.suppress(BaseException):
                     put_numbered(store, [child], prefix="child")
                     os._exit(0 if numbered(store, [0]) == [0] else 1)
@@ -590,8 +590,12 @@ def test_damage_at_random_places_never_gives_a_wrong_array(store):
 def test_a_damaged_log_costs_its_entries_alone(store):
     put_numbered(store, range(100))
     store.close()
-    program = "put_numbered(open_store(folder), range(100, 200)); os._exit(0)"
-    output_of(start(program, os.path.dirname(store.path)))  # leaves its log behind
+    program = """
+store = open_store(folder)
+put_numbered(store, range(100, 200))
+os._exit(0)  # leaves its log behind
+"""
+    output_of(start(program, os.path.dirname(store.path)))
     with open(store.path + "-wal", "r+b") as log:
         log.seek(200)
         log.write(random.Random(0).randbytes(2000))
