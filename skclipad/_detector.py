@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Mapping
+from functools import partial
+from itertools import cycle
 from numbers import Integral, Real
 from time import perf_counter
 
@@ -12,11 +14,18 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skclipad._embedder import CLIPImageEmbedder, as_embeddings
+from skclipad._embedder import CLIPImageEmbedder, as_embeddings, split_objects
 from skclipad._exceptions import BackboneMismatchError
+from skclipad._images import as_image_list, is_embeddings
+from skclipad._maps import height_and_width, patch_map, pixel_map
 from skclipad._network import network_layers, train_network
 from skclipad._prompt_embeddings import encode_pairs, encode_queries
 from skclipad._prompts import query_prompts
+from skclipad._references import (
+    choose_references,
+    reference_scores,
+    stack_features,
+)
 from skclipad._scores import (
     combined_score,
     network_score,
@@ -26,7 +35,7 @@ from skclipad._scores import (
 )
 from skclipad._store import open_store, store_key
 
-SCORES = ("prompt", "fnn")
+SCORES = {"prompt": "s_pr", "fnn": "s_fnn"}
 KEPT_FITS = 64
 _fits = LRUCache(KEPT_FITS)
 _lock = threading.Lock()
@@ -50,14 +59,24 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Words of state, put at "[n]" and "[a]" of the prompts.
     object_name : str, default="object"
         What the pictures show, for the prompts that images are compared with. The
-        default is the paper's unknown-object set-up; "bottle" is a known object.
+        default is the paper's unknown-object set-up; "bottle" is a known object. For
+        pictures of several objects X may be a DataFrame with the columns "image" and
+        "object"; then each row is scored with the prompts of its own object, and this
+        parameter is not used.
     scores : sequence of {"prompt", "fnn"}, default=("prompt", "fnn")
         Which scores are combined: ``("prompt",)`` is the paper's "CLIP", ``("fnn",)``
         its "ours", both its "CLIP + ours".
     prompt_set : {"single", "winclip"} or mapping, default="single"
         Prompts that images are compared with: the paper's two, WinCLIP's ensemble of
         154 and 88, or your own as ``{"normal": [...], "anomaly": [...]}`` with ``{}``
-        for the object. Of several prompts the unit embeddings are averaged.
+        for the object.
+    prompt_average : {"unit", "raw"}, default="unit"
+        How the embeddings of several prompts of a class become one: the mean of the
+        embeddings scaled to unit length (WinCLIP's way), or of the raw ones. The mean
+        is scaled to unit length either way.
+    n_shots : int, default=0
+        Number of normal pictures that `fit` draws from its X as references. With any,
+        the score ``s_img`` joins the combination; 0 needs no picture.
     temperature : float, default=0.01
         ``T`` of the prompt score.
     hidden_layer_sizes : sequence of int, default=(256, 128, 64)
@@ -101,6 +120,12 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Binary cross-entropy of each training step.
     prompt_embeddings_ : ndarray of shape (2, C_e)
         Unit text embeddings of normal and anomalous that images are compared with.
+    references_ : dict of int to ndarray, or None
+        With `n_shots`, features of the references: patch tokens (1) where the image
+        tower has any, and embeddings of windows of 2 and 3 patches a side, each of
+        shape (n_shots, n_down, n_right, width).
+    reference_rows_ : ndarray of shape (n_shots,), or None
+        Which rows of `fit`'s X are the references.
     backbone_ : str
         Fingerprint of the CLIP that `fit` used.
     n_features_in_ : int
@@ -121,6 +146,14 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     is their mean: ``predict_proba(X)[:, 1]``. ``decision_function`` is the combined
     score minus `threshold`, and `predict` is 1 where that is positive.
 
+    With `n_shots` the mean is over ``s_img`` too, WinCLIP's score of references [2]_:
+    patch tokens, windows of 2 x 2 and of 3 x 3 patches are each compared with all of
+    the references', ``(1 - cos) / 2`` to the most similar; scores of windows go to
+    patches by harmonic mean; the three maps are averaged; ``s_img`` is the maximum.
+    Image towers without a class token and patches (ResNets, most towers of timm) have
+    no patch tokens, and their windows are crops of the picture. References and windows
+    are taken from the whole picture, whatever the embedder's `crops`.
+
     Scikit-learn's outlier detectors call outliers -1; here anomalous is 1, as labels
     of anomaly data sets have it. ``1 - 2 * detector.predict(X)`` turns the sign.
 
@@ -130,6 +163,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     ----------
     .. [1] M. Tamura, "Random Word Data Augmentation with CLIP for Zero-Shot Anomaly
        Detection", BMVC 2023.
+    .. [2] J. Jeong et al., "WinCLIP: Zero-/Few-Shot Anomaly Classification and
+       Segmentation", CVPR 2023.
 
     Examples
     --------
@@ -152,6 +187,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         "object_name": [str],
         "scores": ["array-like"],
         "prompt_set": [StrOptions({"single", "winclip"}), Mapping],
+        "prompt_average": [StrOptions({"unit", "raw"})],
+        "n_shots": [Interval(Integral, 0, None, closed="left")],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "hidden_layer_sizes": ["array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -176,8 +213,10 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         normal_word="a",
         anomaly_word="a damaged",
         object_name="object",
-        scores=SCORES,
+        scores=("prompt", "fnn"),
         prompt_set="single",
+        prompt_average="unit",
+        n_shots=0,
         temperature=0.01,
         hidden_layer_sizes=(256, 128, 64),
         dropout=0.5,
@@ -200,6 +239,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         self.object_name = object_name
         self.scores = scores
         self.prompt_set = prompt_set
+        self.prompt_average = prompt_average
+        self.n_shots = n_shots
         self.temperature = temperature
         self.hidden_layer_sizes = hidden_layer_sizes
         self.dropout = dropout
@@ -216,14 +257,16 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X=None, y=None):
-        """Train on prompts with random words; no picture is needed.
+        """Train on prompts with random words; no picture is needed without `n_shots`.
 
         Parameters
         ----------
-        X : ignored
-            Not read, unless it holds embeddings, whose width is checked.
-        y : ignored
-            Not read.
+        X : sequence of images, default=None
+            With `n_shots`, pictures to draw the references from. Else not read, unless
+            it holds embeddings, whose width is checked.
+        y : array-like of shape (n_samples,), default=None
+            With `n_shots`, 0 for pictures that are normal and may be references; None
+            takes all. Else not read.
 
         Returns
         -------
@@ -233,8 +276,12 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter does not fit, or X holds embeddings of another width than
-            the model's.
+            If a parameter does not fit, X holds embeddings of another width than the
+            model's, or X and y do not offer `n_shots` normal pictures.
+        TypeError
+            If `n_shots` is positive and X is None.
+        ImageReadError
+            If a reference cannot be read.
         PromptTooLongError
             If a prompt does not fit the context of the text tower.
         WeightsNotFoundError
@@ -254,7 +301,15 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         self.coefs_ = [coef.copy() for coef in network.coefs]
         self.intercepts_ = [intercept.copy() for intercept in network.intercepts]
         self.loss_curve_ = list(network.loss_curve)
-        self.prompt_embeddings_ = self._embed_query_prompts(embedder, backbone)
+        self.prompt_embeddings_ = self._embed_query_prompts(self.object_name)
+        self.reference_rows_ = self.references_ = None
+        if self.n_shots > 0:
+            images, _ = split_objects(X)
+            rows, references = choose_references(images, y, self.n_shots, seed)
+            stream = embedder._stream_windows(
+                references, patches=True, on_error="raise"
+            )
+            self.reference_rows_, self.references_ = rows, stack_features(stream)
         self.fit_time_ = perf_counter() - start
         return self
 
@@ -264,14 +319,16 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : sequence of images, or array-like of shape (n_samples, C_e)
-            Images, as `CLIPImageEmbedder.transform` takes them, or embeddings.
+            Images, as `CLIPImageEmbedder.transform` takes them, a DataFrame with the
+            columns "image" and "object", or embeddings.
 
         Returns
         -------
         sklearn.utils.Bunch
-            ``s_pr``, the prompt score, and ``s_fnn``, the score of the network, each
-            an ndarray of shape (n_samples,) in [0, 1], whatever `scores` combines.
-            An image without embedding (`on_error="nan"`) has NaN.
+            ``s_pr``, the prompt score, ``s_fnn``, the score of the network, and with
+            `n_shots` ``s_img``, the score of references, each an ndarray of shape
+            (n_samples,) in [0, 1], whatever `scores` combines. An image without
+            embedding (`on_error="nan"`) has NaN.
 
         Raises
         ------
@@ -280,16 +337,108 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         ImageReadError
             If an image cannot be read.
         ValueError
-            If X holds embeddings of another width than the model's.
+            If X holds embeddings of another width than the model's, or any embeddings
+            where references need images.
         """
         check_is_fitted(self)
-        embeddings = self._embed(X)
-        seen = unit(embeddings) if self.normalize else embeddings
-        logits = network_layers(seen, self.coefs_, self.intercepts_)[-1][:, 0]
-        return Bunch(
-            s_pr=prompt_score(embeddings, *self.prompt_embeddings_, self.temperature),
-            s_fnn=network_score(logits),
+        images, objects = split_objects(X)
+        embeddings = as_embeddings(
+            self, images, width=lambda: self.n_features_in_, reset=False
         )
+        if embeddings is None:
+            if self.references_ is not None and not hasattr(images, "__len__"):
+                images = list(as_image_list(images))  # they are gone through twice
+            embeddings = self._checked_embedder().transform(images)
+        elif self.references_ is not None:
+            raise ValueError(
+                "Got embeddings, but this detector was fitted with n_shots="
+                f"{len(self.reference_rows_)} and compares pictures patch by patch. "
+                "Pass the pictures themselves, or fit with n_shots=0."
+            )
+        scores = self._score_embeddings(embeddings, self._prompts_of(objects))
+        if self.references_ is not None:
+            stream = self._checked_embedder()._stream_windows(images, patches=True)
+            scores.s_img = reference_scores(stream, self.references_)
+        return scores
+
+    def anomaly_map(self, X, size=None):
+        """Show where images are anomalous.
+
+        Each part of an image is scored as images are, by what CLIP says of windows of
+        patches [1]_; no mask and, without `n_shots`, no picture is needed to learn it.
+
+        Parameters
+        ----------
+        X : sequence of images
+            Images, as `CLIPImageEmbedder.transform` takes them, or a DataFrame with the
+            columns "image" and "object".
+        size : int or tuple of (int, int), default=None
+            Height and width of the maps in pixels; None is each image's own size.
+
+        Returns
+        -------
+        list of ndarray of shape (height, width), dtype float32
+            One map an image, in [0, 1], higher for more anomalous. An image that cannot
+            be read has a map of NaN (`on_error="nan"`), of one pixel if `size` is None.
+
+        Raises
+        ------
+        BackboneMismatchError
+            If the embedder holds another CLIP than `fit` used.
+        ImageReadError
+            If an image cannot be read.
+        ValueError
+            If X holds embeddings, or `size` is not positive.
+
+        See Also
+        --------
+        score_components : Scores whole images.
+        skclipad.metrics.pixel_auroc : Compares maps with masks.
+
+        Notes
+        -----
+        Windows of 2 x 2 and 3 x 3 patches are scored; their scores go to patches by
+        harmonic mean, and so do these two maps and the score of the whole image to one
+        map, for each of `scores`. The mean of these and, with `n_shots`, the map of the
+        references is interpolated bilinearly. With ``resize_mode="shortest"``, what
+        CLIP did not see has the value at the border of what it saw.
+
+        References
+        ----------
+        .. [1] J. Jeong et al., "WinCLIP: Zero-/Few-Shot Anomaly Classification and
+           Segmentation", CVPR 2023.
+
+        Examples
+        --------
+        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+        >>> from skclipad.datasets import make_defect_images
+        >>> detector = RandomWordCLIPDetector(
+        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
+        ... ).fit()
+        >>> images = make_defect_images(2, random_state=0).images
+        >>> [one.shape for one in detector.anomaly_map(images)]
+        [(64, 64), (64, 64)]
+        """
+        check_is_fitted(self)
+        size = height_and_width(size)
+        images, objects = split_objects(X)
+        if is_embeddings(images):
+            raise ValueError(
+                "Got embeddings, but a map is made of the parts of a picture. Pass the "
+                "pictures themselves."
+            )
+        prompts = cycle(self._prompts_of(objects).swapaxes(0, 1))  # one pair for all
+        with_shots = self.references_ is not None
+        stream = self._checked_embedder()._stream_windows(images, patches=with_shots)
+        maps = []
+        for features, pair in zip(stream, prompts, strict=False):
+            if features is None:
+                maps.append(np.full(size or (1, 1), np.nan, np.float32))
+                continue
+            score = partial(self._chosen_scores, prompts=pair)
+            patches = patch_map(features, score, self.references_)
+            maps.append(pixel_map(patches, features.size, size, features.box))
+        return maps
 
     def predict_proba(self, X):
         """Score images as normal and anomalous.
@@ -356,15 +505,32 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
 
     def _combined(self, X):
         components = self.score_components(X)
-        names = {"prompt": "s_pr", "fnn": "s_fnn"}
-        return combined_score([components[names[score]] for score in self.scores])
+        chosen = [components[SCORES[name]] for name in self.scores]
+        if self.references_ is not None:
+            chosen.append(components.s_img)
+        return combined_score(chosen)
 
-    def _embed(self, X):
-        embeddings = as_embeddings(
-            self, X, width=lambda: self.n_features_in_, reset=False
+    def _score_embeddings(self, embeddings, prompts):
+        seen = unit(embeddings) if self.normalize else embeddings
+        logits = network_layers(seen, self.coefs_, self.intercepts_)[-1][:, 0]
+        return Bunch(
+            s_pr=prompt_score(embeddings, *prompts, self.temperature),
+            s_fnn=network_score(logits),
         )
-        if embeddings is not None:
-            return embeddings
+
+    def _chosen_scores(self, embeddings, prompts):
+        components = self._score_embeddings(embeddings, prompts)
+        return [components[SCORES[name]] for name in self.scores]
+
+    def _prompts_of(self, objects):
+        """Return the prompt embeddings of each row: (2, n_samples or 1, C_e)."""
+        if objects is None:
+            return self.prompt_embeddings_[:, None]
+        names, rows = np.unique(objects, return_inverse=True)
+        prompts = [self._embed_query_prompts(str(name)) for name in names]
+        return np.stack(prompts, axis=1)[:, rows]
+
+    def _checked_embedder(self):
         embedder = self._get_embedder()
         if embedder._load().fingerprint != self.backbone_:
             raise BackboneMismatchError(
@@ -373,7 +539,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
                 "was fitted with: texts and images would not share a space. Set the "
                 "embedder back, or call fit again."
             )
-        return embedder.transform(X)
+        return embedder
 
     def _get_embedder(self):
         return CLIPImageEmbedder() if self.embedder is None else self.embedder
@@ -429,20 +595,22 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             _fits[key] = network
         return network
 
-    def _embed_query_prompts(self, embedder, backbone):
+    def _embed_query_prompts(self, object_name):
+        """Return the prompt embeddings of one object, of shape (2, C_e)."""
         classes = query_prompts(
             self.prompt_set,
             normal_word=self.normal_word,
             anomaly_word=self.anomaly_word,
-            object_name=self.object_name,
+            object_name=object_name,
         )
-        store = open_store(self.memory)
+        embedder, store = self._checked_embedder(), open_store(self.memory)
         return np.stack(
             [
                 prototype(
                     encode_queries(
-                        embedder.encode_text, backbone.fingerprint, texts, store=store
-                    )
+                        embedder.encode_text, self.backbone_, texts, store=store
+                    ),
+                    normalize=self.prompt_average == "unit",
                 )
                 for texts in classes
             ]

@@ -17,6 +17,7 @@ from skclipad._images import as_image_list, is_embeddings
 from skclipad._store import open_store
 from skclipad._text import encode_texts
 from skclipad._vision import encode_images
+from skclipad._windows import stream_windows
 
 
 def as_embeddings(estimator, X, *, width, reset):
@@ -64,6 +65,39 @@ def as_embeddings(estimator, X, *, width, reset):
         )
     validate_data(estimator, X, reset=reset, skip_check_array=True)  # names of columns
     return checked
+
+
+def split_objects(X):
+    """Part X into its images and what each of them shows.
+
+    Parameters
+    ----------
+    X : object
+        What a user passed as X.
+
+    Returns
+    -------
+    images : object
+        The column "image" of a DataFrame that has a column "object" too; else X.
+    objects : list of str or None
+        That column "object", or None.
+
+    Raises
+    ------
+    ValueError
+        If an object has no name.
+    """
+    if not {"image", "object"} <= set(getattr(X, "columns", ())):
+        return X, None
+    objects = list(X["object"])
+    for row, name in enumerate(objects):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(
+                f"Got {name!r} in row {row} of the column 'object', but expected the "
+                "name of what the image shows, such as 'bottle'; 'object' stands for "
+                "anything."
+            )
+    return X["image"], objects
 
 
 class CLIPImageEmbedder(
@@ -279,6 +313,19 @@ class CLIPImageEmbedder(
         """
         self._validate_params()
         return encode_texts(self._load(), texts, verbose=self.verbose)
+
+    def _stream_windows(self, X, *, patches, on_error=None):
+        """Yield the `WindowFeatures` of the whole view of each image, or None."""
+        return stream_windows(
+            self._load(),
+            X,
+            patches=patches,
+            resize_mode=self.resize_mode,
+            batch_size=self.batch_size,
+            n_jobs=self.n_jobs,
+            on_error=self.on_error if on_error is None else on_error,
+            verbose=self.verbose,
+        )
 
     def _load(self):
         return load_backbone(

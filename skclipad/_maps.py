@@ -145,6 +145,71 @@ def reference_map(features, references):
     )
 
 
+def patch_map(features, score, references=None):
+    """Score every patch of a picture by all methods together.
+
+    Parameters
+    ----------
+    features : WindowFeatures
+        What the image tower saw of the picture and of its windows.
+    score : callable
+        Turns embeddings of shape (n, C_e) into a list of scores of shape (n,), one
+        array for each method that reads embeddings.
+    references : dict of int to ndarray, default=None
+        Features of normal pictures; see :func:`reference_map`.
+
+    Returns
+    -------
+    ndarray of shape (rows, columns)
+        Mean of the zero-shot maps of all methods and, with references, their map: as
+        the scores of a picture are combined.
+    """
+    windows = {side: part for side, part in features.parts.items() if side > 1}
+    shapes = [(), *(part.shape[:2] for part in windows.values())]
+    embeddings = [part.reshape(-1, part.shape[-1]) for part in windows.values()]
+    ends = np.cumsum([1, *map(len, embeddings)])[:-1]
+    maps = []
+    for scores in score(np.concatenate([features.image[None], *embeddings])):
+        whole, *placed = (
+            part.reshape(shape)
+            for part, shape in zip(np.split(scores, ends), shapes, strict=True)
+        )
+        maps.append(zero_shot_map(whole, dict(zip(windows, placed, strict=True))))
+    if references is not None:
+        maps.append(reference_map(features.parts, references))
+    return np.mean(maps, axis=0)
+
+
+def height_and_width(size):
+    """Return the size of a map as a pair, or None for a picture's own size.
+
+    Parameters
+    ----------
+    size : int, tuple of (int, int) or None
+        Pixels along both sides, or height and width.
+
+    Returns
+    -------
+    tuple of (int, int) or None
+        Height and width.
+
+    Raises
+    ------
+    ValueError
+        If there are not one or two positive integers.
+    """
+    if size is None:
+        return None
+    pair = tuple(np.atleast_1d(size).tolist())
+    pair = pair if len(pair) == 2 else 2 * pair
+    if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
+        raise ValueError(
+            f"Got size={size!r} but expected a positive number of pixels, or two: "
+            "(height, width)."
+        )
+    return pair
+
+
 def pixel_map(patch_map, picture_size, size=None, box=None):
     """Interpolate a map of patches to pixels, bilinearly.
 

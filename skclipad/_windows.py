@@ -125,9 +125,11 @@ def stream_windows(
             return None
         return _views(backbone, image, resize_mode, crops=not has_tokens)
 
-    with ThreadPoolExecutor(_n_threads(n_jobs)) as pool:
-        prepared = _ahead(pool, prepare, images, 2 * batch_size)
-        prepared = iter(_with_progress(prepared, images, verbose))
+    n_threads = _n_threads(n_jobs)
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="skclipad-decode")
+    try:
+        ahead = _ahead(pool, prepare, images, batch_size + n_threads)
+        prepared = iter(_with_progress(ahead, images, verbose))
         while batch := list(islice(prepared, batch_size)):
             readable = [views for views in batch if views is not None]
             if has_tokens and readable:
@@ -135,6 +137,8 @@ def stream_windows(
             else:
                 features = (_crop_windows(backbone, v, batch_size) for v in readable)
             yield from (None if views is None else next(features) for views in batch)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _views(backbone, image, resize_mode, *, crops):
