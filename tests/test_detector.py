@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -138,6 +139,71 @@ def test_prompt_sets_are_averaged(X):
     assert stand_in(prompt_set="winclip").fit().prompt_embeddings_.shape == (2, 4)
 
 
+def test_raw_average_of_prompts_weighs_long_embeddings_more():
+    own = {"normal": ["a {}", "one {}"], "anomaly": ["a damaged {}"]}
+    unit, raw = (
+        stand_in(prompt_set=own, prompt_average=average).fit().prompt_embeddings_[0]
+        for average in ("unit", "raw")
+    )
+    mean = StandInEmbedder().encode_text(["a object", "one object"]).mean(axis=0)
+    np.testing.assert_allclose(raw, mean / np.linalg.norm(mean), rtol=1e-6)
+    assert np.abs(raw - unit).max() > 1e-5
+    assert np.linalg.norm(unit) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("make_frame", [pd.DataFrame, pl.DataFrame])
+def test_each_row_is_scored_with_the_prompts_of_its_own_object(make_frame, pictures):
+    images = [Image.fromarray(image) for image in pictures.images[:4]]
+    objects = ["coin", "a bolt", "coin", "object"]
+    frame = make_frame({"object": objects, "image": images, "y": [0, 1, 0, 1]})
+    for detector in (tiny(), tiny(prompt_set="winclip")):
+        found = detector.fit().score_components(frame)
+        for row, name in enumerate(objects):
+            known = clone(detector).set_params(object_name=name).fit()
+            expected = known.score_components(images[row : row + 1])
+            np.testing.assert_allclose(found.s_pr[row], expected.s_pr[0], atol=1e-5)
+            np.testing.assert_allclose(found.s_fnn[row], expected.s_fnn[0], atol=1e-5)
+            (expected,) = known.anomaly_map(images[row : row + 1])
+            np.testing.assert_allclose(
+                detector.anomaly_map(frame)[row], expected, atol=1e-4
+            )
+
+
+def test_prompts_are_embedded_once_for_each_distinct_object(pictures, monkeypatch):
+    clear_prompt_cache()
+    detector = tiny().fit()
+    encoded = []
+    encode = CLIPImageEmbedder.encode_text
+    monkeypatch.setattr(
+        CLIPImageEmbedder,
+        "encode_text",
+        lambda self, texts: encoded.extend(texts) or encode(self, texts),
+    )
+    frame = pd.DataFrame(
+        {"image": list(pictures.images[:6]), "object": ["nut", "coin", "nut"] * 2}
+    )
+    for _ in range(2):
+        detector.predict_proba(frame)
+    assert sorted(encoded) == [
+        "a photo of a coin",
+        "a photo of a damaged coin",
+        "a photo of a damaged nut",
+        "a photo of a nut",
+    ]
+
+
+@pytest.mark.parametrize("name", [None, np.nan, " ", 3])
+def test_a_row_without_the_name_of_its_object_is_refused(name, pictures):
+    frame = pd.DataFrame(
+        {
+            "image": list(pictures.images[:2]),
+            "object": pd.Series(["nut", name], dtype=object),
+        }
+    )
+    with pytest.raises(ValueError, match="row 1 of the column 'object'"):
+        tiny().fit().predict_proba(frame)
+
+
 def test_same_seed_same_scores_bit_for_bit(pictures, monkeypatch):
     images = pictures.images[:20]
     first = tiny().fit().predict_proba(images)
@@ -183,6 +249,9 @@ def test_changing_a_fitted_array_does_not_reach_other_fits():
         ({"scores": "fnn"}, "scores"),
         ({"prompt_set": "mine"}, "'prompt_set' parameter"),
         ({"prompt_set": {"normal": ["{}"]}}, "'normal' and 'anomaly'"),
+        ({"prompt_average": "median"}, "'prompt_average' parameter"),
+        ({"n_shots": -1}, "'n_shots' parameter"),
+        ({"n_shots": 1.5}, "'n_shots' parameter"),
         ({"temperature": 0}, "'temperature' parameter"),
         ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes"),
         ({"hidden_layer_sizes": (8, 2.5)}, "hidden_layer_sizes"),
