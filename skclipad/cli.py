@@ -28,7 +28,6 @@ ALL_SCORED, NOT_STARTED, NOTHING_SCORED, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 
 IMAGE_SUFFIXES = frozenset(
     ".bmp .gif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
 )
-COLUMNS = ("path", "score", "label", "s_pr", "s_fnn", "error")
 BLOCK = 256  # pictures scored before their rows are written
 DEMO_SEED = 1_000_000_000  # far from every seed that the bundled model was trained on
 
@@ -217,7 +216,7 @@ def _demo(args):
     bunch = make_defect_images(args.n_images, random_state=DEMO_SEED + args.seed)
     painted = time.perf_counter()
     _say(f"... {painted - start:.1f} s. Scoring them ...")
-    columns = _score_columns(detector, embedder.transform(bunch.images))
+    columns = _score_columns(detector, bunch.images)
     _say(f"... {time.perf_counter() - painted:.1f} s.")
     _write_demo(out, bunch, columns)
 
@@ -281,29 +280,28 @@ def _score(args):
         detector.set_params(threshold=args.threshold)
     detector.set_params(embedder__on_error="nan", embedder__verbose=False)
     # One empty picture: here it shows if the model is not the one that `fit` used.
-    detector.score_components(np.zeros((1, 8, 8, 3)))
+    components = detector.score_components(np.zeros((1, 8, 8, 3)))
 
     start = time.perf_counter()
     rows = []
     with ExitStack() as stack:
-        if target is None:
-            writer = csv.writer(sys.stdout)
-        else:
-            path = stack.enter_context(_whole(target))
-            writer = csv.writer(stack.enter_context(_open_csv(path)))
-        writer.writerow(COLUMNS)
+        file = sys.stdout
+        if target is not None:
+            file = stack.enter_context(_open_csv(stack.enter_context(_whole(target))))
+        writer = csv.DictWriter(file, ["path", "score", "label", *components, "error"])
+        writer.writeheader()
         progress = tqdm(total=len(paths), unit="image", disable=None)
-        with progress:
-            for first in range(0, len(paths), BLOCK):
-                block = _score_block(detector, paths[first : first + BLOCK], first)
-                writer.writerows(block)
-                rows += block
-                progress.update(len(block))
-    scored = [row for row in rows if row[-1] == ""]
+        stack.enter_context(progress)
+        for first in range(0, len(paths), BLOCK):
+            block = _score_block(detector, paths[first : first + BLOCK], first)
+            writer.writerows(block)
+            rows += block
+            progress.update(len(block))
+    scored = [row for row in rows if "score" in row]
     seconds = time.perf_counter() - start
     _say(f"{len(scored)} of {len(rows)} pictures scored in {seconds:.1f} s")
     if args.labels_from_folders:
-        _say(_agreement_with_folders(scored, args.good))
+        _say(_agreement_with_folders(scored, [*components, "score"], args.good))
     if not scored:
         return NOTHING_SCORED
     return ALL_SCORED if len(scored) == len(rows) else SOME_FAILED
@@ -388,10 +386,12 @@ def _raise(error):
     raise error
 
 
-def _score_columns(detector, embeddings):
+def _score_columns(detector, images):
     """Return the scores to show, by name; each is an array of shape (n_images,)."""
-    components = detector.score_components(embeddings)
-    return dict(components) | {"score": detector.predict_proba(embeddings)[:, 1]}
+    if detector.references_ is None:
+        images = detector.embedder.transform(images)  # once for all scores
+    combined = detector.predict_proba(images)[:, 1]
+    return {"score": combined, **detector.score_components(images)}
 
 
 def _score_block(detector, paths, first):
@@ -399,18 +399,17 @@ def _score_block(detector, paths, first):
     with warnings.catch_warnings():
         # Unreadable pictures are told about row by row.
         warnings.filterwarnings("ignore", ".* images could not be read")
-        embeddings = detector.embedder.transform(paths)
-    columns = _score_columns(detector, embeddings)
-    labels = detector.decision_function(embeddings) > 0
+        columns = _score_columns(detector, paths)
+    labels = np.where(columns["score"] > detector.threshold, 1, 0)
     rows = []
     for i, path in enumerate(paths):
         # Names that are no UTF-8 are written with escapes: the table stays readable.
-        name = os.fsencode(path).decode("utf-8", "backslashreplace")
+        row = {"path": os.fsencode(path).decode("utf-8", "backslashreplace")}
         if np.isnan(columns["score"][i]):
-            rows.append([name, "", "", "", "", _why_not(path, first + i)])
-            continue
-        score, s_pr, s_fnn = (float(columns[c][i]) for c in ("score", "s_pr", "s_fnn"))
-        rows.append([name, score, int(labels[i]), s_pr, s_fnn, ""])
+            rows.append(row | {"error": _why_not(path, first + i)})
+        else:
+            scores = {name: float(column[i]) for name, column in columns.items()}
+            rows.append(row | scores | {"label": int(labels[i])})
     return rows
 
 
@@ -424,15 +423,14 @@ def _why_not(path, row):
     return "not readable at first, but it is now"
 
 
-def _agreement_with_folders(rows, good):
-    y_true = [Path(row[0]).parent.name != good for row in rows]
+def _agreement_with_folders(rows, names, good):
+    y_true = [Path(row["path"]).parent.name != good for row in rows]
     if len(set(y_true)) < 2:
         return (
             f"No figures: of {len(rows)} scored pictures {sum(y_true)} lie outside "
             f"folders named {good!r}, and both kinds are needed."
         )
-    names = ("s_pr", "s_fnn", "score")
-    columns = {name: [row[COLUMNS.index(name)] for row in rows] for name in names}
+    columns = {name: [row[name] for row in rows] for name in names}
     return f"\n{_table(y_true, columns)}"
 
 

@@ -205,6 +205,23 @@ def test_score_in_blocks_equals_score_at_once(
     )
 
 
+def test_a_detector_with_references_tells_their_score_too(
+    photos, detector_file, tmp_path, capsys
+):
+    paths = list(map(str, photos.glob("test/*/*")))
+    normal = [path for path in paths if "good" in path]
+    detector = joblib.load(detector_file).set_params(n_shots=2).fit(normal)
+    joblib.dump(detector, tmp_path / "shots.joblib")
+    arguments = ["score", *paths, "-d", str(tmp_path / "shots.joblib")]
+    assert cli.main([*arguments, "--labels-from-folders"]) == 0
+    output = capsys.readouterr()
+    rows = read_rows(output.out)
+    assert [*rows[0]][3:] == ["s_pr", "s_fnn", "s_img", "error"]
+    expected = detector.score_components(paths).s_img
+    assert [float(row["s_img"]) for row in rows] == pytest.approx(expected, abs=1e-5)
+    assert "\ns_img " in output.err
+
+
 def test_score_without_a_detector_fits_one_with_the_settings_given(
     photos, detector_file, capsys
 ):
@@ -243,8 +260,11 @@ def test_bad_pictures_get_their_reason_and_the_others_their_scores(
 def test_a_picture_that_can_be_read_only_later_has_no_score(
     photos, detector_file, monkeypatch, capsys
 ):
+    transform = CLIPImageEmbedder.transform
+
     def unread(self, X):
-        return np.full((len(X), joblib.load(detector_file).n_features_in_), np.nan)
+        embeddings = transform(self, X)
+        return embeddings * np.nan if isinstance(X[0], str) else embeddings
 
     monkeypatch.setattr(CLIPImageEmbedder, "transform", unread)
     assert cli.main(["score", str(photos), "-d", detector_file]) == 2
