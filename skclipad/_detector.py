@@ -392,6 +392,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
 
         See Also
         --------
+        skclipad.plotting.AnomalyMapDisplay : Draws images and their maps.
         score_components : Scores whole images.
         skclipad.metrics.pixel_auroc : Compares maps with masks.
 

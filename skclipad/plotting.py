@@ -1,0 +1,269 @@
+"""Pictures of results, drawn with matplotlib.
+
+Matplotlib is an extra: nothing else in the package needs it, and it is imported when
+something is drawn.
+"""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skclipad._embedder import split_objects
+from skclipad._images import as_image_list, read_image
+
+__all__ = ["AnomalyMapDisplay"]
+
+SIDE = 2.2  # inches of a picture's side
+
+
+def _pyplot():
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as e:
+        raise ImportError(
+            "matplotlib could not be imported, but drawing needs it. Install it with "
+            f"`pip install 'skclipad[plot]'`. The reason was: {e}"
+        ) from e
+    return plt
+
+
+class AnomalyMapDisplay:
+    """Pictures, their anomaly maps and the true masks, side by side.
+
+    Each picture is a row. All maps share one scale, so that colours compare across
+    pictures, and one colour bar. Make a display with `from_estimator` or
+    `from_predictions`, which draw it as well; all parameters are kept as attributes.
+
+    Parameters
+    ----------
+    images : sequence of images of length n_images
+        Pictures, as `CLIPImageEmbedder.transform` takes them.
+    maps : sequence of array-like of shape (height, width)
+        Anomaly map of each picture, of its size or any other.
+    masks : sequence of array-like of shape (height, width), default=None
+        Mask of each picture: 1 (or True) where it is damaged.
+    scores : array-like of shape (n_images,), default=None
+        Anomaly score of each picture, to be written beside it.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+        The figure, after `plot`.
+    axes_ : ndarray of shape (n_images, n_columns)
+        Axes of the pictures, after `plot`: picture, map and, if given, mask.
+    colorbar_ : matplotlib.colorbar.Colorbar
+        The colour bar of all maps, after `plot`.
+
+    See Also
+    --------
+    RandomWordCLIPDetector.anomaly_map : Makes the maps.
+    skclipad.report.contact_sheet : Many pictures and their scores, without maps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skclipad.plotting import AnomalyMapDisplay
+    >>> images = np.random.default_rng(0).random((2, 16, 16, 3))
+    >>> display = AnomalyMapDisplay(images, images.mean(axis=3)).plot()
+    >>> display.axes_.shape
+    (2, 2)
+    """
+
+    def __init__(self, images, maps, *, masks=None, scores=None):
+        self.images = images
+        self.maps = maps
+        self.masks = masks
+        self.scores = scores
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, masks=None, **kwargs):
+        """Draw pictures with the maps and scores of a fitted detector.
+
+        Each picture is looked at twice, for its map and for its score.
+
+        Parameters
+        ----------
+        estimator : RandomWordCLIPDetector
+            A fitted detector.
+        X : sequence of images
+            Pictures, or a DataFrame with the columns "image" and "object".
+        masks : sequence of array-like of shape (height, width), default=None
+            Mask of each picture: 1 (or True) where it is damaged.
+        **kwargs : dict
+            Passed to `plot`: `cmap`, `vmin`, `vmax`.
+
+        Returns
+        -------
+        AnomalyMapDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ImageReadError
+            If a picture cannot be read.
+        ValueError
+            If there are not as many masks as pictures.
+
+        See Also
+        --------
+        from_predictions : Draw maps made before.
+
+        Examples
+        --------
+        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+        >>> from skclipad.datasets import make_defect_images
+        >>> from skclipad.plotting import AnomalyMapDisplay
+        >>> detector = RandomWordCLIPDetector(
+        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
+        ... ).fit()
+        >>> photos = make_defect_images(3, random_state=0)
+        >>> display = AnomalyMapDisplay.from_estimator(
+        ...     detector, photos.images, masks=photos.masks
+        ... )
+        >>> display.axes_.shape
+        (3, 3)
+        """
+        check_is_fitted(estimator)
+        _pyplot()  # before anything slow
+        images, objects = split_objects(X)
+        if objects is None and not hasattr(images, "__len__"):
+            X = images = list(as_image_list(images))
+        scores = estimator.predict_proba(X)[:, 1]
+        maps = estimator.anomaly_map(X)
+        return cls(images, maps, masks=masks, scores=scores).plot(**kwargs)
+
+    @classmethod
+    def from_predictions(cls, images, maps, *, masks=None, scores=None, **kwargs):
+        """Draw pictures with maps made before.
+
+        Whose maps these are does not matter, as long as higher means more anomalous.
+
+        Parameters
+        ----------
+        images : sequence of images of length n_images
+            Pictures, as `CLIPImageEmbedder.transform` takes them.
+        maps : sequence of array-like of shape (height, width)
+            Anomaly map of each picture, of its size or any other.
+        masks : sequence of array-like of shape (height, width), default=None
+            Mask of each picture: 1 (or True) where it is damaged.
+        scores : array-like of shape (n_images,), default=None
+            Anomaly score of each picture, to be written beside it.
+        **kwargs : dict
+            Passed to `plot`: `cmap`, `vmin`, `vmax`.
+
+        Returns
+        -------
+        AnomalyMapDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ImageReadError
+            If a picture cannot be read.
+        ValueError
+            If there are not as many maps, masks or scores as pictures.
+
+        See Also
+        --------
+        from_estimator : Make maps and draw them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclipad.plotting import AnomalyMapDisplay
+        >>> image, anomaly_map = np.zeros((16, 16, 3)), np.eye(16)
+        >>> display = AnomalyMapDisplay.from_predictions([image], [anomaly_map])
+        >>> display.axes_[0, 1].get_title()
+        'anomaly map'
+        """
+        return cls(images, maps, masks=masks, scores=scores).plot(**kwargs)
+
+    def plot(self, *, cmap="inferno", vmin=None, vmax=None):
+        """Draw all pictures into a new figure.
+
+        Maps are drawn over the whole of their picture, whatever their own size.
+
+        Parameters
+        ----------
+        cmap : str or matplotlib.colors.Colormap, default="inferno"
+            Colours of the maps.
+        vmin, vmax : float, default=None
+            Ends of the scale that all maps share; None is the least and the greatest
+            value of all of them.
+
+        Returns
+        -------
+        AnomalyMapDisplay
+            This display.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ImageReadError
+            If a picture cannot be read.
+        ValueError
+            If there are not as many maps, masks or scores as pictures.
+
+        See Also
+        --------
+        from_estimator : Make maps and draw them.
+        from_predictions : Draw maps made before.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclipad.plotting import AnomalyMapDisplay
+        >>> display = AnomalyMapDisplay([np.zeros((16, 16, 3))], [np.eye(16)])
+        >>> float(display.plot(vmin=0, vmax=2).colorbar_.vmax)
+        2.0
+        """
+        plt = _pyplot()
+        images = [read_image(item, row) for row, item in enumerate(self._checked())]
+        values = np.concatenate([np.ravel(one) for one in self.maps])
+        values = values[np.isfinite(values)]  # a picture without a map has NaN
+        ends = (values.min(), values.max()) if len(values) else (0, 1)
+        vmin, vmax = (
+            float(end if given is None else given)
+            for end, given in zip(ends, (vmin, vmax), strict=True)
+        )
+        titles = ["picture", "anomaly map"] + ["mask"] * (self.masks is not None)
+        size = (SIDE * len(titles) + 0.8, SIDE * len(images) + 0.4)
+        figure, axes = plt.subplots(
+            len(images), len(titles), figsize=size, squeeze=False, layout="constrained"
+        )
+        for row, (image, ax) in enumerate(zip(images, axes, strict=True)):
+            width, height = image.size
+            whole = {"extent": (0, width, height, 0)}
+            ax[0].imshow(image)
+            colours = {"cmap": cmap, "vmin": vmin, "vmax": vmax}
+            drawn = ax[1].imshow(np.asarray(self.maps[row]), **colours, **whole)
+            if self.masks is not None:
+                mask = np.asarray(self.masks[row]) > 0
+                ax[2].imshow(mask, cmap="gray", vmin=0, vmax=1, **whole)
+            if self.scores is not None:
+                ax[0].set_ylabel(f"score {self.scores[row]:.3f}")
+        for ax, title in zip(axes[0], titles, strict=True):
+            ax.set_title(title)
+        for ax in axes.flat:
+            ax.set(xticks=[], yticks=[])
+        self.colorbar_ = figure.colorbar(
+            drawn, ax=axes, label="anomaly score", aspect=40
+        )
+        self.figure_, self.axes_ = figure, axes
+        return self
+
+    def _checked(self):
+        """Return the pictures as a list, if there are as many of everything."""
+        images = list(as_image_list(self.images))
+        for name in ("maps", "masks", "scores"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(images):
+                raise ValueError(
+                    f"Got {len(images)} pictures and {len(column)} {name} but expected "
+                    "as many of one as of the other."
+                )
+        return images
