@@ -83,6 +83,11 @@ class Backbone:
     interpolation: str
     fingerprint: str
 
+    @property
+    def cache_name(self):
+        """Name of what it computes: caches keep no rounder numbers for finer ones."""
+        return f"{self.fingerprint} {self.dtype}"
+
     @cached_property
     def tokenizer(self):
         """Tokenizer that belongs to the text tower, from open_clip."""

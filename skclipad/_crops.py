@@ -19,6 +19,7 @@ MULTI_GRID = 2
 MULTI_STRIDE = 2 / 3
 # Crops along the long side. A strip of 1 x 30000 pixels must not become 30000 crops.
 MAX_ALONG = 16
+GEOMETRY = (TILE_STRIDE, MULTI_GRID, MULTI_STRIDE, MAX_ALONG)
 
 
 def crop_boxes(width, height, crops="whole"):

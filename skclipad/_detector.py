@@ -567,7 +567,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             "lr_decay": self.lr_decay,
         }
         key = store_key(
-            backbone.fingerprint,
+            backbone.cache_name,
             str(backbone.device),
             self.N_p,
             self.normalize,
@@ -580,7 +580,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
                 return _fits[key]
         pairs = encode_pairs(
             embedder.encode_text,
-            backbone.fingerprint,
+            backbone.cache_name,
             self.N_p,
             seed=seed,
             store=open_store(self.memory),
@@ -605,11 +605,12 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             object_name=object_name,
         )
         embedder, store = self._checked_embedder(), open_store(self.memory)
+        cache_name = embedder._load().cache_name
         return np.stack(
             [
                 prototype(
                     encode_queries(
-                        embedder.encode_text, self.backbone_, texts, store=store
+                        embedder.encode_text, cache_name, texts, store=store
                     ),
                     normalize=self.prompt_average == "unit",
                 )

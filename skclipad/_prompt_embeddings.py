@@ -14,7 +14,7 @@ _cache = LRUCache(CACHE_BYTES, getsizeof=lambda embeddings: embeddings.nbytes)
 _lock = threading.Lock()
 
 
-def encode_pairs(encode, fingerprint, n_pairs, *, seed, store=None, **words):
+def encode_pairs(encode, cache_name, n_pairs, *, seed, store=None, **words):
     """Embed the training pairs of a detector.
 
     Blocks of pairs are looked up in a cache of this process (the last 256 MB used),
@@ -24,7 +24,7 @@ def encode_pairs(encode, fingerprint, n_pairs, *, seed, store=None, **words):
     ----------
     encode : callable
         Turns a list of texts into an ndarray of shape (n_texts, C_e).
-    fingerprint : str
+    cache_name : str
         Names what `encode` computes with.
     n_pairs : int
         ``N_p``.
@@ -43,7 +43,7 @@ def encode_pairs(encode, fingerprint, n_pairs, *, seed, store=None, **words):
     """
     setting = [words[name] for name in sorted(words)]
     keys = [
-        store_key("pairs", fingerprint, *setting, seed, BLOCK_SIZE, block)
+        store_key("pairs", cache_name, *setting, seed, BLOCK_SIZE, block)
         for block in range(n_blocks(n_pairs))
     ]
     found = _look_up(keys, store)
@@ -62,12 +62,12 @@ def encode_pairs(encode, fingerprint, n_pairs, *, seed, store=None, **words):
     )
 
 
-def encode_queries(encode, fingerprint, texts, *, store=None):
+def encode_queries(encode, cache_name, texts, *, store=None):
     """Embed the prompts that images are compared with.
 
     Parameters
     ----------
-    encode, fingerprint, store
+    encode, cache_name, store
         As in `encode_pairs`.
     texts : sequence of str
         Prompts of one class.
@@ -77,7 +77,7 @@ def encode_queries(encode, fingerprint, texts, *, store=None):
     ndarray of shape (n_texts, C_e), dtype float32
         Raw embeddings.
     """
-    key = store_key("texts", fingerprint, *texts)
+    key = store_key("texts", cache_name, *texts)
     found = _look_up([key], store)
     if key not in found:
         found = _keep({key: encode(texts)}, store)

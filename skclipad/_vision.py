@@ -12,7 +12,7 @@ import torch
 from tqdm.auto import tqdm
 
 from skclipad._backbone import Backbone
-from skclipad._crops import crop_boxes, resize_image
+from skclipad._crops import GEOMETRY, crop_boxes, resize_image
 from skclipad._exceptions import ImageReadError
 from skclipad._images import as_image_list, image_identity, read_image
 from skclipad._store import EmbeddingStore, store_key
@@ -53,8 +53,8 @@ class _Preparation:
         # A callable has no name that would stay the same, so nothing is kept for it.
         if self.store is not None and isinstance(self.crops, str):
             identity = image_identity(item, row)
-            made_by = (self.backbone.fingerprint, self.crops, self.resize_mode)
-            key = store_key("image", identity, *made_by)
+            how = (self.crops, GEOMETRY, self.resize_mode)
+            key = store_key("image", identity, self.backbone.cache_name, *how)
             (known,) = self.store.get_many([key])
             if known is not None:
                 return _Prepared(embedding=known)

@@ -23,6 +23,7 @@ class StandInEmbedder(CLIPImageEmbedder):
     def _load(self):
         return SimpleNamespace(
             fingerprint=f"stand-in-{self.width}",
+            cache_name=f"stand-in-{self.width}",
             embed_dim=self.width,
             device=torch.device("cpu"),
         )

@@ -286,3 +286,9 @@ def test_safetensors_is_preferred_to_other_files(folder, state_dict):
     torch.save({}, folder / "a.bin")
     backbone = load(f"local-dir:{folder}")
     assert same_weights(backbone, load_file(folder / "open_clip_model.safetensors"))
+
+
+def test_caches_tell_number_formats_apart(folder):
+    exact, low = (load(f"local-dir:{folder}", precision=p) for p in ("fp32", "bf16"))
+    assert exact.fingerprint == low.fingerprint
+    assert exact.cache_name != low.cache_name
