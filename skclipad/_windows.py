@@ -239,7 +239,7 @@ def _windows(visual, tokens, grid, side, limit):
         _read_class_token(
             visual, tokens[(piece // n_windows)[:, None], index[piece % n_windows]]
         )
-        for piece in places.tensor_split(n_pieces)
+        for piece in places.tensor_split(min(n_pieces, len(places)))
     ]
     n_down, n_right = (length - side + 1 for length in grid)
     return torch.cat(embedded).view(len(tokens), n_down, n_right, -1)
