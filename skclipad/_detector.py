@@ -1,6 +1,5 @@
 """`RandomWordCLIPDetector`: from random words to anomaly scores."""
 
-import threading
 from collections.abc import Mapping
 from functools import partial
 from itertools import cycle
@@ -8,7 +7,6 @@ from numbers import Integral, Real
 from time import perf_counter
 
 import numpy as np
-from cachetools import LRUCache
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -18,8 +16,8 @@ from skclipad._embedder import CLIPImageEmbedder, as_embeddings, split_objects
 from skclipad._exceptions import BackboneMismatchError
 from skclipad._images import as_image_list, is_embeddings
 from skclipad._maps import height_and_width, patch_map, pixel_map
-from skclipad._network import network_layers, train_network
-from skclipad._prompt_embeddings import encode_pairs, encode_queries
+from skclipad._network import network_layers
+from skclipad._prompt_embeddings import encode_queries
 from skclipad._prompts import query_prompts
 from skclipad._references import (
     choose_references,
@@ -33,12 +31,10 @@ from skclipad._scores import (
     prototype,
     unit,
 )
-from skclipad._store import open_store, store_key
+from skclipad._store import open_store
+from skclipad._training import train_once
 
 SCORES = {"prompt": "s_pr", "fnn": "s_fnn"}
-KEPT_FITS = 64
-_fits = LRUCache(KEPT_FITS)
-_lock = threading.Lock()
 
 
 class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
@@ -259,6 +255,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     def fit(self, X=None, y=None):
         """Train on prompts with random words; no picture is needed without `n_shots`.
 
+        The prompts are written, embedded and learnt from as in Sec. 3.2 and 3.3.
+
         Parameters
         ----------
         X : sequence of images, default=None
@@ -286,6 +284,19 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             If a prompt does not fit the context of the text tower.
         WeightsNotFoundError
             If the weights are not on this machine and cannot be fetched.
+
+        See Also
+        --------
+        predict : Call images normal or anomalous.
+        score_components : Score images by each method alone.
+
+        Examples
+        --------
+        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+        >>> embedder = CLIPImageEmbedder(model_name="tiny")
+        >>> detector = RandomWordCLIPDetector(N_p=200, embedder=embedder).fit()
+        >>> detector.classes_
+        array([0, 1])
         """
         start = perf_counter()
         self._check_parameters()
@@ -297,11 +308,6 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             as_embeddings(self, X, width=lambda: backbone.embed_dim, reset=True)
         self.classes_ = np.array([0, 1])
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        network = self._train_once(embedder, backbone, seed)
-        self.coefs_ = [coef.copy() for coef in network.coefs]
-        self.intercepts_ = [intercept.copy() for intercept in network.intercepts]
-        self.loss_curve_ = list(network.loss_curve)
-        self.prompt_embeddings_ = self._embed_query_prompts(self.object_name)
         self.reference_rows_ = self.references_ = None
         if self.n_shots > 0:
             images, _ = split_objects(X)
@@ -310,11 +316,19 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
                 references, patches=True, on_error="raise"
             )
             self.reference_rows_, self.references_ = rows, stack_features(stream)
+        network = self._train_network(embedder, backbone, seed)
+        self.coefs_ = [coef.copy() for coef in network.coefs]
+        self.intercepts_ = [intercept.copy() for intercept in network.intercepts]
+        self.loss_curve_ = list(network.loss_curve)
+        self.prompt_embeddings_ = self._embed_query_prompts(self.object_name)
         self.fit_time_ = perf_counter() - start
         return self
 
     def score_components(self, X):
         """Score images by each method alone.
+
+        These are the numbers behind all others: `predict_proba` gives the mean of those
+        that are combined.
 
         Parameters
         ----------
@@ -339,6 +353,22 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         ValueError
             If X holds embeddings of another width than the model's, or any embeddings
             where references need images.
+
+        See Also
+        --------
+        predict_proba : The combined score.
+        anomaly_map : Where images are anomalous.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+        >>> detector = RandomWordCLIPDetector(
+        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
+        ... ).fit()
+        >>> images = np.zeros((3, 64, 64, 3), dtype=np.uint8)
+        >>> sorted(detector.score_components(images))
+        ['s_fnn', 's_pr']
         """
         check_is_fitted(self)
         images, objects = split_objects(X)
@@ -444,6 +474,9 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X):
         """Score images as normal and anomalous.
 
+        The scores are no calibrated probabilities: see ``CalibratedClassifierCV`` with
+        ``FrozenEstimator`` for these.
+
         Parameters
         ----------
         X : sequence of images, or array-like of shape (n_samples, C_e)
@@ -453,14 +486,30 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, 2)
             Normal and anomalous; the second column is the combined score, in [0, 1].
-            It is no calibrated probability: see ``CalibratedClassifierCV`` with
-            ``FrozenEstimator`` for that.
+
+        See Also
+        --------
+        decision_function : The same relative to the threshold.
+        score_components : The scores that are combined.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+        >>> detector = RandomWordCLIPDetector(
+        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
+        ... ).fit()
+        >>> images = np.zeros((3, 64, 64, 3), dtype=np.uint8)
+        >>> detector.predict_proba(images).shape
+        (3, 2)
         """
         scores = self._combined(X)
         return np.stack([1 - scores, scores], axis=1)
 
     def decision_function(self, X):
         """Score images relative to the threshold.
+
+        This is what scikit-learn's ranking metrics and displays ask for.
 
         Parameters
         ----------
@@ -471,11 +520,29 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,)
             Combined score minus `threshold`; positive means anomalous.
+
+        See Also
+        --------
+        predict : The sign of it as labels.
+        predict_proba : The combined score itself.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+        >>> detector = RandomWordCLIPDetector(
+        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
+        ... ).fit()
+        >>> images = np.zeros((3, 64, 64, 3), dtype=np.uint8)
+        >>> detector.decision_function(images).shape
+        (3,)
         """
         return self._combined(X) - self.threshold
 
     def predict(self, X):
         """Call images normal or anomalous.
+
+        An image is anomalous if its combined score is above `threshold`.
 
         Parameters
         ----------
@@ -492,6 +559,21 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         ValueError
             If an image has no score (`on_error="nan"`): a picture that nobody saw is
             called neither normal nor anomalous.
+
+        See Also
+        --------
+        decision_function : How far an image is from the threshold.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+        >>> detector = RandomWordCLIPDetector(
+        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
+        ... ).fit()
+        >>> images = np.zeros((3, 64, 64, 3), dtype=np.uint8)
+        >>> detector.predict(images).shape
+        (3,)
         """
         decision = self.decision_function(X)
         unscored = np.flatnonzero(np.isnan(decision))
@@ -545,56 +627,23 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     def _get_embedder(self):
         return CLIPImageEmbedder() if self.embedder is None else self.embedder
 
-    def _train_once(self, embedder, backbone, seed):
-        """Train the FNN, or return the one that the same setting gave before.
-
-        X has no part in it, so that in a grid search all folds of a setting share one
-        training. The last 64 are kept, for the whole process.
-        """
-        words = {
-            "normal_word": self.normal_word,
-            "anomaly_word": self.anomaly_word,
-            "l_min": self.l_min,
-            "l_max": self.l_max,
-        }
-        training = {
-            "hidden_layer_sizes": tuple(self.hidden_layer_sizes),
-            "dropout": self.dropout,
-            "n_epochs": self.n_epochs,
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "weight_decay": self.weight_decay,
-            "lr_decay": self.lr_decay,
-        }
-        key = store_key(
-            backbone.cache_name,
-            str(backbone.device),
-            self.N_p,
-            self.normalize,
-            seed,
-            *words.values(),
-            *training.values(),
-        )
-        with _lock:
-            if key in _fits:
-                return _fits[key]
-        pairs = encode_pairs(
+    def _train_network(self, embedder, backbone, seed):
+        words = ("normal_word", "anomaly_word", "l_min", "l_max")
+        training = ("dropout", "n_epochs", "batch_size", "learning_rate")
+        training += ("weight_decay", "lr_decay")
+        return train_once(
             embedder.encode_text,
-            backbone.cache_name,
-            self.N_p,
+            backbone,
+            n_pairs=self.N_p,
+            words={name: getattr(self, name) for name in words},
+            training={
+                "hidden_layer_sizes": tuple(self.hidden_layer_sizes),
+                **{name: getattr(self, name) for name in training},
+            },
+            normalize=self.normalize,
             seed=seed,
-            store=open_store(self.memory),
-            **words,
+            memory=self.memory,
         )
-        network = train_network(
-            *(map(unit, pairs) if self.normalize else pairs),
-            seed=seed,
-            device=backbone.device,
-            **training,
-        )
-        with _lock:
-            _fits[key] = network
-        return network
 
     def _embed_query_prompts(self, object_name):
         """Return the prompt embeddings of one object, of shape (2, C_e)."""

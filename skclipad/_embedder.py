@@ -223,6 +223,8 @@ class CLIPImageEmbedder(
     def fit(self, X=None, y=None):
         """Check the parameters; nothing is learnt.
 
+        `transform` may be called without it.
+
         Parameters
         ----------
         X : ignored
@@ -239,6 +241,16 @@ class CLIPImageEmbedder(
         ------
         ValueError
             If X holds embeddings of another width than the model's.
+
+        See Also
+        --------
+        transform : Embed images.
+
+        Examples
+        --------
+        >>> from skclipad import CLIPImageEmbedder
+        >>> CLIPImageEmbedder(model_name="tiny").fit()
+        CLIPImageEmbedder(model_name='tiny')
         """
         if X is not None:
             as_embeddings(self, X, width=self._width, reset=True)
@@ -246,6 +258,8 @@ class CLIPImageEmbedder(
 
     def transform(self, X):
         """Embed images.
+
+        Threads decode and resize images ahead while the model computes.
 
         Parameters
         ----------
@@ -269,6 +283,19 @@ class CLIPImageEmbedder(
             If the weights are not on this machine and cannot be fetched.
         ValueError
             If X holds embeddings of another width than the model's.
+
+        See Also
+        --------
+        encode_text : Embed texts in the same space.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclipad import CLIPImageEmbedder
+        >>> images = np.zeros((3, 64, 64, 3), dtype=np.uint8)
+        >>> embeddings = CLIPImageEmbedder(model_name="tiny").transform(images)
+        >>> len(embeddings)
+        3
         """
         self._validate_params()
         embeddings = as_embeddings(self, X, width=self._width, reset=False)
@@ -289,6 +316,8 @@ class CLIPImageEmbedder(
     def encode_text(self, texts):
         """Embed texts with the text tower of the same CLIP.
 
+        Texts and images have embeddings in one space, where a cosine compares them.
+
         Parameters
         ----------
         texts : sequence of str
@@ -303,6 +332,10 @@ class CLIPImageEmbedder(
         ------
         PromptTooLongError
             If a text does not fit the context of the model.
+
+        See Also
+        --------
+        transform : Embed images in the same space.
 
         Examples
         --------

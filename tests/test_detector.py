@@ -207,7 +207,7 @@ def test_a_row_without_the_name_of_its_object_is_refused(name, pictures):
 def test_same_seed_same_scores_bit_for_bit(pictures, monkeypatch):
     images = pictures.images[:20]
     first = tiny().fit().predict_proba(images)
-    monkeypatch.setattr("skclipad._detector._fits", {})
+    monkeypatch.setattr("skclipad._training._fits", {})
     clear_prompt_cache()
     np.testing.assert_array_equal(tiny().fit().predict_proba(images), first)
     assert np.abs(tiny(random_state=1).fit().predict_proba(images) - first).max() > 0
@@ -355,7 +355,7 @@ def test_grid_search_trains_each_setting_once(X, monkeypatch):
     clear_prompt_cache()
     trained, encoded = [], []
     monkeypatch.setattr(
-        "skclipad._detector.train_network",
+        "skclipad._training.train_network",
         lambda *a, **k: trained.append(1) or train_network(*a, **k),
     )
     encode = StandInEmbedder.encode_text

@@ -21,7 +21,10 @@ RINGS = [
     # 1: pictures and models
     ["_crops", "_images", "tiny", "_backbone"],
     # 2: texts and pictures into embeddings, embeddings into scores
-    ["_transformer", "_text", "_vision", "_network", "_windows", "_maps", "_references"],
+    [
+        *("_transformer", "_text", "_vision", "_network", "_training"),
+        *("_windows", "_maps", "_references"),
+    ],
     # 3: the estimators
     ["_embedder", "_detector", "export"],
     # 4: what people meet

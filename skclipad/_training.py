@@ -1,0 +1,82 @@
+"""Words to a trained network, each setting once in a process."""
+
+import threading
+
+from cachetools import LRUCache
+
+from skclipad._network import train_network
+from skclipad._prompt_embeddings import encode_pairs
+from skclipad._scores import unit
+from skclipad._store import open_store, store_key
+
+KEPT_FITS = 64
+_fits = LRUCache(KEPT_FITS)
+_lock = threading.Lock()
+
+
+def train_once(
+    encode, backbone, *, n_pairs, words, training, normalize, seed, memory=None
+):
+    """Train the network, or return the one that the same setting gave before.
+
+    Pictures have no part in it, so that in a grid search all folds of a setting share
+    one training. The last 64 are kept, for the whole process.
+
+    Parameters
+    ----------
+    encode : callable
+        Turns a list of texts into an ndarray of shape (n_texts, C_e).
+    backbone : Backbone
+        The frozen CLIP that `encode` computes with.
+    n_pairs : int
+        Number of prompt pairs, ``N_p``.
+    words : dict
+        `normal_word`, `anomaly_word`, `l_min` and `l_max` of the prompts.
+    training : dict
+        Parameters of `train_network` but the seed and the device.
+    normalize : bool
+        Whether the network sees embeddings of unit length.
+    seed : int
+        Seed of the words, initial weights, batches and dropout.
+    memory : str, path, joblib.Memory or None, default=None
+        Folder where prompt embeddings are kept between runs.
+
+    Returns
+    -------
+    TrainedNetwork
+        The network as numpy arrays, shared by all who ask: do not write to it.
+
+    Raises
+    ------
+    PromptTooLongError
+        If a prompt does not fit the context of the text tower.
+    """
+    key = store_key(
+        backbone.cache_name,
+        str(backbone.device),
+        n_pairs,
+        normalize,
+        seed,
+        *words.values(),
+        *training.values(),
+    )
+    with _lock:
+        if key in _fits:
+            return _fits[key]
+    pairs = encode_pairs(
+        encode,
+        backbone.cache_name,
+        n_pairs,
+        seed=seed,
+        store=open_store(memory),
+        **words,
+    )
+    network = train_network(
+        *(map(unit, pairs) if normalize else pairs),
+        seed=seed,
+        device=backbone.device,
+        **training,
+    )
+    with _lock:
+        _fits[key] = network
+    return network
