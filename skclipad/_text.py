@@ -1,5 +1,9 @@
 """Texts to embeddings: unique, sorted by length, cut at the longest of each batch."""
 
+import copy
+import re
+from itertools import chain
+
 import numpy as np
 import torch
 from tqdm.auto import tqdm
@@ -7,8 +11,12 @@ from tqdm.auto import tqdm
 from skclipad._exceptions import PromptTooLongError
 from skclipad._transformer import has_plain_blocks, run_blocks, run_last_block
 
-TOKENS_PER_BATCH = {"cpu": 2560, "cuda": 65536, "mps": 8192}
-TEXTS_PER_TOKENIZATION = 2000
+TOKENS_PER_BATCH = {"cuda": 65536, "mps": 8192}
+TOKENS_PER_THREAD = 1024
+"""On a CPU a batch has so many tokens for each thread: more do not fit its cache."""
+
+# ASCII that open_clip's cleaning (ftfy, HTML entities, white space) leaves as it is.
+_PLAIN = re.compile("[ -%(-;=-~]*")
 
 
 def encode_texts(backbone, texts, *, verbose=False):
@@ -42,17 +50,19 @@ def encode_texts(backbone, texts, *, verbose=False):
     to the full context. Other towers run at full length.
     """
     unique, inverse = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
-    tokens, lengths = tokenize(backbone, list(unique))
+    tokens = tokenize(backbone, list(unique))
     tower = _causal_tower(backbone.model)
     if tower is None:
-        lengths = np.full(len(tokens), backbone.context_length)
+        lengths = np.full(len(tokens), tokens.shape[1])
+    else:
+        lengths = _end_positions(backbone.model, tower, tokens).numpy() + 1
     embeddings = np.empty((len(tokens), backbone.embed_dim), dtype=np.float32)
     progress = tqdm(
         total=len(tokens), desc="Encoding texts", unit="text", disable=not verbose
     )
     with torch.inference_mode(), progress:
-        for rows in _batches(lengths, TOKENS_PER_BATCH[backbone.device.type]):
-            longest = int(lengths[rows].max())
+        for rows in _batches(lengths, _tokens_per_batch(backbone.device)):
+            longest = int(lengths[rows[-1]])
             batch = tokens[torch.from_numpy(rows), :longest].to(backbone.device)
             if tower is None:
                 encoded = backbone.model.encode_text(batch)
@@ -65,7 +75,7 @@ def encode_texts(backbone, texts, *, verbose=False):
 
 
 def tokenize(backbone, texts):
-    """Tokenize texts, refusing those that do not fit.
+    """Tokenize texts as open_clip does, refusing those that do not fit.
 
     Parameters
     ----------
@@ -76,42 +86,91 @@ def tokenize(backbone, texts):
 
     Returns
     -------
-    tokens : torch.Tensor of shape (n_texts, context_length), dtype int64
+    torch.Tensor of shape (n_texts, context_length), dtype int64
         Token ids, padded as the tower expects.
-    lengths : ndarray of shape (n_texts,)
-        Number of tokens up to the end-of-text token, that one included, for towers
-        that have one; otherwise the context length.
 
     Raises
     ------
     PromptTooLongError
         If a text has more tokens than the context.
     """
-    context = backbone.context_length
-    # Twice the context shows what a tokenizer would otherwise cut off in silence.
-    wide = torch.cat(
-        [
-            backbone.tokenizer(texts[i : i + TEXTS_PER_TOKENIZATION], 2 * context)
-            for i in range(0, len(texts), TEXTS_PER_TOKENIZATION)
-        ]
-    )
-    padding = backbone.tokenizer([""], 2 * context)[0, -1]
-    is_text = wide != padding
-    # The last token that is no padding: the padding id may be a token elsewhere.
-    n_tokens = 2 * context - is_text.flip(1).int().argmax(dim=1).numpy()
+    tokenizer, context = backbone.tokenizer, backbone.context_length
+    is_simple = type(tokenizer).__name__ == "SimpleTokenizer"
+    # A reduction drops tokens at random from what is too long.
+    if is_simple and tokenizer.reduction_fn is None:
+        tokens, n_tokens = _tokenize_simple(tokenizer, texts, context)
+        has = "has"
+    else:
+        tokens, n_tokens = _tokenize_any(tokenizer, texts, context)
+        has = "has at least"
     worst = int(n_tokens.argmax())
     if n_tokens[worst] > context:
         raise PromptTooLongError(
-            f"The text {texts[worst]!r} has {_count(n_tokens[worst], 2 * context)} "
-            f"tokens but {backbone.model_name} reads at most {context}: its end would "
-            "be lost. Use shorter random words (a smaller l_max) or shorter words of "
-            "state."
+            f"The text {texts[worst]!r} {has} {n_tokens[worst]} tokens but "
+            f"{backbone.model_name} reads at most {context}: its end would be lost. "
+            "Use shorter random words (a smaller l_max) or shorter words of state."
         )
-    return wide[:, :context], n_tokens
+    return tokens
 
 
-def _count(n_tokens, limit):
-    return f"{n_tokens}" if n_tokens < limit else f"at least {limit}"
+def _tokenize_simple(tokenizer, texts, context):
+    """Tokenize with open_clip's own byte-pair tokenizer, which is slow with cleaning.
+
+    Returns
+    -------
+    tokens : torch.Tensor of shape (n_texts, context)
+        Token ids, 0 after the end.
+    n_tokens : ndarray of shape (n_texts,)
+        Tokens that each text has, those that do not fit included.
+    """
+    # It remembers every word it sees for ever; a copy forgets random words with us.
+    tokenizer = copy.copy(tokenizer)
+    tokenizer.cache = dict(tokenizer.cache)
+    is_lowering = tokenizer.clean_fn("A_b. ") == "a_b."
+    pieces = {}
+    rows = []
+    for text in texts:
+        if is_lowering and _PLAIN.fullmatch(text):
+            row = []
+            for piece in tokenizer.pat.findall(text.lower()):
+                if piece not in pieces:
+                    parts = tokenizer.bpe(piece).split(" ")
+                    pieces[piece] = [tokenizer.encoder[part] for part in parts]
+                row += pieces[piece]
+        else:
+            row = tokenizer.encode(text)
+        rows.append([tokenizer.sot_token_id, *row, tokenizer.eot_token_id])
+    n_tokens = np.array([len(row) for row in rows])
+    tokens = np.zeros((len(rows), context), dtype=np.int64)
+    tokens[np.arange(context) < n_tokens[:, None]] = np.fromiter(
+        chain.from_iterable(row[:context] for row in rows), dtype=np.int64
+    )
+    return torch.from_numpy(tokens), n_tokens
+
+
+def _tokenize_any(tokenizer, texts, context):
+    """Tokenize with any tokenizer, finding out what it cuts off in silence.
+
+    Returns
+    -------
+    tokens : torch.Tensor of shape (n_texts, context)
+        Token ids as the tokenizer pads them.
+    n_tokens : ndarray of shape (n_texts,)
+        Tokens of each text; more than `context` if it was cut.
+    """
+    # What fits looks the same in twice the room. Some tokenizers end every row, even
+    # an empty one, with a token of their own.
+    *tokens, empty = tokenizer([*texts, ""], context)
+    *wide, wide_empty = tokenizer([*texts, ""], 2 * context)
+    tokens, wide = torch.stack(tokens), torch.stack(wide)
+    expected = wide_empty.repeat(len(tokens), 1)
+    is_padding = empty == wide_empty[:context]
+    expected[:, :context] = torch.where(is_padding, tokens, wide_empty[:context])
+    fits = (expected == wide).all(dim=1)
+    # The end-of-text token may look like padding: at least one more than fits.
+    n_used = (wide != wide_empty).sum(dim=1).clamp(min=context + 1)
+    n_tokens = torch.where(fits, 0, n_used)
+    return tokens, n_tokens.numpy()
 
 
 def _causal_tower(model):
@@ -140,6 +199,20 @@ def _causal_tower(model):
     ):
         return None
     return tower
+
+
+def _end_positions(model, tower, tokens):
+    """Find the token that open_clip's pooling reads, as it does itself."""
+    eos = getattr(model, "text_eos_id", getattr(tower, "eos_id", None))
+    if getattr(tower, "text_pool_type", getattr(tower, "pool_type", None)) == "eos":
+        tokens = (tokens == eos).int()
+    return tokens.argmax(dim=1)
+
+
+def _tokens_per_batch(device):
+    if device.type == "cpu":
+        return TOKENS_PER_THREAD * torch.get_num_threads()
+    return TOKENS_PER_BATCH[device.type]
 
 
 def _batches(lengths, n_tokens):

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+MLP_PARTS = ["c_fc", "gelu", "c_proj"]
+
 
 def has_plain_blocks(transformer):
     """Tell whether this file's forward pass is exact for a transformer.
@@ -38,6 +40,7 @@ def _is_plain(block):
         and attention.in_proj_bias is not None
         and attention.bias_k is None
         and not attention.add_zero_attn
+        and [name for name, _ in block.mlp.named_children()] == MLP_PARTS
     )
 
 
@@ -58,11 +61,54 @@ def run_blocks(blocks, x, *, causal=False):
     torch.Tensor of shape (n, n_tokens, width)
         Tokens after the last block.
     """
+    if torch.is_grad_enabled():
+        for block in blocks:
+            q, k, v = _project(block, block.ln_1(x))
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+            x = _finish(block, x, attended)
+        return x
+    n, n_tokens, width = x.shape
+    x = x.reshape(-1, width).clone()  # (n * n_tokens, width), overwritten by each block
+    # One piece of memory for the wide activations of all blocks: to allocate it anew
+    # costs as much as attention.
+    scratch = x.new_empty(len(x) * max(map(_widest, blocks), default=0))
     for block in blocks:
-        q, k, v = _project(block, block.ln_1(x))
+        attention, mlp = block.attn, block.mlp
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        qkv = _linear(block.ln_1(x), weight, bias, scratch)
+        q, k, v = _split_heads(qkv.view(n, n_tokens, -1), attention, 3)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        x = _finish(block, x, attended)
-    return x
+        attended = attended.transpose(1, 2).reshape(-1, width)
+        _add_linear(x, attended, attention.out_proj, block.ls_1)
+        hidden = _linear(block.ln_2(x), mlp.c_fc.weight, mlp.c_fc.bias, scratch)
+        _add_linear(x, _activate(mlp.gelu, hidden), mlp.c_proj, block.ls_2)
+    return x.view(n, n_tokens, width)
+
+
+def _widest(block):
+    return max(len(block.attn.in_proj_weight), block.mlp.c_fc.out_features)
+
+
+def _linear(x, weight, bias, scratch):
+    out = scratch[: len(x) * len(weight)].view(len(x), len(weight))
+    return torch.addmm(bias, x, weight.t(), out=out)
+
+
+def _add_linear(x, y, linear, scale):
+    """Add a linear layer of `y` to `x`, in place."""
+    if isinstance(scale, nn.Identity):
+        x.addmm_(y, linear.weight.t()).add_(linear.bias)
+    else:
+        x.add_(scale(linear(y)))
+
+
+def _activate(activation, x):
+    """Apply the activation of an MLP, in place where its kind is known."""
+    if type(activation) is nn.GELU:
+        return torch.ops.aten.gelu_(x, approximate=activation.approximate)
+    if type(activation).__name__ == "QuickGELU":  # x * sigmoid(1.702 * x)
+        return F.silu(x.mul_(1.702), inplace=True).div_(1.702)
+    return activation(x)
 
 
 def run_last_block(block, x, position, *, causal=False):

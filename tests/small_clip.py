@@ -1,0 +1,58 @@
+"""Small CLIPs with the structure of real ones and random weights in every parameter."""
+
+import copy
+import json
+import warnings
+
+import open_clip
+import torch
+
+from skclipad._backbone import load_backbone
+
+TEXT = {"width": 32, "heads": 2, "layers": 3}
+VISION = {
+    "image_size": 32,
+    "patch_size": 8,
+    "width": 32,
+    "head_width": 16,
+    "layers": 3,
+}
+
+
+def small_clip(folder, like, *, text=None, vision=None):
+    """Load a model with the configuration of a registry name, made small.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the configuration is written.
+    like : str
+        A name of open_clip's registry.
+    text, vision : dict, default=None
+        What else to change of the towers' configurations.
+
+    Returns
+    -------
+    Backbone
+        The frozen model; no parameter of it is 0 or 1 throughout.
+    """
+    config = copy.deepcopy(open_clip.get_model_config(like))
+    config["embed_dim"] = 24
+    config["text_cfg"] |= TEXT | (text or {})
+    config["vision_cfg"] |= VISION | (vision or {})
+    for key in [key for key in config["vision_cfg"] if key.startswith("timm")]:
+        if key not in (vision or {}):
+            del config["vision_cfg"][key]
+    if "multimodal_cfg" in config:
+        config["multimodal_cfg"] |= TEXT | {"layers": 1}
+    path = folder / f"small-{folder.name}.json"
+    path.write_text(json.dumps(config))
+    open_clip.add_model_config(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that its weights are random
+        backbone = load_backbone(path.stem, None, device="cpu", precision="fp32")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in backbone.model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return backbone

@@ -1,0 +1,285 @@
+"""Texts to embeddings: open_clip's own numbers and tokens, never a lost word."""
+
+import random
+import string
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from small_clip import small_clip
+
+from skclipad import CLIPImageEmbedder, PromptTooLongError
+from skclipad import _text as text_module
+from skclipad._backbone import load_backbone
+from skclipad._prompts import training_block
+from skclipad._text import encode_texts, tokenize
+
+# name: (registry name it is like, changes of its text tower, is it cut to its texts?)
+TOWERS = {
+    "ViT-B-32": ("ViT-B-32", {}, True),
+    "ViT-B-16-plus-240": ("ViT-B-16-plus-240", {}, True),
+    "QuickGELU": ("ViT-B-32-quickgelu", {}, True),
+    "layer scale": ("ViT-B-32", {"ls_init_value": 0.3}, True),
+    "custom, causal": ("MobileCLIP-B", {}, True),
+    "custom, pooled at EOS": (
+        "MobileCLIP-B",
+        {"pool_type": "eos", "eos_id": 49407, "proj_bias": True},
+        True,
+    ),
+    "no projection": ("MobileCLIP-B", {"proj_type": "none", "width": 24}, True),
+    "custom, not causal": ("MobileCLIP-S1", {}, False),
+    "SigLIP": ("ViT-B-16-SigLIP", {}, False),
+    "CoCa": ("coca_ViT-B-32", {}, False),
+    "other blocks": ("MobileCLIP-B", {"block_type": "custom", "qk_norm": True}, False),
+}
+
+
+class StandInTokenizer:
+    """Tokens are letters; the way of each kind of Hugging Face tokenizer to end a row.
+
+    "t5": padding is the end-of-text token; "bert": a class token before the text, the
+    end-of-text token made padding; "clips": a class token at the end of the padding.
+    """
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __call__(self, texts, context_length):
+        rows = []
+        for text in texts:
+            letters = [10 + ord(letter) % 100 for letter in text]
+            if self.kind == "t5":
+                row = letters[: context_length - 1] + [1]
+                row += [1] * (context_length - len(row))
+            elif self.kind == "bert":
+                row = [2] + letters[: context_length - 2] + [0]
+                row += [0] * (context_length - len(row))
+            else:
+                row = [2] + letters[: context_length - 3] + [3]
+                row += [0] * (context_length - 1 - len(row)) + [4]
+            rows.append(row)
+        return torch.tensor(rows)
+
+    def most_letters(self, context_length):
+        return context_length - {"t5": 1, "bert": 2, "clips": 3}[self.kind]
+
+
+@pytest.fixture(scope="module")
+def backbones(tmp_path_factory):
+    loaded = {}
+
+    def get(name):
+        if name not in loaded:
+            like, changes, _ = TOWERS[name]
+            folder = tmp_path_factory.mktemp(name.replace(" ", "-").replace(",", ""))
+            loaded[name] = small_clip(folder, like, text=changes)
+            if "SigLIP" in like:  # its own tokenizer is fetched from the network
+                loaded[name].__dict__["tokenizer"] = StandInTokenizer("t5")
+        return loaded[name]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def plain(backbones):
+    return backbones("ViT-B-32")
+
+
+@pytest.fixture(scope="module")
+def prompts():
+    prompts = training_block(
+        0, normal_word="a", anomaly_word="a damaged", l_min=3, l_max=7, seed=0
+    )
+    return [*prompts[:20], *prompts[-20:], "", "a photo of an object", prompts[0]]
+
+
+def open_clips(backbone, texts):
+    """Return open_clip's own embeddings of its own tokens."""
+    tokens = backbone.tokenizer(texts, backbone.context_length)
+    with torch.inference_mode():
+        return backbone.model.encode_text(tokens).numpy()
+
+
+def cosines(A, B):
+    norms = np.linalg.norm(A, axis=1) * np.linalg.norm(B, axis=1)
+    return (A.astype(float) * B).sum(axis=1) / norms
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_embeddings_are_open_clips_own(name, backbones, prompts):
+    backbone = backbones(name)
+    if name == "SigLIP":
+        prompts = [prompt[:60] for prompt in prompts]
+    ours, theirs = encode_texts(backbone, prompts), open_clips(backbone, prompts)
+    assert ours.dtype == np.float32
+    assert ours.shape == (len(prompts), 24)
+    assert cosines(ours, theirs).min() > 0.99999
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_embeddings_of_the_bundled_model_are_open_clips_own(prompts):
+    backbone = load_backbone("tiny", None, device="cpu", precision="fp32")
+    ours, theirs = encode_texts(backbone, prompts), open_clips(backbone, prompts)
+    assert cosines(ours, theirs).min() > 0.99999
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_only_causal_towers_are_cut_to_the_longest_text(name, backbones, monkeypatch):
+    backbone = backbones(name)
+    widths = []
+
+    def spy(module, args):
+        widths.append(args[0].shape[1])
+
+    tower = getattr(backbone.model, "text", backbone.model)
+    handle = tower.token_embedding.register_forward_pre_hook(spy)
+    encode_texts(backbone, ["a photo"])
+    handle.remove()
+    assert widths == [4 if TOWERS[name][2] else backbone.context_length]
+
+
+def test_batches_hold_texts_of_like_length_and_a_bounded_number_of_tokens(
+    plain, prompts, monkeypatch
+):
+    monkeypatch.setattr(text_module, "TOKENS_PER_THREAD", 200)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    shapes = []
+    handle = plain.model.token_embedding.register_forward_pre_hook(
+        lambda module, args: shapes.append(tuple(args[0].shape))
+    )
+    embeddings = encode_texts(plain, prompts)
+    handle.remove()
+    assert max(n * n_tokens for n, n_tokens in shapes) <= 200
+    assert shapes == sorted(shapes, key=lambda shape: shape[1])
+    # prompts[0] comes twice and is encoded once.
+    assert sum(n for n, _ in shapes) == len(prompts) - 1
+    assert np.array_equal(embeddings[0], embeddings[-1])
+    alone = np.concatenate([encode_texts(plain, [prompt]) for prompt in prompts])
+    np.testing.assert_allclose(embeddings, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_text_with_more_tokens_than_a_batch_is_a_batch(plain, prompts, monkeypatch):
+    expected = encode_texts(plain, prompts[:3])
+    monkeypatch.setattr(text_module, "TOKENS_PER_THREAD", 1)
+    np.testing.assert_allclose(
+        encode_texts(plain, prompts[:3]), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_tokens_are_open_clips_own_on_random_prompts(plain):
+    prompts = training_block(
+        1, normal_word="a", anomaly_word="a damaged", l_min=5, l_max=10, seed=3
+    )
+    expected = plain.tokenizer(prompts, plain.context_length)
+    assert torch.equal(tokenize(plain, prompts), expected)
+
+
+ODD_TEXTS = [
+    "",
+    "   ",
+    "It's WE'LL i'd",
+    "a  photo\tof\nit",
+    "&amp;amp; &lt;b&gt;",
+    "<end_of_text> and <START_OF_TEXT>",
+    "naïve café, ﬁne “quotes”…",
+    "日本語 İstanbul ½ ٣",
+    "_a_b__ {x} `y` ~|^",
+    "Ã©tÃ© \x1b[31mred\x1b[0m",
+    "no! !! !!!",
+]
+
+
+def test_tokens_are_open_clips_own_on_odd_texts(plain):
+    rng = random.Random(0)
+    alphabet = string.printable + "éß“”…ﬁ日İ\u200b&<'"
+    odd = ["".join(rng.choices(alphabet, k=rng.randint(0, 30))) for _ in range(2000)]
+    odd += ["".join(rng.choices(string.printable[:95], k=20)) for _ in range(2000)]
+    odd = [text for text in odd if len(plain.tokenizer.encode(text)) <= 75] + ODD_TEXTS
+    expected = plain.tokenizer(odd, plain.context_length)
+    assert len(odd) > 3500
+    assert torch.equal(tokenize(plain, odd), expected)
+
+
+@pytest.mark.parametrize("clean", ["whitespace", "canonicalize"])
+def test_tokens_are_open_clips_own_with_other_cleaning(plain, clean, monkeypatch):
+    tokenizer = open_clip.SimpleTokenizer(clean=clean)
+    monkeypatch.setitem(plain.__dict__, "tokenizer", tokenizer)
+    texts = ["a_b. c-d!", "two  words", "x", "Upper CASE", "&amp; <b>"]
+    expected = tokenizer(texts, plain.context_length)
+    assert torch.equal(tokenize(plain, texts), expected)
+
+
+def test_the_first_end_of_text_is_the_one_that_is_read(plain):
+    texts = ["a cup <end_of_text> and what follows", "a cup"]
+    ours, theirs = encode_texts(plain, texts), open_clips(plain, texts)
+    assert cosines(ours, theirs).min() > 0.99999
+    np.testing.assert_allclose(ours[0], ours[1], rtol=1e-4, atol=1e-5)
+
+
+def test_padding_is_not_told_by_its_id(plain):
+    # "!" is token 0, which is also the padding.
+    texts = ["! ! !", "a cup !", "!"]
+    assert cosines(encode_texts(plain, texts), open_clips(plain, texts)).min() > 0.99999
+
+
+def test_the_tokenizer_forgets_random_words(plain, prompts):
+    remembered = dict(plain.tokenizer.cache)
+    tokenize(plain, [*prompts, "wörter, die es nicht gibt"])
+    assert plain.tokenizer.cache == remembered
+
+
+def test_longest_text_that_fits_is_read_to_its_end(plain):
+    longest = " ".join(["a"] * 75)  # and two tokens for start and end
+    tokens = tokenize(plain, [longest])
+    assert tokens[0, -1] == plain.tokenizer.eot_token_id
+    other_end = longest[:-1] + "b"
+    assert not np.allclose(*encode_texts(plain, [longest, other_end]))
+
+
+def test_one_token_too_many_is_an_error_that_says_how_many(plain):
+    too_long = " ".join(["a"] * 76)
+    with pytest.raises(PromptTooLongError, match="has 78 tokens.*at most 77.*l_max"):
+        encode_texts(plain, ["a cup", too_long])
+    assert issubclass(PromptTooLongError, ValueError)
+
+
+def test_the_longest_of_too_long_texts_is_named(plain):
+    texts = ["b " * 80, "c " * 4000, "a"]
+    with pytest.raises(PromptTooLongError, match="'c c .* has 4002 tokens"):
+        encode_texts(plain, texts)
+
+
+@pytest.mark.parametrize("kind", ["t5", "bert", "clips"])
+def test_other_tokenizers_cut_nothing_in_silence(plain, kind, monkeypatch):
+    tokenizer = StandInTokenizer(kind)
+    monkeypatch.setitem(plain.__dict__, "tokenizer", tokenizer)
+    n = tokenizer.most_letters(plain.context_length)
+    texts = ["x" * n, "", "abc"]
+    expected = tokenizer(texts, plain.context_length)
+    assert torch.equal(tokenize(plain, texts), expected)
+    for extra in (1, 2, 3, 50, 500):
+        with pytest.raises(PromptTooLongError, match="has at least .* at most 77"):
+            tokenize(plain, [*texts, "x" * (n + extra)])
+
+
+def test_a_tokenizer_that_drops_tokens_at_random_cuts_nothing(plain, monkeypatch):
+    tokenizer = open_clip.SimpleTokenizer(reduction_mask="simple")
+    monkeypatch.setitem(plain.__dict__, "tokenizer", tokenizer)
+    fits = " ".join(["a"] * 75)
+    assert torch.equal(tokenize(plain, [fits]), tokenizer([fits], 77))
+    with pytest.raises(PromptTooLongError, match="has at least 78 tokens"):
+        tokenize(plain, [fits + " b"])
+
+
+def test_progress_is_shown_on_request(plain, capsys):
+    encode_texts(plain, ["a cup", "a jug"], verbose=True)
+    assert "Encoding texts: 100%" in capsys.readouterr().err
+    encode_texts(plain, ["a cup", "a jug"])
+    assert capsys.readouterr().err == ""
+
+
+def test_the_embedder_encodes_texts_with_its_own_clip(prompts):
+    embedder = CLIPImageEmbedder("tiny")
+    expected = encode_texts(embedder._load(), prompts)
+    assert np.array_equal(embedder.encode_text(prompts), expected)

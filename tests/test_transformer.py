@@ -1,0 +1,129 @@
+"""Transformer blocks: open_clip's own numbers, at less cost."""
+
+import pytest
+import torch
+from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock
+from open_clip.transformer import Transformer as OpenClipTransformer
+from torch import nn
+
+from skclipad._transformer import has_plain_blocks, run_blocks, run_last_block
+
+WIDTH, HEADS, LAYERS = 32, 2, 3
+KINDS = {
+    "gelu": {},
+    "tanh gelu": {"act_layer": lambda: nn.GELU(approximate="tanh")},
+    "quick gelu": {"act_layer": QuickGELU},
+    "other activation": {"act_layer": nn.SiLU},
+    "layer scale": {"ls_init_value": 0.5},
+}
+
+
+def transformer(**kwargs):
+    torch.manual_seed(0)
+    made = OpenClipTransformer(WIDTH, LAYERS, HEADS, **kwargs).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return made.requires_grad_(False)
+
+
+def causal_mask(n_tokens):
+    return torch.full((n_tokens, n_tokens), -torch.inf).triu(1)
+
+
+@pytest.fixture
+def x():
+    return torch.randn(5, 7, WIDTH, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("grad", [False, True])
+def test_blocks_compute_what_open_clip_computes(kind, causal, grad, x):
+    model = transformer(**KINDS[kind])
+    expected = model(x, attn_mask=causal_mask(7) if causal else None)
+    with torch.set_grad_enabled(grad):
+        actual = run_blocks(model.resblocks, x, causal=causal)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_last_block_gives_the_token_asked_for(causal, x):
+    block = transformer().resblocks[-1]
+    position = torch.tensor([0, 6, 3, 3, 1])
+    expected = block(x, attn_mask=causal_mask(7) if causal else None)
+    actual = run_last_block(block, x, position, causal=causal)
+    expected = expected[torch.arange(5), position]
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tokens_that_go_in_are_left_as_they_are(x):
+    before = x.clone()
+    with torch.inference_mode():
+        run_blocks(transformer().resblocks, x)
+        run_blocks(transformer().resblocks, x[1:3])
+    assert torch.equal(x, before)
+
+
+def test_no_blocks_change_nothing(x):
+    with torch.inference_mode():
+        assert torch.equal(run_blocks([], x), x)
+
+
+def test_gradients_flow_where_they_are_wanted(x):
+    model = transformer().requires_grad_(True)
+    *blocks, last = model.resblocks
+    position = torch.zeros(5, dtype=torch.long)
+    run_last_block(last, run_blocks(blocks, x), position).sum().backward()
+    ours = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    model(x)[:, 0].sum().backward()
+    for parameter, gradient in zip(model.parameters(), ours, strict=True):
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_half_precision_stays_close(x):
+    model = transformer()
+    expected = model(x)
+    model = model.to(torch.bfloat16)
+    with torch.inference_mode():
+        actual = run_blocks(model.resblocks, x.to(torch.bfloat16))
+    assert actual.dtype == torch.bfloat16
+    cosine = nn.functional.cosine_similarity(actual.float(), expected, dim=-1)
+    assert cosine.min() > 0.999
+
+
+class OtherMLP(ResidualAttentionBlock):
+    """A block whose MLP has a part that open_clip's has not."""
+
+    def __init__(self):
+        super().__init__(WIDTH, HEADS)
+        self.mlp.add_module("norm", LayerNorm(WIDTH))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_plain_blocks_are_told(kind):
+    assert has_plain_blocks(transformer(**KINDS[kind]))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        nn.Module(),
+        nn.Sequential(),
+        transformer(block_type="custom", qk_norm=True),
+        transformer(scale_attn=True),
+    ],
+    ids=["no transformer", "no blocks", "norms of queries", "scaled attention"],
+)
+def test_other_blocks_are_told(other):
+    assert not has_plain_blocks(other)
+
+
+def test_one_other_block_is_enough():
+    model = transformer()
+    model.resblocks[1] = OtherMLP()
+    assert not has_plain_blocks(model)
+    cross = ResidualAttentionBlock(WIDTH, HEADS, is_cross_attention=True)
+    model.resblocks[1] = cross
+    assert not has_plain_blocks(model)
