@@ -1,0 +1,638 @@
+"""Train the bundled model from nothing: paint, caption, train, evaluate, write.
+
+One command does it all, on a CPU or a GPU, and may be stopped and started again::
+
+    python tools/train_tiny.py --work build/tiny --out skclipad/tiny --minutes 90
+
+The model is open_clip's own CLIP class. What is special about the training is that it
+knows which caption is true of which picture, since both were made here:
+
+- the contrastive loss takes every true caption of the batch as a positive, so that "a
+  photo of a damaged object" is right for all damaged things;
+- every caption has a twin that states the opposite, and each picture chooses between
+  the twins of every caption that else fits it: the paper's ``s_pr``, as a loss;
+- a ridge classifier fitted to the states of the batch's captions must also tell the
+  batch's pictures apart: what the detector does, as a loss;
+- every scene is painted twice, whole and damaged, so that it is known which patches of
+  a picture are damaged: a linear head, which is not shipped, reads it off their tokens.
+
+Held-out categories and kinds of defect are painted for evaluation alone.
+"""
+
+import argparse
+import copy
+import gzip
+import json
+import math
+import random
+import time
+from pathlib import Path
+
+import captions
+import numpy as np
+import open_clip
+import painting
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP
+from open_clip.tokenizer import SimpleTokenizer
+from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from skclipad._network import network_layers, train_network
+from skclipad._prompts import training_block
+from skclipad._transformer import run_blocks, run_last_block
+from skclipad.datasets import DEFECTS, OBJECTS, SURFACES
+
+VOCABULARY_SIZE = 4096
+MODEL_CONFIG = {
+    "embed_dim": 96,
+    "vision_cfg": {
+        "image_size": painting.IMAGE_SIZE,
+        "layers": 4,
+        "width": 192,
+        "head_width": 64,
+        "patch_size": painting.PATCH_SIZE,
+    },
+    "text_cfg": {
+        "context_length": 77,
+        "vocab_size": VOCABULARY_SIZE,
+        "width": 128,
+        "heads": 4,
+        "layers": 3,
+    },
+}
+PREPROCESS_CONFIG = {
+    "mean": list(open_clip.OPENAI_DATASET_MEAN),
+    "std": list(open_clip.OPENAI_DATASET_STD),
+    "interpolation": "bicubic",
+    "resize_mode": "squash",
+}
+NETWORK_PARAMETERS = {
+    "hidden_layer_sizes": (64, 32, 16),
+    "dropout": 0.5,
+    "n_epochs": 2,
+    "batch_size": 128,
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-4,
+    "lr_decay": 0.1,
+}
+
+
+def normalize(images):
+    """Turn uint8 pictures (n, h, w, 3) into what the image tower reads."""
+    mean = torch.tensor(PREPROCESS_CONFIG["mean"]) * 255
+    std = torch.tensor(PREPROCESS_CONFIG["std"]) * 255
+    return ((images.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+# Texts -------------------------------------------------------------------------------
+
+
+def write_vocabulary(path):
+    """Write the first merges of CLIP's own byte-pair table, as a table of its own."""
+    with gzip.open(open_clip.tokenizer.default_bpe()) as file:
+        lines = file.read().decode().split("\n")
+    n_merges = VOCABULARY_SIZE - 2 * 256 - 2  # bytes, bytes at a word's end, specials
+    text = "\n".join([lines[0], *lines[1 : 1 + n_merges]])
+    with open(path, "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
+        file.write(text.encode())
+
+
+class WordTokenizer:
+    """open_clip's tokenizer, remembering every word: captions repeat theirs.
+
+    Parameters
+    ----------
+    path : Path
+        Byte-pair table.
+    """
+
+    def __init__(self, path):
+        self.tokenizer = SimpleTokenizer(bpe_path=str(path), context_length=77)
+        if self.tokenizer.vocab_size != VOCABULARY_SIZE:
+            raise ValueError(f"{path} makes {self.tokenizer.vocab_size} tokens.")
+        self.words = {}
+
+    def __call__(self, texts):
+        """Tokenize lists of words; return tokens (n, longest) and lengths (n,)."""
+        start, end = self.tokenizer.all_special_ids
+        rows = []
+        for text in texts:
+            row = [start]
+            for word in text:
+                if word not in self.words:
+                    self.words[word] = self.tokenizer.encode(word)
+                row += self.words[word]
+            rows.append([*row[:76], end])
+        lengths = torch.tensor([len(row) for row in rows])
+        tokens = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+        for i, row in enumerate(rows):
+            tokens[i, : len(row)] = torch.tensor(row)
+        return tokens, lengths
+
+
+class Claims:
+    """What each caption of a batch claims, as arrays; -1 claims nothing.
+
+    Parameters
+    ----------
+    frames : list of captions.Frame
+        One a picture.
+    states : list of captions.State
+        A whole state for each frame, then a damaged state for each frame.
+    code : callable
+        Number of a category, colour or defect; -1 of None.
+    """
+
+    def __init__(self, frames, states, code):
+        self.category = torch.tensor([code(f.category) for f in frames]).repeat(2)
+        self.color = torch.tensor([code(f.color) for f in frames]).repeat(2)
+        self.damaged = torch.tensor([s.damaged for s in states])
+        self.defect = torch.tensor([code(s.defect) for s in states])
+
+    def fit(self, category, color, defect):
+        """Tell which caption fits which picture but for whole or damaged.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_pictures, n_captions), bool
+        """
+
+        def agree(claim, fact):
+            return (claim < 0) | (claim == fact[:, None])
+
+        return (
+            agree(self.category, category)
+            & agree(self.color, color)
+            & agree(self.defect, defect)
+        )
+
+
+# Model -------------------------------------------------------------------------------
+
+
+def embed_with_patches(model, x, kept=None):
+    """Embed normalised pictures; return their patch tokens before the last block too.
+
+    The embedding is ``model.encode_image``'s; the last block runs for one token alone.
+    With `kept`, of shape (n, n_kept), the tower sees only these patches.
+    """
+    visual = model.visual
+    *blocks, last = visual.transformer.resblocks
+    tokens = visual._embeds(x)
+    if kept is not None:
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        tokens = torch.cat([tokens[:, :1], tokens[rows, kept + 1]], dim=1)
+    tokens = run_blocks(blocks, tokens)
+    first = torch.zeros(len(x), dtype=torch.long, device=x.device)
+    x = visual.ln_post(run_last_block(last, tokens, first))
+    return F.normalize((x @ visual.proj).float(), dim=-1), tokens[:, 1:]
+
+
+def embed_tokens(model, tokens, lengths, n_buckets=3):
+    """Embed token rows: ``model.encode_text``, each bucket cut at its longest row."""
+    order = lengths.argsort(stable=True)
+    dtype = model.positional_embedding.dtype
+    parts = []
+    for rows in order.tensor_split(n_buckets):
+        length, ends = int(lengths[rows].max()), lengths[rows] - 1
+        x = model.token_embedding(tokens[rows, :length]).to(dtype)
+        x = x + model.positional_embedding[:length]
+        *blocks, last = model.transformer.resblocks
+        x = run_blocks(blocks, x, causal=True)
+        x = run_last_block(last, x, ends.to(x.device), causal=True)
+        parts.append(model.ln_final(x) @ model.text_projection)
+    return F.normalize(torch.cat(parts)[order.argsort()].float(), dim=-1)
+
+
+class Trainer:
+    """Weights in full precision, a half-precision copy that computes, their average.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the initial weights.
+    device : torch.device
+        Where to train.
+    compiled : bool
+        Whether to compile the image tower.
+    """
+
+    decay = 0.999
+
+    def __init__(self, seed, device, compiled):
+        torch.manual_seed(seed)
+        self.model = CLIP(**MODEL_CONFIG).to(device)
+        self.average = copy.deepcopy(self.model)
+        self.half = copy.deepcopy(self.model).bfloat16()
+        # Gradients of frequent tokens are sums that bfloat16 would cut off.
+        self.half.token_embedding = self.model.token_embedding
+        self.half.logit_scale = self.model.logit_scale
+        embed = embed_with_patches
+        self.embed = torch.compile(embed) if compiled else embed
+        # Judges single patches in training, where twins tell which ones are damaged.
+        self.head = torch.nn.Linear(MODEL_CONFIG["vision_cfg"]["width"], 1).to(device)
+        self.head_optimizer = torch.optim.AdamW(self.head.parameters(), lr=1e-3)
+        decayed, plain = [], []
+        for name, p in self.model.named_parameters():
+            big = p.ndim >= 2 and "embedding" not in name
+            (decayed if big else plain).append(p)
+        groups = [
+            {"params": decayed, "weight_decay": 0.1},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), foreach=True)
+        self.n_steps = 0
+        self.seconds = 0.0
+
+    def step(self, loss, learning_rate):
+        """Take one step down a loss and bring copy and average up to date."""
+        loss.backward()
+        pairs = list(zip(self.model.parameters(), self.half.parameters(), strict=True))
+        for p, q in pairs:
+            if p is not q:
+                p.grad, q.grad = q.grad.float(), None
+        torch.nn.utils.clip_grad_norm_(
+            [*self.model.parameters(), *self.head.parameters()], 1.0
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.head_optimizer.step()
+        self.head_optimizer.zero_grad()
+        self.n_steps += 1
+        decay = min(self.decay, (1 + self.n_steps) / (10 + self.n_steps))
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=np.log(100))
+            for p, q in pairs:
+                if p is not q:
+                    q.copy_(p)
+            for p, q in zip(
+                self.average.parameters(), self.model.parameters(), strict=True
+            ):
+                p.lerp_(q, 1 - decay)
+
+    def save(self, path):
+        """Write all that is needed to go on."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "head": self.head.state_dict(),
+            "progress": (self.n_steps, self.seconds),
+        }
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    def load(self, path):
+        """Go on from what `save` wrote."""
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if "head" in state:
+            self.head.load_state_dict(state["head"])
+        self.n_steps, self.seconds = state["progress"]
+        with torch.no_grad():
+            for p, q in zip(
+                self.model.parameters(), self.half.parameters(), strict=True
+            ):
+                if p is not q:
+                    q.copy_(p)
+
+
+# Losses ------------------------------------------------------------------------------
+
+
+def contrastive_loss(similarity, true):
+    """InfoNCE with every true caption as a positive, and every true picture.
+
+    Parameters
+    ----------
+    similarity : torch.Tensor of shape (n_pictures, n_captions)
+        Scaled cosines.
+    true : torch.Tensor of shape (n_pictures, n_captions), bool
+        Which caption is true of which picture.
+    """
+
+    def one_way(logits, positive):
+        kept = positive.any(1)
+        share = positive[kept] / positive[kept].sum(1, keepdim=True)
+        return -(share * logits[kept].log_softmax(1)).sum(1).mean()
+
+    return (one_way(similarity, true) + one_way(similarity.T, true.T)) / 2
+
+
+def state_loss(similarity, fit, target):
+    """Let each picture choose between the twins of every caption that fits it.
+
+    The softmax over a whole and a damaged caption is the paper's ``s_pr``.
+    """
+    whole, damaged = similarity.chunk(2, dim=1)
+    fit_whole, fit_damaged = fit.chunk(2, dim=1)
+    # A whole thing has no kind of defect that a caption could get wrong.
+    valid = fit_whole & (fit_damaged | (target[:, None] == 0))
+    loss = F.binary_cross_entropy_with_logits(
+        damaged - whole, target[:, None].expand_as(whole).float(), reduction="none"
+    )
+    return ((loss * valid).sum(1) / valid.sum(1).clamp(min=1)).mean()
+
+
+def patch_loss(logits, hit):
+    """Let each patch say whether it is damaged; as those are rare, they weigh more."""
+    return F.binary_cross_entropy_with_logits(
+        logits, hit, pos_weight=torch.tensor(5.0, device=logits.device)
+    )
+
+
+def transfer_loss(pictures, texts, target, ridge):
+    """Fit a ridge classifier to the captions' states and judge the pictures with it.
+
+    Captions come whole first, then damaged. A classifier fitted to texts alone uses
+    every direction in which their states differ; this asks that pictures differ in
+    the same ones. Texts and pictures are centred each by their own mean: the gap
+    between the two is no fault of a direction.
+    """
+    n, width = texts.shape
+    sign = torch.ones(n, device=texts.device)
+    sign[: n // 2] = -1
+    X = texts - texts.mean(0)
+    gram = X.T @ X
+    amount = ridge * gram.diagonal().mean().detach()
+    weights = torch.linalg.solve(
+        gram + amount * torch.eye(width, device=texts.device), X.T @ sign
+    )
+    logits = 5 * (pictures - pictures.mean(0)) @ weights
+    return F.binary_cross_entropy_with_logits(logits, target.float())
+
+
+# Evaluation --------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def embed_pool(model, pictures, device):
+    """Embed all pictures of a pool; return an array of unit rows."""
+    parts = [
+        embed_with_patches(model, normalize(batch.to(device)))[0]
+        for batch in pictures.images.split(250)
+    ]
+    return torch.cat(parts).cpu().numpy()
+
+
+@torch.inference_mode()
+def embed_texts(model, tokenizer, texts, device):
+    """Embed strings; return an array of unit rows."""
+    tokens, lengths = tokenizer([text.split() for text in texts])
+    n_buckets = 1 + len(texts) // 500
+    return (
+        embed_tokens(model, tokens.to(device), lengths, n_buckets=n_buckets)
+        .cpu()
+        .numpy()
+    )
+
+
+def evaluate(model, tokenizer, pools, device, sizes=(1000, 10000)):
+    """Measure prompts and text-trained networks on pools of pictures.
+
+    Returns
+    -------
+    dict
+        AUROC for each pool by what judged it: "prompts" and one entry for each
+        number of training pairs.
+    """
+    model = model.eval()
+    embedded = {name: embed_pool(model, pool, device) for name, pool in pools.items()}
+    words = {"normal_word": "a", "anomaly_word": "a damaged"}
+    blocks = [
+        training_block(i, **words, l_min=5, l_max=10, seed=1)
+        for i in range(max(sizes) // 100)
+    ]
+    half = len(blocks[0]) // 2
+    normal = embed_texts(
+        model, tokenizer, [t for b in blocks for t in b[:half]], device
+    )
+    anomalous = embed_texts(
+        model, tokenizer, [t for b in blocks for t in b[half:]], device
+    )
+    prompts = ["a photo of a object", "a photo of a damaged object"]
+    whole, damaged = embed_texts(model, tokenizer, prompts, device)
+    results = {name: {} for name in pools}
+    for name, pool in pools.items():
+        scores = embedded[name] @ (damaged - whole)
+        results[name]["prompts"] = roc_auc_score(pool.target, scores)
+    for size in sizes:
+        network = train_network(
+            normal[:size], anomalous[:size], seed=0, **NETWORK_PARAMETERS
+        )
+        for name, pool in pools.items():
+            scores = embedded[name]
+            scores = network_layers(scores, network.coefs, network.intercepts)[-1][:, 0]
+            results[name][f"N_p={size}"] = roc_auc_score(pool.target, scores)
+    return results
+
+
+# Training ----------------------------------------------------------------------------
+
+
+def draw_batch(pool, size, rng, generator, code):
+    """Draw pictures and the captions that go with them.
+
+    Returns
+    -------
+    images : torch.Tensor of shape (size, 64, 64, 3), float32
+    facts : tuple of torch.Tensor of shape (size,)
+        Category, colour and defect of each picture by number, and whether damaged.
+    texts : list of 2 * size lists of str
+        Captions that call their picture whole, then their twins.
+    claims : Claims
+    """
+    scenes = torch.randint(len(pool) // 2, (size // 2,), generator=generator)
+    rows = torch.cat([2 * scenes, 2 * scenes + 1])  # whole pictures, then their twins
+    images, grey = painting.augment(pool.images[rows], generator)
+    rows = rows.numpy()
+    colors = np.where(grey.numpy(), None, pool.color[rows])
+    damaged = pool.target[rows] == 1
+    frames, whole_states, damaged_states = [], [], []
+    for row, color, is_damaged in zip(rows, colors, damaged, strict=True):
+        n_strays = rng.randint(1, 8) if rng.random() < 0.36 else 0
+        strays = [rng.choice(pool.strays) for _ in range(n_strays)]
+        frames.append(captions.draw_frame(rng, pool.category[row], color, strays))
+        kind = pool.defect[row] if is_damaged else rng.choice(pool.kinds)
+        whole_states.append(captions.draw_state(rng, False))
+        damaged_states.append(captions.draw_state(rng, True, kind))
+    states = whole_states + damaged_states
+    texts = [
+        captions.write(frame, state)
+        for frame, state in zip(frames * 2, states, strict=True)
+    ]
+    facts = (
+        torch.tensor([code(name) for name in pool.category[rows]]),
+        torch.tensor([code(name) for name in colors]),
+        torch.tensor([code(name) for name in pool.defect[rows]]),
+        torch.from_numpy(damaged).long(),
+    )
+    return images, facts, texts, Claims(frames, states, code)
+
+
+def batch_loss(trainer, tokenizer, batch, args, rng, generator, device):
+    """Compute the four losses of a batch; return their sum and each as a number."""
+    images, (category, color, defect, target), texts, claims = batch
+    hit, kept = painting.damaged_patches(images), None
+    if rng.random() < args.windows:
+        kept = painting.draw_windows(hit, generator)
+        hit = hit.gather(1, kept)
+        # What lies outside the window does not make what is inside damaged.
+        target = target * hit.any(1)
+        defect = torch.where(target == 1, defect, -2)
+        kept = kept.to(device)
+    pictures, patches = trainer.embed(
+        trainer.half, normalize(images).to(device).bfloat16(), kept
+    )
+    hit = hit.to(device)
+    tokens, lengths = tokenizer(texts)
+    embedded = embed_tokens(trainer.half, tokens.to(device), lengths)
+    similarity = trainer.model.logit_scale.exp() * pictures @ embedded.T
+    fit = claims.fit(category, color, defect)
+    true = fit & (claims.damaged == (target[:, None] == 1))
+    fit, true, target = fit.to(device), true.to(device), target.to(device)
+    ridge = 10 ** rng.uniform(-2, 0.5)
+    losses = (
+        contrastive_loss(similarity, true),
+        state_loss(similarity, fit, target),
+        transfer_loss(pictures, embedded, target, ridge),
+        patch_loss(trainer.head(patches.float())[..., 0], hit),
+    )
+    # A text tower that has no states yet gives no classifier to go by.
+    ramp = min(max((trainer.n_steps - 500) / 1000, 0.0), 1.0)
+    weights = *args.weights[:2], args.weights[2] * ramp, args.weights[3]
+    total = sum(w * loss for w, loss in zip(weights, losses, strict=True))
+    return total, np.array([loss.item() for loss in losses])
+
+
+def learning_rate(progress, n_steps, peak):
+    """Warm up over 200 steps, then fall along a cosine to a hundredth."""
+    warm = min(1.0, (n_steps + 1) / 200)
+    return peak * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * min(progress, 1))) / 2)
+
+
+def train(trainer, tokenizer, pool, pools, args, device):
+    """Train until the time is up, evaluating, saving and writing as it goes."""
+    names = sorted({*SURFACES, *OBJECTS, *DEFECTS, *pool.color})
+    numbers = {name: i for i, name in enumerate(names)}
+
+    def code(name):
+        return -1 if name is None else numbers.get(name, -1)
+
+    # A resumed run goes on with other numbers than those it began with.
+    rng = random.Random(f"{args.seed} {trainer.n_steps}")
+    generator = torch.Generator().manual_seed(args.seed + trainer.n_steps)
+    pool.kinds = sorted(set(pool.defect) - {"none"})
+    pool.strays = [captions.stray_token(rng) for _ in range(200_000)]
+    budget, recent = args.minutes * 60, []
+    trainer.half.train()
+    last = time.monotonic()
+    due = trainer.seconds + args.evaluate_every * 60
+    while trainer.seconds < budget:
+        rate = learning_rate(trainer.seconds / budget, trainer.n_steps, args.rate)
+        batch = draw_batch(pool, args.batch_size, rng, generator, code)
+        loss, parts = batch_loss(
+            trainer, tokenizer, batch, args, rng, generator, device
+        )
+        trainer.step(loss, rate)
+        recent.append(parts)
+        now = time.monotonic()
+        trainer.seconds += now - last
+        last = now
+        if trainer.n_steps % 50 == 0:
+            contrast, state, transfer, patch = np.mean(recent[-50:], axis=0)
+            print(
+                f"step {trainer.n_steps} {trainer.seconds:.0f} s rate {rate:.1e} "
+                f"contrast {contrast:.3f} state {state:.3f} transfer {transfer:.3f} "
+                f"patch {patch:.3f} "
+                f"scale {trainer.model.logit_scale.exp():.1f}",
+                flush=True,
+            )
+        if trainer.seconds >= due or trainer.seconds >= budget:
+            due += args.evaluate_every * 60
+            trainer.save(args.work / "checkpoint.pt")
+            write_model(trainer.average, args.out)
+            results = evaluate(trainer.average, tokenizer, pools, device)
+            print(json.dumps({k: _rounded(v) for k, v in results.items()}), flush=True)
+
+
+def _rounded(figures):
+    return {key: round(float(value), 4) for key, value in figures.items()}
+
+
+def write_model(model, folder):
+    """Write configuration and half-precision weights as open_clip reads them."""
+    held_out = {
+        "held_out_categories": painting.HELD_OUT_CATEGORIES,
+        "held_out_defects": painting.HELD_OUT_DEFECTS,
+    }
+    config = {
+        "model_cfg": MODEL_CONFIG,
+        "preprocess_cfg": PREPROCESS_CONFIG,
+        "training": held_out,
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    weights = {
+        name: tensor.half().contiguous().cpu()
+        for name, tensor in model.state_dict().items()
+        if name != "attn_mask"
+    }
+    part = folder / "open_clip_model.part"
+    save_file(weights, part)
+    part.chmod(0o644)
+    part.replace(folder / "open_clip_model.safetensors")
+
+
+def main():
+    """Read the arguments and do it all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=Path("build/tiny"))
+    parser.add_argument("--out", type=Path, default=Path("skclipad/tiny"))
+    parser.add_argument("--minutes", type=float, default=90, help="training time")
+    parser.add_argument("--scenes", type=int, default=60_000)
+    parser.add_argument("--batch-size", type=int, default=192)
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument(
+        "--weights",
+        type=float,
+        nargs=4,
+        default=(0.5, 1.0, 0.5, 2.0),
+        help="of the contrastive, the state and the transfer loss",
+    )
+    parser.add_argument(
+        "--windows",
+        type=float,
+        default=0.3,
+        help="share of steps that see a window of 2 to 5 patches a side alone",
+    )
+    parser.add_argument("--evaluate-every", type=float, default=6, help="minutes")
+    parser.add_argument("--workers", type=int, default=2, help="painting processes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--compile", action="store_true")
+    args = parser.parse_args()
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_vocabulary(args.out / "bpe_vocab.txt.gz")
+    tokenizer = WordTokenizer(args.out / "bpe_vocab.txt.gz")
+    pool, pools = painting.read_pools(args.work / "pictures", args.scenes, args.workers)
+    print({name: len(p) for name, p in {"train": pool, **pools}.items()}, flush=True)
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = Trainer(args.seed, device, args.compile)
+    if (args.work / "checkpoint.pt").exists():
+        trainer.load(args.work / "checkpoint.pt")
+    # On CPUs the fused attention's backward pass is slower than plain products.
+    backends = [SDPBackend.MATH] if device.type == "cpu" else list(SDPBackend)[1:4]
+    with sdpa_kernel(backends):
+        train(trainer, tokenizer, pool, pools, args, device)
+
+
+if __name__ == "__main__":
+    main()
