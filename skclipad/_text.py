@@ -9,11 +9,16 @@ import torch
 from tqdm.auto import tqdm
 
 from skclipad._exceptions import PromptTooLongError
+from skclipad._prompts import BLOCK_SIZE
 from skclipad._transformer import has_plain_blocks, run_blocks, run_last_block
 
 TOKENS_PER_BATCH = {"cuda": 65536, "mps": 8192}
 TOKENS_PER_THREAD = 1024
 """On a CPU a batch has so many tokens for each thread: more do not fit its cache."""
+
+TEXTS_PER_GROUP = 2 * BLOCK_SIZE
+"""Texts that may share a batch: a block of prompts, so that its embeddings are the same
+bits whatever else is encoded with it, and a detector the same for its seed."""
 
 # ASCII that open_clip's cleaning (ftfy, HTML entities, white space) leaves as it is.
 _PLAIN = re.compile("[ -%(-;=-~]*")
@@ -49,8 +54,8 @@ def encode_texts(backbone, texts, *, verbose=False):
     is cut at its longest text, which is exact and several times faster than padding
     to the full context. Other towers run at full length.
     """
-    unique, inverse = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
-    tokens = tokenize(backbone, list(unique))
+    places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    tokens = tokenize(backbone, list(places))
     tower = _causal_tower(backbone.model)
     if tower is None:
         lengths = np.full(len(tokens), tokens.shape[1])
@@ -71,7 +76,7 @@ def encode_texts(backbone, texts, *, verbose=False):
                 encoded = _encode_causal(tower, batch, ends)
             embeddings[rows] = encoded.float().cpu().numpy()
             progress.update(len(rows))
-    return embeddings[inverse]
+    return embeddings[[places[text] for text in texts]]
 
 
 def tokenize(backbone, texts):
@@ -216,17 +221,16 @@ def _tokens_per_batch(device):
 
 
 def _batches(lengths, n_tokens):
-    """Cut texts, shortest first, into batches of about `n_tokens` tokens."""
-    order = np.argsort(lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while (
-            stop < len(order) and (stop + 1 - start) * lengths[order[stop]] <= n_tokens
-        ):
-            stop += 1
-        yield order[start:stop]
-        start = stop
+    """Cut each group, shortest text first, into batches of about `n_tokens` tokens."""
+    for first in range(0, len(lengths), TEXTS_PER_GROUP):
+        order = first + np.argsort(
+            lengths[first : first + TEXTS_PER_GROUP], kind="stable"
+        )
+        while len(order):
+            fits = np.arange(1, len(order) + 1) * lengths[order] <= n_tokens
+            n_texts = max(1, fits.sum())  # lengths grow, so those that fit come first
+            yield order[:n_texts]
+            order = order[n_texts:]
 
 
 def _encode_causal(tower, tokens, ends):

@@ -213,6 +213,16 @@ def test_same_seed_same_scores_bit_for_bit(pictures, monkeypatch):
     assert np.abs(tiny(random_state=1).fit().predict_proba(images) - first).max() > 0
 
 
+def test_what_was_encoded_before_does_not_change_a_bit(monkeypatch):
+    coefs = []
+    for sizes in [(300,), (1000, 300)]:
+        monkeypatch.setattr("skclipad._detector._fits", {})
+        clear_prompt_cache()
+        coefs.append([tiny(N_p=size).fit() for size in sizes][-1].coefs_)
+    for alone, after in zip(*coefs, strict=True):
+        np.testing.assert_array_equal(alone, after)
+
+
 def test_global_generators_are_not_touched():
     torch.manual_seed(3)
     np.random.seed(3)

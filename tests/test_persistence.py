@@ -71,9 +71,8 @@ def test_state_is_plain(detector):
     for name, value in vars(detector).items():
         if name.endswith("_"):
             values = value if isinstance(value, list) else [value]
-            assert all(isinstance(v, np.ndarray | str | int | float) for v in values), (
-                name
-            )
+            plain = np.ndarray | str | int | float | None
+            assert all(isinstance(v, plain) for v in values), name
 
 
 def test_detector_of_the_default_backbone_stays_under_ten_megabytes():
