@@ -216,7 +216,7 @@ def test_same_seed_same_scores_bit_for_bit(pictures, monkeypatch):
 def test_what_was_encoded_before_does_not_change_a_bit(monkeypatch):
     coefs = []
     for sizes in [(300,), (1000, 300)]:
-        monkeypatch.setattr("skclipad._detector._fits", {})
+        monkeypatch.setattr("skclipad._training._fits", {})
         clear_prompt_cache()
         coefs.append([tiny(N_p=size).fit() for size in sizes][-1].coefs_)
     for alone, after in zip(*coefs, strict=True):
