@@ -25,6 +25,7 @@ from skclipad._references import (
     stack_features,
 )
 from skclipad._scores import (
+    combine_views,
     combined_score,
     network_score,
     prompt_score,
@@ -70,6 +71,9 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         How the embeddings of several prompts of a class become one: the mean of the
         embeddings scaled to unit length (WinCLIP's way), or of the raw ones. The mean
         is scaled to unit length either way.
+    combine_views : {"embeddings", "mean", "max"}, default="embeddings"
+        How several views of an image (the embedder's `crops`) give one score: that of
+        their mean embedding, the mean of their scores, or the highest.
     n_shots : int, default=0
         Number of normal pictures that `fit` draws from its X as references. With any,
         the score ``s_img`` joins the combination; 0 needs no picture.
@@ -184,6 +188,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         "scores": ["array-like"],
         "prompt_set": [StrOptions({"single", "winclip"}), Mapping],
         "prompt_average": [StrOptions({"unit", "raw"})],
+        "combine_views": [StrOptions({"embeddings", "mean", "max"})],
         "n_shots": [Interval(Integral, 0, None, closed="left")],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "hidden_layer_sizes": ["array-like"],
@@ -212,6 +217,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         scores=("prompt", "fnn"),
         prompt_set="single",
         prompt_average="unit",
+        combine_views="embeddings",
         n_shots=0,
         temperature=0.01,
         hidden_layer_sizes=(256, 128, 64),
@@ -236,6 +242,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         self.scores = scores
         self.prompt_set = prompt_set
         self.prompt_average = prompt_average
+        self.combine_views = combine_views
         self.n_shots = n_shots
         self.temperature = temperature
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -375,17 +382,19 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         embeddings = as_embeddings(
             self, images, width=lambda: self.n_features_in_, reset=False
         )
+        prompts = self._prompts_of(objects)
         if embeddings is None:
             if self.references_ is not None and not hasattr(images, "__len__"):
                 images = list(as_image_list(images))  # they are gone through twice
-            embeddings = self._checked_embedder().transform(images)
-        elif self.references_ is not None:
+            scores = self._score_images(images, prompts)
+        elif self.references_ is None:
+            scores = self._score_embeddings(embeddings, prompts)
+        else:
             raise ValueError(
                 "Got embeddings, but this detector was fitted with n_shots="
                 f"{len(self.reference_rows_)} and compares pictures patch by patch. "
                 "Pass the pictures themselves, or fit with n_shots=0."
             )
-        scores = self._score_embeddings(embeddings, self._prompts_of(objects))
         if self.references_ is not None:
             stream = self._checked_embedder()._stream_windows(images, patches=True)
             scores.s_img = reference_scores(stream, self.references_)
@@ -592,6 +601,22 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         if self.references_ is not None:
             chosen.append(components.s_img)
         return combined_score(chosen)
+
+    def _score_images(self, images, prompts):
+        embedder = self._checked_embedder()
+        if self.combine_views == "embeddings":
+            return self._score_embeddings(embedder.transform(images), prompts)
+        views = embedder._embed_views(images)
+        n_views = [len(embeddings) for embeddings in views]
+        if prompts.shape[1] > 1:
+            prompts = np.repeat(prompts, n_views, axis=1)
+        scores = self._score_embeddings(np.concatenate(views), prompts)
+        return Bunch(
+            **{
+                name: combine_views(values, n_views, self.combine_views)
+                for name, values in scores.items()
+            }
+        )
 
     def _score_embeddings(self, embeddings, prompts):
         seen = unit(embeddings) if self.normalize else embeddings

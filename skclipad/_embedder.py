@@ -301,6 +301,10 @@ class CLIPImageEmbedder(
         embeddings = as_embeddings(self, X, width=self._width, reset=False)
         if embeddings is not None:
             return embeddings
+        return np.stack([views.mean(axis=0) for views in self._embed_views(X)])
+
+    def _embed_views(self, X):
+        """Return the embeddings of each image's views: list of (n_views, C_e)."""
         return encode_images(
             self._load(),
             X,

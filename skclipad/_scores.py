@@ -109,3 +109,33 @@ def combined_score(components):
         in [0, 1].
     """
     return np.mean(np.stack(components), axis=0)
+
+
+def combine_views(scores, n_views, how):
+    """Put the scores of an image's views together.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_all_views,)
+        Scores of the views of all images, one image after the other.
+    n_views : sequence of int
+        How many views each image has, at least 1.
+    how : {"mean", "max"}
+        Their mean, or the highest.
+
+    Returns
+    -------
+    ndarray of shape (n_images,)
+        One score an image; NaN if a view's is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skclipad._scores import combine_views
+    >>> combine_views(np.array([0.1, 0.3, 0.5]), [2, 1], "mean")
+    array([0.2, 0.5])
+    """
+    starts = np.cumsum([0, *n_views[:-1]])
+    if how == "max":
+        return np.maximum.reduceat(scores, starts)
+    return np.add.reduceat(scores, starts) / np.asarray(n_views, dtype=scores.dtype)

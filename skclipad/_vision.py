@@ -21,9 +21,9 @@ from skclipad._transformer import has_plain_blocks, run_blocks, run_last_block
 
 @dataclass
 class _Prepared:
-    """One image on its way: its embedding, or its views, or what went wrong."""
+    """One image on its way: its views, their embeddings, or what went wrong."""
 
-    embedding: np.ndarray | None = None
+    embeddings: np.ndarray | None = None  # (n_views, C_e)
     views: np.ndarray | None = None
     key: str | None = None
     error: ImageReadError | None = None
@@ -45,8 +45,8 @@ class _Preparation:
         except ImageReadError as error:
             if self.on_error == "raise":
                 raise
-            nothing = np.full(self.backbone.embed_dim, np.nan, np.float32)
-            return _Prepared(embedding=nothing, error=error)
+            nothing = np.full((1, self.backbone.embed_dim), np.nan, np.float32)
+            return _Prepared(embeddings=nothing, error=error)
 
     def _prepare(self, row, item):
         key = None
@@ -54,10 +54,10 @@ class _Preparation:
         if self.store is not None and isinstance(self.crops, str):
             identity = image_identity(item, row)
             how = (self.crops, GEOMETRY, self.resize_mode)
-            key = store_key("image", identity, self.backbone.cache_name, *how)
+            key = store_key("views", identity, self.backbone.cache_name, *how)
             (known,) = self.store.get_many([key])
             if known is not None:
-                return _Prepared(embedding=known)
+                return _Prepared(embeddings=known)
         return _Prepared(views=self._views(read_image(item, row)), key=key)
 
     def _views(self, image):
@@ -83,7 +83,7 @@ def encode_images(
     store=None,
     verbose=False,
 ):
-    """Embed images with the image tower of a backbone.
+    """Embed the views of images with the image tower of a backbone.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ def encode_images(
 
     Returns
     -------
-    ndarray of shape (n_images, C_e), dtype float32
-        Raw embeddings ``e``; with several views their mean.
+    list of ndarray of shape (n_views, C_e), dtype float32
+        Raw embeddings ``e`` of each image's views.
 
     Raises
     ------
@@ -138,9 +138,9 @@ def encode_images(
             f"{len(errors)} of {len(rows)} images could not be read and have no "
             f"embedding (rows of NaN). The first: {errors[0]}",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    return np.stack([prepared.embedding for prepared in rows])
+    return [prepared.embeddings for prepared in rows]
 
 
 def _with_progress(prepared, images, verbose):
@@ -169,7 +169,7 @@ def _ahead(pool, function, items, depth):
 
 
 def _encode_waiting(backbone, waiting, batch_size, store):
-    """Embed the views of the waiting images, keep their means, empty the list."""
+    """Embed the views of the waiting images, keep the embeddings, empty the list."""
     if not waiting:
         return
     views = torch.from_numpy(np.concatenate([p.views for p in waiting]))
@@ -180,11 +180,10 @@ def _encode_waiting(backbone, waiting, batch_size, store):
     for prepared, views_of_one in zip(
         waiting, np.split(encoded, ends[:-1]), strict=True
     ):
-        prepared.embedding = views_of_one.mean(axis=0)
-        prepared.views = None
+        prepared.embeddings, prepared.views = views_of_one, None
     keyed = [p for p in waiting if p.key is not None]
     if keyed:
-        store.put_many([p.key for p in keyed], [p.embedding for p in keyed])
+        store.put_many([p.key for p in keyed], [p.embeddings for p in keyed])
     waiting.clear()
 
 

@@ -169,6 +169,41 @@ def test_each_row_is_scored_with_the_prompts_of_its_own_object(make_frame, pictu
             )
 
 
+@pytest.mark.parametrize(("how", "reduce"), [("mean", np.mean), ("max", np.max)])
+def test_views_are_scored_one_by_one(how, reduce, pictures):
+    def corners(width, height):
+        # More views of the wide picture than of the others.
+        return [(0, 0, 40, 40), (10, 20, 64, 64), *[(64, 0, 96, 64)] * (width > 64)]
+
+    wide = np.concatenate([pictures.images[0], pictures.images[1, :, :32]], axis=1)
+    images = [pictures.images[2], wide, pictures.images[3]]
+    frame = pd.DataFrame({"image": images, "object": ["nut", "coin", "pill"]})
+    detector = tiny(combine_views=how).set_params(embedder__crops=corners).fit()
+    found = detector.score_components(frame)
+    for row, (image, name) in enumerate(zip(images, frame["object"], strict=True)):
+        known = tiny(object_name=name).fit()
+        alone = []
+        for view in range(len(corners(image.shape[1], image.shape[0]))):
+            known.set_params(embedder__crops=lambda w, h, i=view: [corners(w, h)[i]])
+            alone.append(known.score_components([image]))
+        for part in ("s_pr", "s_fnn"):
+            expected = reduce([scores[part][0] for scores in alone])
+            assert found[part][row] == pytest.approx(expected, abs=1e-4)
+    averaged = clone(detector).set_params(combine_views="embeddings").fit()
+    assert np.abs(averaged.score_components(frame).s_pr - found.s_pr).max() > 1e-3
+
+
+def test_a_bad_image_among_several_views_has_no_score(pictures):
+    detector = tiny(combine_views="max")
+    detector.set_params(embedder__crops="multi", embedder__on_error="nan").fit()
+    with pytest.warns(UserWarning, match="1 of 3"):
+        scores = detector.predict_proba(
+            [pictures.images[0], "gone.jpg", *pictures.images[:1]]
+        )
+    np.testing.assert_array_equal(np.isnan(scores[:, 1]), [False, True, False])
+    assert scores[0, 1] == pytest.approx(scores[2, 1])
+
+
 def test_prompts_are_embedded_once_for_each_distinct_object(pictures, monkeypatch):
     clear_prompt_cache()
     detector = tiny().fit()
@@ -260,6 +295,7 @@ def test_changing_a_fitted_array_does_not_reach_other_fits():
         ({"prompt_set": "mine"}, "'prompt_set' parameter"),
         ({"prompt_set": {"normal": ["{}"]}}, "'normal' and 'anomaly'"),
         ({"prompt_average": "median"}, "'prompt_average' parameter"),
+        ({"combine_views": "median"}, "'combine_views' parameter"),
         ({"n_shots": -1}, "'n_shots' parameter"),
         ({"n_shots": 1.5}, "'n_shots' parameter"),
         ({"temperature": 0}, "'temperature' parameter"),
