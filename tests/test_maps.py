@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from skclipad import CLIPImageEmbedder, ImageReadError, RandomWordCLIPDetector
 from skclipad._crops import resize_image, seen_box
 from skclipad._images import read_image
 from skclipad._maps import (
@@ -14,6 +15,9 @@ from skclipad._maps import (
     window_map,
     zero_shot_map,
 )
+from skclipad._windows import stream_windows
+from skclipad.datasets import SURFACES, make_defect_images
+from skclipad.metrics import pixel_auroc
 
 
 @pytest.fixture
@@ -166,3 +170,119 @@ def test_outside_of_what_the_model_saw_the_border_goes_on():
     found = pixel_map(np.array([[1.0, 3.0]]), (8, 2), box=(2, 0, 6, 2))
     np.testing.assert_allclose(found[:, :3], 1)
     np.testing.assert_allclose(found[:, 5:], 3)
+
+
+# -- maps of a detector ------------------------------------------------------------
+
+
+def tiny(**parameters):
+    parameters = {"N_p": 1000, "random_state": 0, **parameters}
+    return RandomWordCLIPDetector(embedder=CLIPImageEmbedder("tiny"), **parameters)
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return tiny().fit()
+
+
+def scratched(row, column, side=64):
+    """A grey plate with a dark blot, its centre at (row, column)."""
+    image = np.random.default_rng(0).integers(150, 160, (side, side, 3))
+    image[row - 4 : row + 4, column - 4 : column + 4] = 20
+    return image.astype(np.uint8)
+
+
+def peak(anomaly_map):
+    return np.unravel_index(np.argmax(anomaly_map), anomaly_map.shape)
+
+
+PLACES = [(12, 12), (12, 52), (52, 12), (32, 32), (52, 52)]
+
+
+def test_the_peak_of_a_map_moves_with_the_defect():
+    plate = np.random.default_rng(1).integers(150, 160, (64, 64, 3)).astype(np.uint8)
+    detector = tiny(n_shots=1).fit([plate])
+    maps = detector.anomaly_map([scratched(*place) for place in PLACES])
+    for place, anomaly_map in zip(PLACES, maps, strict=True):
+        assert np.abs(np.subtract(peak(anomaly_map), place)).max() <= 8
+
+
+def test_zero_shot_maps_move_with_the_defects(detector):
+    """Shift textures by half their width: the maps follow, or they would not fit."""
+    photos = make_defect_images(
+        30, categories=list(SURFACES), anomaly_fraction=1, random_state=0
+    )
+    shifted, masks = (np.roll(a, 32, axis=2) for a in (photos.images, photos.masks))
+    before = detector.anomaly_map(photos.images)
+    after = detector.anomaly_map(shifted)
+    assert pixel_auroc(photos.masks, before) > 0.7
+    assert pixel_auroc(masks, after) > 0.7
+    assert pixel_auroc(masks, before) < 0.6
+
+
+def test_maps_have_the_size_of_their_picture_or_the_one_asked_for(detector):
+    X = [np.zeros((40, 70, 3), np.uint8), scratched(20, 20)]
+    maps = detector.anomaly_map(X)
+    assert [one.shape for one in maps] == [(40, 70), (64, 64)]
+    assert all(one.dtype == np.float32 for one in maps)
+    assert all(0 <= one.min() <= one.max() <= 1 for one in maps)
+    assert [one.shape for one in detector.anomaly_map(X, size=(8, 9))] == [(8, 9)] * 2
+    assert [one.shape for one in detector.anomaly_map(X, size=5)] == [(5, 5)] * 2
+
+
+@pytest.mark.parametrize("scores", [("prompt",), ("fnn",), ("prompt", "fnn")])
+def test_zero_shot_maps_score_windows_as_images_are_scored(scores):
+    """Feed the embeddings of windows to the detector, as if they were images."""
+    detector = tiny(scores=scores).fit()
+    image = scratched(20, 40)
+    (features,) = stream_windows(CLIPImageEmbedder("tiny")._load(), [image])
+    whole = detector.score_components(features.image[None])
+    expected = []
+    for name in ({"prompt": "s_pr", "fnn": "s_fnn"}[score] for score in scores):
+        maps = [
+            spread_by_loop(
+                detector.score_components(part.reshape(-1, part.shape[-1]))[
+                    name
+                ].reshape(part.shape[:2]),
+                side,
+            )
+            for side, part in features.parts.items()
+        ]
+        expected.append(3 / (1 / whole[name][0] + 1 / maps[0] + 1 / maps[1]))
+    (found,) = detector.anomaly_map([image], size=8)
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-3, atol=1e-6)
+
+
+def test_maps_with_shots_add_the_map_of_the_references(detector):
+    image, plate = scratched(20, 40), scratched(60, 60)
+    with_shots = tiny(n_shots=1).fit([plate])
+    backbone = CLIPImageEmbedder("tiny")._load()
+    (features,) = stream_windows(backbone, [image], patches=True)
+    compared = reference_map(features.parts, with_shots.references_)
+    zero_shot = detector.anomaly_map([image], size=8)[0]
+    (found,) = with_shots.anomaly_map([image], size=8)
+    # Two zero-shot maps, whose mean is zero_shot, and the map of the references.
+    np.testing.assert_allclose(found, (2 * zero_shot + compared) / 3, rtol=1e-4)
+
+
+def test_a_map_of_a_picture_that_cannot_be_read_is_nan():
+    detector = tiny().set_params(embedder__on_error="nan").fit()
+    first, second = detector.anomaly_map(["gone.png", scratched(9, 9)])
+    assert first.shape == (1, 1) and np.isnan(first).all()
+    assert second.shape == (64, 64) and not np.isnan(second).any()
+    (sized,) = detector.anomaly_map(["gone.png"], size=(3, 4))
+    assert sized.shape == (3, 4) and np.isnan(sized).all()
+    with pytest.raises(ImageReadError, match=r"gone\.png"):
+        detector.set_params(embedder__on_error="raise").anomaly_map(["gone.png"])
+
+
+@pytest.mark.parametrize("size", [0, -3, (4, 0), (4, 5, 6), 2.5, (3.0, 4), "64"])
+def test_sizes_that_are_none_are_refused(detector, size):
+    with pytest.raises(ValueError, match="Got size="):
+        detector.anomaly_map([scratched(9, 9)], size=size)
+
+
+def test_embeddings_have_no_map(detector):
+    embeddings = CLIPImageEmbedder("tiny").transform([scratched(9, 9)])
+    with pytest.raises(ValueError, match="Got embeddings, but a map"):
+        detector.anomaly_map(embeddings)
