@@ -1,7 +1,8 @@
-"""Texts to embeddings: unique, sorted by length, cut at the longest of each batch."""
+"""Texts to embeddings: unique, sorted by length, no token computed in vain."""
 
 import copy
 import re
+from collections import Counter
 from itertools import chain
 
 import numpy as np
@@ -10,7 +11,11 @@ from tqdm.auto import tqdm
 
 from skclipad._exceptions import PromptTooLongError
 from skclipad._prompts import BLOCK_SIZE
-from skclipad._transformer import has_plain_blocks, run_blocks, run_last_block
+from skclipad._transformer import (
+    has_plain_blocks,
+    run_last_packed_block,
+    run_packed_blocks,
+)
 
 TOKENS_PER_BATCH = {"cuda": 65536, "mps": 8192}
 TOKENS_PER_THREAD = 1024
@@ -50,9 +55,10 @@ def encode_texts(backbone, texts, *, verbose=False):
     Notes
     -----
     In a causal tower pooled at the end-of-text token (EOT), that token's embedding
-    does not see what follows it. Texts are therefore sorted by length and each batch
-    is cut at its longest text, which is exact and several times faster than padding
-    to the full context. Other towers run at full length.
+    does not see what follows it. Each text is therefore cut there, and a batch holds
+    the tokens of its texts one after another; texts of one length attend together.
+    This is exact and several times faster than padding to the full context. Other
+    towers run at full length.
     """
     places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     tokens = tokenize(backbone, list(places))
@@ -67,13 +73,11 @@ def encode_texts(backbone, texts, *, verbose=False):
     )
     with torch.inference_mode(), progress:
         for rows in _batches(lengths, _tokens_per_batch(backbone.device)):
-            longest = int(lengths[rows[-1]])
-            batch = tokens[torch.from_numpy(rows), :longest].to(backbone.device)
+            batch = tokens[torch.from_numpy(rows)]
             if tower is None:
-                encoded = backbone.model.encode_text(batch)
+                encoded = backbone.model.encode_text(batch.to(backbone.device))
             else:
-                ends = torch.from_numpy(lengths[rows] - 1).to(backbone.device)
-                encoded = _encode_causal(tower, batch, ends)
+                encoded = _encode_causal(tower, batch, lengths[rows], backbone.device)
             embeddings[rows] = encoded.float().cpu().numpy()
             progress.update(len(rows))
     return embeddings[[places[text] for text in texts]]
@@ -221,26 +225,31 @@ def _tokens_per_batch(device):
 
 
 def _batches(lengths, n_tokens):
-    """Cut each group, shortest text first, into batches of about `n_tokens` tokens."""
+    """Cut each group, shortest text first, into even batches of about `n_tokens`."""
     for first in range(0, len(lengths), TEXTS_PER_GROUP):
         order = first + np.argsort(
             lengths[first : first + TEXTS_PER_GROUP], kind="stable"
         )
-        while len(order):
-            fits = np.arange(1, len(order) + 1) * lengths[order] <= n_tokens
-            n_texts = max(1, fits.sum())  # lengths grow, so those that fit come first
-            yield order[:n_texts]
-            order = order[n_texts:]
+        ends = lengths[order].cumsum()
+        n_batches = -(-ends[-1] // n_tokens)
+        batch = (ends - 1) * n_batches // ends[-1]
+        yield from np.split(order, np.flatnonzero(np.diff(batch)) + 1)
 
 
-def _encode_causal(tower, tokens, ends):
+def _encode_causal(tower, tokens, lengths, device):
+    """Encode texts, sorted by length, without any padding between them."""
     transformer = tower.transformer
     dtype = transformer.get_cast_dtype()
-    x = tower.token_embedding(tokens).to(dtype)  # (n, n_tokens, width)
-    x = x + tower.positional_embedding[: tokens.shape[1]].to(dtype)
+    place = torch.arange(int(lengths[-1])).expand(len(tokens), -1)
+    is_read = place < torch.from_numpy(lengths)[:, None]
+    place = place[is_read].to(device)
+    tokens = tokens[:, : is_read.shape[1]][is_read].to(device)
+    x = tower.token_embedding(tokens).to(dtype)  # (n_tokens_in_all, width)
+    x = x + tower.positional_embedding[place].to(dtype)
+    runs = [(n, length) for length, n in sorted(Counter(lengths.tolist()).items())]
     *blocks, last = transformer.resblocks
-    x = run_blocks(blocks, x, causal=True)
-    x = run_last_block(last, x, ends, causal=True)  # (n, width)
+    run_packed_blocks(blocks, x, runs, causal=True)
+    x = run_last_packed_block(last, x, runs)  # (n, width)
     return _project_text(tower, tower.ln_final(x))
 
 

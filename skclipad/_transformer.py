@@ -65,10 +65,29 @@ def run_blocks(blocks, x, *, causal=False):
         for block in blocks:
             q, k, v = _project(block, block.ln_1(x))
             attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-            x = _finish(block, x, attended)
+            x = _finish(block, x, _merge_heads(attended))
         return x
     n, n_tokens, width = x.shape
-    x = x.reshape(-1, width).clone()  # (n * n_tokens, width), overwritten by each block
+    x = x.reshape(-1, width).clone()
+    run_packed_blocks(blocks, x, [(n, n_tokens)], causal=causal)
+    return x.view(n, n_tokens, width)
+
+
+def run_packed_blocks(blocks, x, runs, *, causal=False):
+    """Run transformer blocks over sequences of several lengths, in place.
+
+    Parameters
+    ----------
+    blocks : sequence of torch.nn.Module
+        Plain blocks.
+    x : torch.Tensor of shape (n_tokens_in_all, width)
+        Tokens of all sequences, one after another; overwritten by what comes out of
+        the last block.
+    runs : sequence of (int, int)
+        Number and length of the sequences that have the same length, in order.
+    causal : bool, default=False
+        Whether a token sees only itself and those before it.
+    """
     # One piece of memory for the wide activations of all blocks: to allocate it anew
     # costs as much as attention.
     scratch = x.new_empty(len(x) * max(map(_widest, blocks), default=0))
@@ -76,13 +95,53 @@ def run_blocks(blocks, x, *, causal=False):
         attention, mlp = block.attn, block.mlp
         weight, bias = attention.in_proj_weight, attention.in_proj_bias
         qkv = _linear(block.ln_1(x), weight, bias, scratch)
-        q, k, v = _split_heads(qkv.view(n, n_tokens, -1), attention, 3)
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        attended = attended.transpose(1, 2).reshape(-1, width)
+        attended = _attend(attention, runs, qkv, causal=causal)
         _add_linear(x, attended, attention.out_proj, block.ls_1)
         hidden = _linear(block.ln_2(x), mlp.c_fc.weight, mlp.c_fc.bias, scratch)
         _add_linear(x, _activate(mlp.gelu, hidden), mlp.c_proj, block.ls_2)
-    return x.view(n, n_tokens, width)
+
+
+def run_last_packed_block(block, x, runs):
+    """Run the last block for the last token of each sequence.
+
+    Parameters
+    ----------
+    block : torch.nn.Module
+        A plain block.
+    x : torch.Tensor of shape (n_tokens_in_all, width)
+        Tokens of all sequences before the block, one after another.
+    runs : sequence of (int, int)
+        Number and length of the sequences that have the same length, in order.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_sequences, width)
+        Last tokens after the block, causal or not: they see all the others.
+    """
+    width = x.shape[-1]
+    lengths = [length for n, length in runs for _ in range(n)]
+    last = torch.tensor(lengths, device=x.device).cumsum(0) - 1
+    weight, bias = block.attn.in_proj_weight, block.attn.in_proj_bias
+    normed = block.ln_1(x)
+    q = F.linear(normed[last], weight[:width], bias[:width])
+    kv = F.linear(normed, weight[width:], bias[width:])
+    attended = _attend(block.attn, runs, kv, q)
+    return _finish(block, x[last], attended)
+
+
+def _attend(attention, runs, qkv, q_of_last=None, *, causal=False):
+    """Let each sequence attend to itself; of all tokens, or of the last ones given."""
+    n_parts = 3 if q_of_last is None else 2
+    done, first = [], 0
+    for n, length in runs:
+        part = qkv[: n * length].view(n, length, -1)
+        *q, k, v = _split_heads(part, attention, n_parts)
+        if q_of_last is not None:
+            q = _split_heads(q_of_last[first : first + n][:, None], attention, 1)
+        attended = F.scaled_dot_product_attention(q[0], k, v, is_causal=causal)
+        done.append(_merge_heads(attended).flatten(0, 1))
+        qkv, first = qkv[n * length :], first + n
+    return done[0] if len(done) == 1 else torch.cat(done)
 
 
 def _widest(block):
@@ -145,7 +204,7 @@ def run_last_block(block, x, position, *, causal=False):
         seen = torch.arange(x.shape[1], device=x.device) <= position[:, None]
         mask = seen[:, None, None]  # (n, 1, 1, n_tokens)
     attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    return _finish(block, x[rows, position][:, None], attended)[:, 0]
+    return _finish(block, x[rows, position], _merge_heads(attended)[:, 0])
 
 
 def _project(block, x):
@@ -160,7 +219,10 @@ def _split_heads(x, attention, n_parts):
     return x.permute(2, 0, 3, 1, 4)  # (n_parts, n, n_heads, n_tokens, head_dim)
 
 
+def _merge_heads(x):
+    return x.transpose(1, 2).flatten(2)  # (n, n_tokens, width)
+
+
 def _finish(block, x, attended):
-    attended = attended.transpose(1, 2).flatten(2)  # (n, n_tokens, width)
     x = x + block.ls_1(block.attn.out_proj(attended))
     return x + block.ls_2(block.mlp(block.ln_2(x)))

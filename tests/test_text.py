@@ -2,6 +2,7 @@
 
 import random
 import string
+from contextlib import contextmanager
 
 import numpy as np
 import open_clip
@@ -15,7 +16,7 @@ from skclipad._backbone import load_backbone
 from skclipad._prompts import training_block
 from skclipad._text import encode_texts, tokenize
 
-# name: (registry name it is like, changes of its text tower, is it cut to its texts?)
+# name: (registry name it is like, changes of its text tower, is it cut at EOT?)
 TOWERS = {
     "ViT-B-32": ("ViT-B-32", {}, True),
     "ViT-B-16-plus-240": ("ViT-B-16-plus-240", {}, True),
@@ -124,37 +125,41 @@ def test_embeddings_of_the_bundled_model_are_open_clips_own(prompts):
     assert cosines(ours, theirs).min() > 0.99999
 
 
-@pytest.mark.parametrize("name", TOWERS)
-def test_only_causal_towers_are_cut_to_the_longest_text(name, backbones, monkeypatch):
-    backbone = backbones(name)
-    widths = []
-
-    def spy(module, args):
-        widths.append(args[0].shape[1])
-
+@contextmanager
+def counted_tokens(backbone):
+    """Count the tokens that go into the tower, batch by batch."""
+    counts = []
     tower = getattr(backbone.model, "text", backbone.model)
-    handle = tower.token_embedding.register_forward_pre_hook(spy)
-    encode_texts(backbone, ["a photo"])
-    handle.remove()
-    assert widths == [4 if TOWERS[name][2] else backbone.context_length]
+    handle = tower.token_embedding.register_forward_pre_hook(
+        lambda module, args: counts.append(args[0].numel())
+    )
+    try:
+        yield counts
+    finally:
+        handle.remove()
 
 
-def test_batches_hold_texts_of_like_length_and_a_bounded_number_of_tokens(
-    plain, prompts, monkeypatch
-):
+@pytest.mark.parametrize("name", TOWERS)
+def test_only_causal_towers_are_cut_at_the_end_of_text(name, backbones):
+    backbone = backbones(name)
+    with counted_tokens(backbone) as counts:
+        encode_texts(backbone, ["a photo", "a"])
+    is_cut = TOWERS[name][2]
+    assert counts == [4 + 3 if is_cut else 2 * backbone.context_length]
+
+
+def test_each_text_is_encoded_once_in_even_batches(plain, prompts, monkeypatch):
     monkeypatch.setattr(text_module, "TOKENS_PER_THREAD", 200)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    shapes = []
-    handle = plain.model.token_embedding.register_forward_pre_hook(
-        lambda module, args: shapes.append(tuple(args[0].shape))
-    )
-    embeddings = encode_texts(plain, prompts)
-    handle.remove()
-    assert max(n * n_tokens for n, n_tokens in shapes) <= 200
-    assert shapes == sorted(shapes, key=lambda shape: shape[1])
-    # prompts[0] comes twice and is encoded once.
-    assert sum(n for n, _ in shapes) == len(prompts) - 1
+    assert prompts[0] == prompts[-1]
+    with counted_tokens(plain) as counts:
+        embeddings = encode_texts(plain, prompts)
     assert np.array_equal(embeddings[0], embeddings[-1])
+    ends = tokenize(plain, prompts[:-1]).argmax(dim=1)
+    assert sum(counts) == (ends + 1).sum()
+    assert len(counts) > 3
+    assert max(counts) <= 200 + ends.max()
+    assert max(counts) - min(counts) <= 2 * ends.max()
     alone = np.concatenate([encode_texts(plain, [prompt]) for prompt in prompts])
     np.testing.assert_allclose(embeddings, alone, rtol=1e-4, atol=1e-5)
 
@@ -162,9 +167,18 @@ def test_batches_hold_texts_of_like_length_and_a_bounded_number_of_tokens(
 def test_a_text_with_more_tokens_than_a_batch_is_a_batch(plain, prompts, monkeypatch):
     expected = encode_texts(plain, prompts[:3])
     monkeypatch.setattr(text_module, "TOKENS_PER_THREAD", 1)
-    np.testing.assert_allclose(
-        encode_texts(plain, prompts[:3]), expected, rtol=1e-4, atol=1e-5
-    )
+    with counted_tokens(plain) as counts:
+        embeddings = encode_texts(plain, prompts[:3])
+    assert len(counts) == 3
+    np.testing.assert_allclose(embeddings, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_block_of_prompts_is_the_same_bits_whatever_comes_with_it(plain):
+    words = {"normal_word": "a", "anomaly_word": "a damaged", "l_min": 2, "l_max": 9}
+    blocks = [training_block(i, seed=0, **words) for i in range(3)]
+    together = encode_texts(plain, sum(blocks, []))
+    alone = np.concatenate([encode_texts(plain, block) for block in blocks])
+    assert np.array_equal(together, alone)
 
 
 def test_tokens_are_open_clips_own_on_random_prompts(plain):

@@ -6,7 +6,13 @@ from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock
 from open_clip.transformer import Transformer as OpenClipTransformer
 from torch import nn
 
-from skclipad._transformer import has_plain_blocks, run_blocks, run_last_block
+from skclipad._transformer import (
+    has_plain_blocks,
+    run_blocks,
+    run_last_block,
+    run_last_packed_block,
+    run_packed_blocks,
+)
 
 WIDTH, HEADS, LAYERS = 32, 2, 3
 KINDS = {
@@ -55,6 +61,40 @@ def test_last_block_gives_the_token_asked_for(causal, x):
     actual = run_last_block(block, x, position, causal=causal)
     expected = expected[torch.arange(5), position]
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+RUNS = [(2, 1), (1, 3), (3, 4), (1, 7)]
+
+
+@pytest.fixture
+def packed():
+    """Sequences of several lengths, and how they lie one after another."""
+    generator = torch.Generator().manual_seed(2)
+    lengths = [length for n, length in RUNS for _ in range(n)]
+    sequences = [torch.randn(1, n, WIDTH, generator=generator) for n in lengths]
+    return sequences, torch.cat([sequence[0] for sequence in sequences])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_packed_sequences_do_not_see_each_other(kind, causal, packed):
+    sequences, x = packed
+    *blocks, last = transformer(**KINDS[kind]).resblocks
+    with torch.inference_mode():
+        expected = [
+            run_blocks(blocks, sequence, causal=causal) for sequence in sequences
+        ]
+        run_packed_blocks(blocks, x, RUNS, causal=causal)
+        expected_x = torch.cat([sequence[0] for sequence in expected])
+        torch.testing.assert_close(x, expected_x, rtol=1e-4, atol=1e-5)
+        expected_end = torch.cat(
+            [
+                run_last_block(last, sequence, torch.tensor([sequence.shape[1] - 1]))
+                for sequence in expected
+            ]
+        )
+        end = run_last_packed_block(last, x, RUNS)
+    torch.testing.assert_close(end, expected_end, rtol=1e-4, atol=1e-5)
 
 
 def test_tokens_that_go_in_are_left_as_they_are(x):
