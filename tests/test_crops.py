@@ -1,5 +1,7 @@
 """Crops cover their picture, and become what the model's own transform would make."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -74,17 +76,25 @@ def test_multi_is_the_whole_and_four_overlapping_crops_of_a_square():
     whole, *crops = crop_boxes(200, 200, "multi")
     assert whole == (0, 0, 200, 200)
     assert crops == [
-        (0, 0, 120, 120),
-        (80, 0, 200, 120),
-        (0, 80, 120, 200),
-        (80, 80, 200, 200),
+        (0, 0, 150, 150),
+        (50, 0, 200, 150),
+        (0, 50, 150, 200),
+        (50, 50, 200, 200),
     ]
 
 
 @pytest.mark.parametrize("shape", [(400, 300), (300, 400), (800, 200), (101, 100)])
-def test_multi_crops_of_oblong_pictures_are_about_square(shape):
-    for left, top, right, bottom in crop_boxes(*shape, "multi")[1:]:
-        assert 0.75 < (right - left) / (bottom - top) < 1.34
+def test_multi_crops_of_oblong_pictures_are_squares_that_overlap_by_a_third(shape):
+    side = math.ceil(0.75 * min(shape))
+    crops = crop_boxes(*shape, "multi")[1:]
+    assert {(box[2] - box[0], box[3] - box[1]) for box in crops} == {(side, side)}
+    for low in (0, 1):
+        starts = sorted({box[low] for box in crops})
+        gaps = np.diff(starts)
+        assert gaps.max() - gaps.min() <= 1
+        assert gaps.max() <= 2 / 3 * side + 1
+        # No more crops than that takes, but for the two that there are at least.
+        assert len(starts) == 2 or shape[low] - side > (len(starts) - 2) * 2 / 3 * side
 
 
 def test_a_callable_gives_its_own_boxes():
