@@ -26,6 +26,7 @@ import json
 import math
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import captions
@@ -443,26 +444,25 @@ def draw_batch(pool, size, rng, generator, code):
     Returns
     -------
     images : torch.Tensor of shape (size, 64, 64, 3), float32
+        Whole pictures, then their damaged twins.
     facts : tuple of torch.Tensor of shape (size,)
         Category, colour and defect of each picture by number, and whether damaged.
-    texts : list of 2 * size lists of str
-        Captions that call their picture whole, then their twins.
+    texts : list of size lists of str
+        One caption a scene that calls it whole, then their twins.
     claims : Claims
     """
     scenes = torch.randint(len(pool) // 2, (size // 2,), generator=generator)
-    rows = torch.cat([2 * scenes, 2 * scenes + 1])  # whole pictures, then their twins
+    rows = torch.cat([2 * scenes, 2 * scenes + 1])
     images, grey = painting.augment(pool.images[rows], generator)
     rows = rows.numpy()
     colors = np.where(grey.numpy(), None, pool.color[rows])
-    damaged = pool.target[rows] == 1
     frames, whole_states, damaged_states = [], [], []
-    for row, color, is_damaged in zip(rows, colors, damaged, strict=True):
+    for row, color in zip(rows[size // 2 :], colors[size // 2 :], strict=True):
         n_strays = rng.randint(1, 8) if rng.random() < 0.36 else 0
         strays = [rng.choice(pool.strays) for _ in range(n_strays)]
         frames.append(captions.draw_frame(rng, pool.category[row], color, strays))
-        kind = pool.defect[row] if is_damaged else rng.choice(pool.kinds)
         whole_states.append(captions.draw_state(rng, False))
-        damaged_states.append(captions.draw_state(rng, True, kind))
+        damaged_states.append(captions.draw_state(rng, True, pool.defect[row]))
     states = whole_states + damaged_states
     texts = [
         captions.write(frame, state)
@@ -472,7 +472,7 @@ def draw_batch(pool, size, rng, generator, code):
         torch.tensor([code(name) for name in pool.category[rows]]),
         torch.tensor([code(name) for name in colors]),
         torch.tensor([code(name) for name in pool.defect[rows]]),
-        torch.from_numpy(damaged).long(),
+        torch.from_numpy(pool.target[rows]),
     )
     return images, facts, texts, Claims(frames, states, code)
 
@@ -527,19 +527,26 @@ def train(trainer, tokenizer, pool, pools, args, device):
         return -1 if name is None else numbers.get(name, -1)
 
     # A resumed run goes on with other numbers than those it began with.
-    rng = random.Random(f"{args.seed} {trainer.n_steps}")
-    generator = torch.Generator().manual_seed(args.seed + trainer.n_steps)
-    pool.kinds = sorted(set(pool.defect) - {"none"})
-    pool.strays = [captions.stray_token(rng) for _ in range(200_000)]
-    budget, recent = args.minutes * 60, []
+    rngs = [random.Random(f"{args.seed} {trainer.n_steps} {i}") for i in range(2)]
+    seeds = [2 * (args.seed + trainer.n_steps) + i for i in range(2)]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    pool.strays = [captions.stray_token(rngs[0]) for _ in range(200_000)]
+    ahead = ThreadPoolExecutor(1)
+
+    def next_batch():
+        return ahead.submit(
+            draw_batch, pool, args.batch_size, rngs[0], generators[0], code
+        )
+
+    budget, recent, batch = args.minutes * 60, [], next_batch()
     trainer.half.train()
     last = time.monotonic()
     due = trainer.seconds + args.evaluate_every * 60
     while trainer.seconds < budget:
         rate = learning_rate(trainer.seconds / budget, trainer.n_steps, args.rate)
-        batch = draw_batch(pool, args.batch_size, rng, generator, code)
+        drawn, batch = batch.result(), next_batch()
         loss, parts = batch_loss(
-            trainer, tokenizer, batch, args, rng, generator, device
+            trainer, tokenizer, drawn, args, rngs[1], generators[1], device
         )
         trainer.step(loss, rate)
         recent.append(parts)
