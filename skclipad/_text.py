@@ -15,11 +15,8 @@ from skclipad._transformer import (
     has_plain_blocks,
     run_last_packed_block,
     run_packed_blocks,
+    tokens_per_batch,
 )
-
-TOKENS_PER_BATCH = {"cuda": 65536, "mps": 8192}
-TOKENS_PER_THREAD = 1024
-"""On a CPU a batch has so many tokens for each thread: more do not fit its cache."""
 
 TEXTS_PER_GROUP = 2 * BLOCK_SIZE
 """Texts that may share a batch: a block of prompts, so that its embeddings are the same
@@ -72,7 +69,7 @@ def encode_texts(backbone, texts, *, verbose=False):
         total=len(tokens), desc="Encoding texts", unit="text", disable=not verbose
     )
     with torch.inference_mode(), progress:
-        for rows in _batches(lengths, _tokens_per_batch(backbone.device)):
+        for rows in _batches(lengths, tokens_per_batch(backbone.device)):
             batch = tokens[torch.from_numpy(rows)]
             if tower is None:
                 encoded = backbone.model.encode_text(batch.to(backbone.device))
@@ -216,12 +213,6 @@ def _end_positions(model, tower, tokens):
     if getattr(tower, "text_pool_type", getattr(tower, "pool_type", None)) == "eos":
         tokens = (tokens == eos).int()
     return tokens.argmax(dim=1)
-
-
-def _tokens_per_batch(device):
-    if device.type == "cpu":
-        return TOKENS_PER_THREAD * torch.get_num_threads()
-    return TOKENS_PER_BATCH[device.type]
 
 
 def _batches(lengths, n_tokens):

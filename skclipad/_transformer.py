@@ -9,7 +9,29 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+TOKENS_PER_BATCH = {"cuda": 65536, "mps": 8192}
+TOKENS_PER_THREAD = 1024
+"""On a CPU a batch has so many tokens for each thread: more do not fit its cache."""
+
 MLP_PARTS = ["c_fc", "gelu", "c_proj"]
+
+
+def tokens_per_batch(device):
+    """Return how many tokens a device runs through the blocks at once at best.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the blocks lie.
+
+    Returns
+    -------
+    int
+        Tokens of all sequences together.
+    """
+    if device.type == "cpu":
+        return TOKENS_PER_THREAD * torch.get_num_threads()
+    return TOKENS_PER_BATCH[device.type]
 
 
 def has_plain_blocks(transformer):

@@ -1,12 +1,12 @@
 """Images to embeddings: threads decode ahead while the model computes."""
 
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import joblib
 import numpy as np
 import torch
 from tqdm.auto import tqdm
@@ -16,7 +16,12 @@ from skclipad._crops import GEOMETRY, crop_boxes, resize_image
 from skclipad._exceptions import ImageReadError
 from skclipad._images import as_image_list, image_identity, read_image
 from skclipad._store import EmbeddingStore, store_key
-from skclipad._transformer import has_plain_blocks, run_blocks, run_last_block
+from skclipad._transformer import (
+    has_plain_blocks,
+    run_blocks,
+    run_last_block,
+    tokens_per_batch,
+)
 
 
 @dataclass
@@ -26,7 +31,7 @@ class _Prepared:
     embeddings: np.ndarray | None = None  # (n_views, C_e)
     views: np.ndarray | None = None
     key: str | None = None
-    error: ImageReadError | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ class _Preparation:
             if self.on_error == "raise":
                 raise
             nothing = np.full((1, self.backbone.embed_dim), np.nan, np.float32)
-            return _Prepared(embeddings=nothing, error=error)
+            # The words alone: the exception would hold on to the picture.
+            return _Prepared(embeddings=nothing, error=str(error))
 
     def _prepare(self, row, item):
         key = None
@@ -121,6 +127,9 @@ def encode_images(
     n_threads = _n_threads(n_jobs)
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="skclipad-decode")
     rows, waiting = [], []
+    # A GPU computes a batch while the next one is put together, so results are
+    # fetched one batch late.
+    launched = deque()
     try:
         ahead = _ahead(pool, prepare, images, 2 * batch_size + n_threads)
         for prepared in _with_progress(ahead, images, verbose):
@@ -128,8 +137,14 @@ def encode_images(
             if prepared.views is not None:
                 waiting.append(prepared)
             if sum(len(p.views) for p in waiting) >= batch_size:
-                _encode_waiting(backbone, waiting, batch_size, store)
-        _encode_waiting(backbone, waiting, batch_size, store)
+                launched.append(_launch(backbone, waiting, batch_size))
+                waiting = []
+            while len(launched) > 1:
+                _fetch(*launched.popleft(), store)
+        if waiting:
+            launched.append(_launch(backbone, waiting, batch_size))
+        while launched:
+            _fetch(*launched.popleft(), store)
     finally:
         pool.shutdown(cancel_futures=True)
     errors = [prepared.error for prepared in rows if prepared.error is not None]
@@ -151,7 +166,7 @@ def _with_progress(prepared, images, verbose):
 
 
 def _n_threads(n_jobs):
-    cores = os.cpu_count() or 1
+    cores = joblib.cpu_count()
     if n_jobs is None:
         return min(8, cores)
     return n_jobs if n_jobs > 0 else max(1, cores + 1 + n_jobs)
@@ -168,23 +183,24 @@ def _ahead(pool, function, items, depth):
         yield pending.popleft().result()
 
 
-def _encode_waiting(backbone, waiting, batch_size, store):
-    """Embed the views of the waiting images, keep the embeddings, empty the list."""
-    if not waiting:
-        return
+def _launch(backbone, waiting, batch_size):
+    """Have the views of the waiting images embedded, and drop them."""
     views = torch.from_numpy(np.concatenate([p.views for p in waiting]))
-    encoded = np.concatenate(
-        [encode_pixels(backbone, batch) for batch in views.split(batch_size)]
-    )
-    ends = np.cumsum([len(p.views) for p in waiting])
-    for prepared, views_of_one in zip(
-        waiting, np.split(encoded, ends[:-1]), strict=True
-    ):
-        prepared.embeddings, prepared.views = views_of_one, None
+    n_views = [len(p.views) for p in waiting]
+    for prepared in waiting:
+        prepared.views = None
+    batches = [encode_pixels(backbone, batch) for batch in views.split(batch_size)]
+    return waiting, n_views, batches
+
+
+def _fetch(waiting, n_views, batches, store):
+    """Hand out the embeddings that were launched, and keep them."""
+    embeddings = torch.cat(batches).cpu().split(n_views)
+    for prepared, embeddings_of_one in zip(waiting, embeddings, strict=True):
+        prepared.embeddings = embeddings_of_one.numpy()
     keyed = [p for p in waiting if p.key is not None]
     if keyed:
         store.put_many([p.key for p in keyed], [p.embeddings for p in keyed])
-    waiting.clear()
 
 
 def encode_pixels(backbone, pixels):
@@ -199,14 +215,18 @@ def encode_pixels(backbone, pixels):
 
     Returns
     -------
-    ndarray of shape (n, C_e), dtype float32
-        Raw embeddings, as open_clip's ``encode_image``.
+    torch.Tensor of shape (n, C_e), dtype float32
+        Raw embeddings on the backbone's device, as open_clip's ``encode_image``. A GPU
+        may still be computing them.
     """
+    visual = backbone.model.visual
     with torch.inference_mode():
-        x = normalized(backbone, pixels)
-        visual = backbone.model.visual
-        encode = _class_token if reads_class_token(visual) else type(visual).__call__
-        return encode(visual, x).float().cpu().numpy()
+        if not reads_class_token(visual):
+            return visual(normalized(backbone, pixels)).float()
+        n_tokens = len(pixels) * len(visual.positional_embedding)
+        n_pieces = -(-n_tokens // tokens_per_batch(backbone.device))
+        pieces = pixels.tensor_split(min(n_pieces, len(pixels)))
+        return torch.cat([_class_token(backbone, piece) for piece in pieces]).float()
 
 
 def normalized(backbone, pixels):
@@ -229,7 +249,7 @@ def normalized(backbone, pixels):
     x = pixels.to(backbone.device, non_blocking=True).permute(0, 3, 1, 2)
     mean = torch.tensor(backbone.mean, device=backbone.device).view(3, 1, 1)
     std = torch.tensor(backbone.std, device=backbone.device).view(3, 1, 1)
-    return ((x.float() / 255 - mean) / std).to(backbone.dtype)
+    return x.float().div_(255).sub_(mean).div_(std).to(backbone.dtype)
 
 
 def reads_class_token(visual):
@@ -275,9 +295,10 @@ def patch_tokens(visual, x):
     return visual.ln_pre(x + visual.positional_embedding.to(x.dtype))
 
 
-def _class_token(visual, x):
+def _class_token(backbone, pixels):
+    visual = backbone.model.visual
     *blocks, last = visual.transformer.resblocks
-    x = run_blocks(blocks, patch_tokens(visual, x))
+    x = run_blocks(blocks, patch_tokens(visual, normalized(backbone, pixels)))
     first = torch.zeros(len(x), dtype=torch.long, device=x.device)
     x = visual.ln_post(run_last_block(last, x, first))  # (n, width)
     return x if visual.proj is None else x @ visual.proj

@@ -174,9 +174,8 @@ def _window_boxes(size, side):
 
 def _crop_windows(backbone, views, batch_size):
     pixels = torch.from_numpy(views.pixels)
-    encoded = np.concatenate(
-        [encode_pixels(backbone, batch) for batch in pixels.split(batch_size)]
-    )
+    batches = [encode_pixels(backbone, batch) for batch in pixels.split(batch_size)]
+    encoded = torch.cat(batches).cpu().numpy()
     parts, start = {}, 1
     for side in WINDOWS:
         n = CROP_GRID - side + 1

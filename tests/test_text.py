@@ -11,7 +11,6 @@ import torch
 from small_clip import small_clip
 
 from skclipad import CLIPImageEmbedder, PromptTooLongError
-from skclipad import _text as text_module
 from skclipad._backbone import load_backbone
 from skclipad._prompts import training_block
 from skclipad._text import encode_texts, tokenize
@@ -149,7 +148,7 @@ def test_only_causal_towers_are_cut_at_the_end_of_text(name, backbones):
 
 
 def test_each_text_is_encoded_once_in_even_batches(plain, prompts, monkeypatch):
-    monkeypatch.setattr(text_module, "TOKENS_PER_THREAD", 200)
+    monkeypatch.setattr("skclipad._transformer.TOKENS_PER_THREAD", 200)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert prompts[0] == prompts[-1]
     with counted_tokens(plain) as counts:
@@ -166,7 +165,7 @@ def test_each_text_is_encoded_once_in_even_batches(plain, prompts, monkeypatch):
 
 def test_a_text_with_more_tokens_than_a_batch_is_a_batch(plain, prompts, monkeypatch):
     expected = encode_texts(plain, prompts[:3])
-    monkeypatch.setattr(text_module, "TOKENS_PER_THREAD", 1)
+    monkeypatch.setattr("skclipad._transformer.TOKENS_PER_THREAD", 1)
     with counted_tokens(plain) as counts:
         embeddings = encode_texts(plain, prompts[:3])
     assert len(counts) == 3
