@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 import skclipad
 from skclipad._exceptions import ImageReadError
 from skclipad._images import read_image
+from skclipad._scores import combined_score
 from skclipad.datasets import make_defect_images
 from skclipad.metrics import aupr, auroc, f1_max
 from skclipad.report import contact_sheet
@@ -388,10 +389,12 @@ def _raise(error):
 
 def _score_columns(detector, images):
     """Return the scores to show, by name; each is an array of shape (n_images,)."""
-    if detector.references_ is None:
-        images = detector.embedder.transform(images)  # once for all scores
-    combined = detector.predict_proba(images)[:, 1]
-    return {"score": combined, **detector.score_components(images)}
+    components = detector.score_components(images)
+    names = {"prompt": "s_pr", "fnn": "s_fnn"}
+    chosen = [components[names[score]] for score in detector.scores]
+    chosen += [components[name] for name in components if name == "s_img"]
+    # What predict_proba combines too, but it would look at each picture once more.
+    return {"score": combined_score(chosen), **components}
 
 
 def _score_block(detector, paths, first):

@@ -222,6 +222,28 @@ def test_a_detector_with_references_tells_their_score_too(
     assert "\ns_img " in output.err
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"scores": ("fnn",)},
+        {"embedder__crops": "multi"},
+        {"embedder__crops": "multi", "scores": ("prompt",), "n_shots": 1},
+    ],
+)
+def test_score_is_what_predict_proba_says(
+    settings, photos, detector_file, tmp_path, capsys
+):
+    paths = sorted(map(str, photos.glob("test/*/*")))
+    detector = joblib.load(detector_file).set_params(**settings)
+    detector.fit([path for path in paths if "good" in path])
+    joblib.dump(detector, tmp_path / "d.joblib")
+    assert cli.main(["score", *paths, "-d", str(tmp_path / "d.joblib")]) == 0
+    rows = read_rows(capsys.readouterr().out)
+    expected = detector.predict_proba(paths)[:, 1]
+    assert [float(row["score"]) for row in rows] == pytest.approx(expected, abs=1e-6)
+    assert [int(row["label"]) for row in rows] == detector.predict(paths).tolist()
+
+
 def test_score_without_a_detector_fits_one_with_the_settings_given(
     photos, detector_file, capsys
 ):
@@ -260,13 +282,13 @@ def test_bad_pictures_get_their_reason_and_the_others_their_scores(
 def test_a_picture_that_can_be_read_only_later_has_no_score(
     photos, detector_file, monkeypatch, capsys
 ):
-    transform = CLIPImageEmbedder.transform
+    score_components = RandomWordCLIPDetector.score_components
 
     def unread(self, X):
-        embeddings = transform(self, X)
-        return embeddings * np.nan if isinstance(X[0], str) else embeddings
+        components = score_components(self, X)
+        return {name: column * np.nan for name, column in components.items()}
 
-    monkeypatch.setattr(CLIPImageEmbedder, "transform", unread)
+    monkeypatch.setattr(RandomWordCLIPDetector, "score_components", unread)
     assert cli.main(["score", str(photos), "-d", detector_file]) == 2
     rows = read_rows(capsys.readouterr().out)
     assert {row["error"] for row in rows} == {"not readable at first, but it is now"}
