@@ -81,7 +81,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         the score ``s_img`` joins the combination; 0 needs no picture.
     temperature : float, default=0.01
         ``T`` of the prompt score.
-    hidden_layer_sizes : sequence of int, default=(256, 128, 64)
+    hidden_layer_sizes : sequence of int, default=(128, 32, 16)
         Widths of the FNN's three hidden layers. The paper does not give them: our
         choice, by ``benchmarks/choose_fnn.py``.
     dropout : float, default=0.5
@@ -222,7 +222,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         combine_views="max",
         n_shots=0,
         temperature=0.01,
-        hidden_layer_sizes=(256, 128, 64),
+        hidden_layer_sizes=(128, 32, 16),
         dropout=0.5,
         n_epochs=2,
         batch_size=128,
@@ -716,7 +716,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             if not isinstance(size, Integral) or size < 1:
                 raise ValueError(
                     f"Got hidden_layer_sizes={self.hidden_layer_sizes!r} but expected "
-                    "positive integers, such as (256, 128, 64)."
+                    "positive integers, such as (128, 32, 16)."
                 )
 
     def __sklearn_tags__(self):
