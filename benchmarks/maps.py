@@ -31,14 +31,12 @@ def accuracy(args):
             defect_size=args.defects,
             random_state=args.first_seed + seed,
         )
+        detector = RandomWordCLIPDetector(
+            N_p=args.pairs, random_state=seed, embedder=CLIPImageEmbedder(args.model)
+        ).fit()
         for scores in (("prompt",), ("fnn",), ("prompt", "fnn")):
-            detector = RandomWordCLIPDetector(
-                N_p=args.pairs,
-                scores=scores,
-                random_state=seed,
-                embedder=CLIPImageEmbedder(args.model),
-            ).fit()
-            maps = detector.anomaly_map(photos.images)
+            # Which scores are combined is asked after training.
+            maps = detector.set_params(scores=scores).anomaly_map(photos.images)
             damaged = photos.target == 1
             on_damaged = [m for m, d in zip(maps, damaged, strict=True) if d]
             for metric, measure in METRICS.items():

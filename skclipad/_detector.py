@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skclipad._embedder import CLIPImageEmbedder, as_embeddings, split_objects
 from skclipad._exceptions import BackboneMismatchError
 from skclipad._images import as_image_list, is_embeddings
-from skclipad._maps import height_and_width, patch_map, pixel_map
+from skclipad._maps import height_and_width, picture_map
 from skclipad._network import network_layers
 from skclipad._prompt_embeddings import encode_queries
 from skclipad._prompts import query_prompts
@@ -33,7 +33,7 @@ from skclipad._scores import (
     unit,
 )
 from skclipad._store import open_store
-from skclipad._training import train_once
+from skclipad._training import check_setting, train_once
 
 SCORES = {"prompt": "s_pr", "fnn": "s_fnn"}
 
@@ -406,7 +406,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         """Show where images are anomalous.
 
         Each part of an image is scored as images are, by what CLIP says of windows of
-        patches [1]_; no mask and, without `n_shots`, no picture is needed to learn it.
+        patches (WinCLIP's way, see the references of the class); no mask and, without
+        `n_shots`, no picture is needed to learn it.
 
         Parameters
         ----------
@@ -445,11 +446,6 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         references is interpolated bilinearly. With ``resize_mode="shortest"``, what
         CLIP did not see has the value at the border of what it saw.
 
-        References
-        ----------
-        .. [1] J. Jeong et al., "WinCLIP: Zero-/Few-Shot Anomaly Classification and
-           Segmentation", CVPR 2023.
-
         Examples
         --------
         >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
@@ -472,15 +468,15 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         prompts = cycle(self._prompts_of(objects).swapaxes(0, 1))  # one pair for all
         with_shots = self.references_ is not None
         stream = self._checked_embedder()._stream_windows(images, patches=with_shots)
-        maps = []
-        for features, pair in zip(stream, prompts, strict=False):
-            if features is None:
-                maps.append(np.full(size or (1, 1), np.nan, np.float32))
-                continue
-            score = partial(self._chosen_scores, prompts=pair)
-            patches = patch_map(features, score, self.references_)
-            maps.append(pixel_map(patches, features.size, size, features.box))
-        return maps
+        return [
+            picture_map(
+                features,
+                partial(self._chosen_scores, prompts=pair),
+                self.references_,
+                size,
+            )
+            for features, pair in zip(stream, prompts, strict=False)
+        ]
 
     def predict_proba(self, X):
         """Score images as normal and anomalous.
@@ -613,12 +609,9 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         if prompts.shape[1] > 1:
             prompts = np.repeat(prompts, n_views, axis=1)
         scores = self._score_embeddings(np.concatenate(views), prompts)
-        return Bunch(
-            **{
-                name: combine_views(values, n_views, self.combine_views)
-                for name, values in scores.items()
-            }
-        )
+        for name, values in scores.items():
+            scores[name] = combine_views(values, n_views, self.combine_views)
+        return scores
 
     def _score_embeddings(self, embeddings, prompts):
         seen = unit(embeddings) if self.normalize else embeddings
@@ -682,42 +675,23 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         )
         embedder, store = self._checked_embedder(), open_store(self.memory)
         cache_name = embedder._load().cache_name
-        return np.stack(
-            [
-                prototype(
-                    encode_queries(
-                        embedder.encode_text, cache_name, texts, store=store
-                    ),
-                    normalize=self.prompt_average == "unit",
-                )
-                for texts in classes
-            ]
+        embedded = (
+            encode_queries(embedder.encode_text, cache_name, texts, store=store)
+            for texts in classes
         )
+        normalize = self.prompt_average == "unit"
+        return np.stack([prototype(e, normalize=normalize) for e in embedded])
 
     def _check_parameters(self):
-        if self.l_min > self.l_max:
-            raise ValueError(
-                f"Got l_min={self.l_min} and l_max={self.l_max} but expected "
-                "l_min <= l_max: the shortest and the longest random word."
-            )
-        for name in ("normal_word", "anomaly_word", "object_name"):
-            if not getattr(self, name).strip():
-                raise ValueError(
-                    f"Got {name}={getattr(self, name)!r} but expected words, such as "
-                    "'a damaged'."
-                )
+        names = ("normal_word", "anomaly_word", "object_name")
+        words = {name: getattr(self, name) for name in names}
+        check_setting(self.l_min, self.l_max, self.hidden_layer_sizes, **words)
         unknown = [score for score in self.scores if score not in SCORES]
         if unknown or len(self.scores) == 0 or isinstance(self.scores, str):
             raise ValueError(
                 f"Got scores={self.scores!r} but expected a sequence of one or more of "
                 f"{list(SCORES)}, such as ('prompt', 'fnn')."
             )
-        for size in self.hidden_layer_sizes:
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(
-                    f"Got hidden_layer_sizes={self.hidden_layer_sizes!r} but expected "
-                    "positive integers, such as (128, 32, 16)."
-                )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

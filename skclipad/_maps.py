@@ -180,6 +180,29 @@ def patch_map(features, score, references=None):
     return np.mean(maps, axis=0)
 
 
+def picture_map(features, score, references=None, size=None):
+    """Make the map of one picture.
+
+    Parameters
+    ----------
+    features : WindowFeatures or None
+        What the image tower saw of the picture; None if it could not be read.
+    score, references
+        As in :func:`patch_map`.
+    size : tuple of (int, int), default=None
+        Height and width of the map in pixels; None is the picture's own size.
+
+    Returns
+    -------
+    ndarray of shape (height, width), dtype float32
+        The map; NaN without features, of one pixel if `size` is None.
+    """
+    if features is None:
+        return np.full(size or (1, 1), np.nan, np.float32)
+    patches = patch_map(features, score, references)
+    return pixel_map(patches, features.size, size, features.box)
+
+
 def height_and_width(size):
     """Return the size of a map as a pair, or None for a picture's own size.
 

@@ -1,6 +1,7 @@
 """Words to a trained network, each setting once in a process."""
 
 import threading
+from numbers import Integral
 
 from cachetools import LRUCache
 
@@ -80,3 +81,39 @@ def train_once(
     with _lock:
         _fits[key] = network
     return network
+
+
+def check_setting(l_min, l_max, hidden_layer_sizes, **words):
+    """Refuse what cannot be trained, before anything is computed.
+
+    Parameters
+    ----------
+    l_min, l_max : int
+        Shortest and longest random word.
+    hidden_layer_sizes : sequence of int
+        Widths of the hidden layers.
+    **words : dict of str
+        Words that must not be blank, by the name of their parameter.
+
+    Raises
+    ------
+    ValueError
+        If the shortest word is longer than the longest, words are blank, or a width
+        is no positive integer.
+    """
+    if l_min > l_max:
+        raise ValueError(
+            f"Got l_min={l_min} and l_max={l_max} but expected l_min <= l_max: the "
+            "shortest and the longest random word."
+        )
+    for name, word in words.items():
+        if not word.strip():
+            raise ValueError(
+                f"Got {name}={word!r} but expected words, such as 'a damaged'."
+            )
+    for size in hidden_layer_sizes:
+        if not isinstance(size, Integral) or size < 1:
+            raise ValueError(
+                f"Got hidden_layer_sizes={hidden_layer_sizes!r} but expected positive "
+                "integers, such as (128, 32, 16)."
+            )
