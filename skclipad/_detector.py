@@ -320,10 +320,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         self.reference_rows_ = self.references_ = None
         if self.n_shots > 0:
             images, _ = split_objects(X)
-            rows, references = choose_references(images, y, self.n_shots, seed)
-            stream = embedder._stream_windows(
-                references, patches=True, on_error="raise"
-            )
+            rows, images = choose_references(images, y, self.n_shots, seed)
+            stream = embedder._stream_windows(images, patches=True, on_error="raise")
             self.reference_rows_, self.references_ = rows, stack_features(stream)
         network = self._train_network(embedder, backbone, seed)
         self.coefs_ = [coef.copy() for coef in network.coefs]
