@@ -95,7 +95,8 @@ def print_table(title, rows, pools):
         for method in METHODS:
             cells = [figures[name][method] for name in pools]
             cells = [f"{np.mean(c):.3f} +- {np.std(c):.3f}" for c in cells]
-            print(f"{row:<28}{method:<12}" + "".join(f"{c:>22}" for c in cells))
+            line = f"{row:<28}{method:<12}" + "".join(f"{c:>22}" for c in cells)
+            print(line, flush=True)
 
 
 def print_bars(rows):
@@ -122,7 +123,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=2000, help="pictures in a pool")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the sweep")
-    parser.add_argument("--table-seeds", type=int, default=5, help="of the tables")
+    parser.add_argument("--table-seeds", type=int, default=3, help="of the tables")
     parser.add_argument("--table-pairs", type=int, default=10000, help="N_p of those")
     parser.add_argument("--picture-seed", type=int, default=500)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
