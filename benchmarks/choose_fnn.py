@@ -8,8 +8,8 @@ over several seeds and two numbers of prompt pairs::
     python benchmarks/choose_fnn.py
 
 Settings are ranked by their mean over all of these. A detector's file on the bundled
-model must stay under 100 kB, which (256, 128, 64) is not. Each factor is varied around the
-best setting of the one before it, so that the list stays short.
+model must stay under 100 kB, which (256, 128, 64) is not. Each factor is varied around
+the best setting of the one before it, so that the list stays short.
 """
 
 import argparse
