@@ -28,6 +28,20 @@ class TrainedNetwork:
     loss_curve: list = field(default_factory=list)
 
 
+class _Linear(nn.Linear):
+    """A linear layer whose first weights come from a generator of its own."""
+
+    def __init__(self, n_in, n_out, generator):
+        super().__init__(n_in, n_out, device=generator.device)
+        bound = 1 / math.sqrt(n_in)  # as torch draws them
+        with torch.no_grad():
+            self.weight.uniform_(-bound, bound, generator=generator)
+            self.bias.uniform_(-bound, bound, generator=generator)
+
+    def reset_parameters(self):
+        """Leave the global generator alone."""
+
+
 class _Dropout(nn.Module):
     """Dropout that draws from a generator of its own."""
 
@@ -40,7 +54,60 @@ class _Dropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
-        return x * kept / (1 - self.p)
+        return x * kept.div_(1 - self.p)
+
+
+class AdamW:
+    """AdamW [1]_ over all parameters at once, as ``torch.optim.AdamW`` computes it.
+
+    Parameters and gradients become views of one tensor each, so that a step is a
+    handful of operations however many parameters there are. Importing torch's own
+    takes longer than all the steps of a training.
+
+    Parameters
+    ----------
+    parameters : iterable of torch.nn.Parameter
+        What to train. Their gradients are set to 0.
+    weight_decay : float
+        Decoupled weight decay.
+
+    References
+    ----------
+    .. [1] I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization",
+       ICLR 2019. With its constants: 0.9, 0.999 and 1e-8.
+    """
+
+    beta_mean, beta_square, eps = 0.9, 0.999, 1e-8
+
+    def __init__(self, parameters, weight_decay):
+        parameters = list(parameters)
+        self.weight_decay = weight_decay
+        self.n_steps = 0
+        self.values = torch.cat([p.detach().flatten() for p in parameters])
+        self.gradient, self.mean, self.square = torch.zeros(
+            3, len(self.values), device=self.values.device
+        )
+        sizes = [p.numel() for p in parameters]
+        views = zip(self.values.split(sizes), self.gradient.split(sizes), strict=True)
+        for p, (values, gradient) in zip(parameters, views, strict=True):
+            p.data, p.grad = values.view_as(p), gradient.view_as(p)
+
+    def step(self, learning_rate):
+        """Move the parameters along their gradients, and set these back to 0.
+
+        Parameters
+        ----------
+        learning_rate : float
+            Learning rate of this step.
+        """
+        self.n_steps += 1
+        self.values.mul_(1 - learning_rate * self.weight_decay)
+        self.mean.lerp_(self.gradient, 1 - self.beta_mean)
+        self.square.lerp_(self.gradient.square(), 1 - self.beta_square)
+        unbiased = self.square / (1 - self.beta_square**self.n_steps)
+        size = learning_rate / (1 - self.beta_mean**self.n_steps)
+        self.values.addcdiv_(self.mean, unbiased.sqrt_().add_(self.eps), value=-size)
+        self.gradient.zero_()
 
 
 def build_network(n_features, hidden_layer_sizes, dropout, generator):
@@ -68,22 +135,12 @@ def build_network(n_features, hidden_layer_sizes, dropout, generator):
     layers = []
     for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
         layers += [
-            _linear(n_in, n_out, generator),
+            _Linear(n_in, n_out, generator),
             nn.BatchNorm1d(n_out, device=device),
             nn.ReLU(),
             _Dropout(dropout, generator),
         ]
-    return nn.Sequential(*layers, _linear(sizes[-1], 1, generator))
-
-
-def _linear(n_in, n_out, generator):
-    # torch's own initialisation, but not from the global generator.
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, device=generator.device)
-    bound = 1 / math.sqrt(n_in)
-    with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.uniform_(-bound, bound, generator=generator)
-    return layer
+    return nn.Sequential(*layers, _Linear(sizes[-1], 1, generator))
 
 
 def train_network(
@@ -137,27 +194,22 @@ def train_network(
     generator = torch.Generator(device).manual_seed(seed)
     order_rng = np.random.default_rng(seed)
     network = build_network(normal.shape[1], hidden_layer_sizes, dropout, generator)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=learning_rate, weight_decay=weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=lr_decay)
-    pairs = torch.from_numpy(np.stack([normal, anomalous], axis=1)).to(device)
+    optimizer = AdamW(network.parameters(), weight_decay)
+    classes = [torch.tensor(texts, device=device) for texts in (normal, anomalous)]
     pairs_per_batch = max(1, batch_size // 2)
     losses = []
     network.train()
-    for _ in range(n_epochs):
-        order = torch.from_numpy(order_rng.permutation(len(pairs))).to(device)
+    for epoch in range(n_epochs):
+        order = torch.from_numpy(order_rng.permutation(len(normal))).to(device)
         for rows in order.split(pairs_per_batch):
-            batch = pairs[rows].flatten(0, 1)  # (2 * n, C_e): normal, anomalous, ...
-            target = torch.arange(len(batch), device=device) % 2
+            batch = torch.cat([texts[rows] for texts in classes])  # (2 * n, C_e)
+            target = torch.arange(2, device=device).repeat_interleave(len(rows))
             loss = F.binary_cross_entropy_with_logits(
                 network(batch)[:, 0], target.float()
             )
-            optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
+            optimizer.step(learning_rate * lr_decay**epoch)
             losses.append(loss.detach())
-        schedule.step()
     coefs, intercepts = fold_batch_norm(network)
     return TrainedNetwork(coefs, intercepts, torch.stack(losses).tolist())
 
