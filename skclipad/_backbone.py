@@ -201,6 +201,12 @@ def load_backbone(model_name, pretrained, *, device="auto", precision="auto"):
 def clear_backbone_cache():
     """Forget every loaded backbone and free its memory.
 
+    The next use of an estimator loads its backbone again.
+
+    See Also
+    --------
+    CLIPImageEmbedder : Finds its backbone in the cache by name.
+
     Examples
     --------
     >>> import skclipad

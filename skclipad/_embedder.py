@@ -174,7 +174,7 @@ class CLIPImageEmbedder(
     >>> from skclipad.datasets import make_defect_images
     >>> images = make_defect_images(4, random_state=0).images
     >>> CLIPImageEmbedder(model_name="tiny").transform(images).shape
-    (4, 64)
+    (4, 96)
     """
 
     _parameter_constraints: dict = {
@@ -349,7 +349,7 @@ class CLIPImageEmbedder(
         >>> from skclipad import CLIPImageEmbedder
         >>> embedder = CLIPImageEmbedder(model_name="tiny")
         >>> embedder.encode_text(["a photo of a damaged object"]).shape
-        (1, 64)
+        (1, 96)
         """
         self._validate_params()
         return encode_texts(self._load(), texts, verbose=self.verbose)
