@@ -13,6 +13,7 @@ Pictures are embedded once. What was held out of training stands in the model's 
 import argparse
 import json
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ PAIRS = (100, 300, 1000, 3000, 10000, 30000)
 LENGTHS = ((1, 3), (2, 5), (3, 6), (5, 10), (8, 12))
 NORMAL_WORDS = ("a", "a normal", "a good", "a flawless")
 ANOMALY_WORDS = ("a damaged", "a broken", "a defective", "an anomalous")
+PARTS = ("sweep", "lengths", "words")
 METHODS = ("CLIP", "ours", "CLIP + ours")
 
 
@@ -125,6 +127,9 @@ def main():
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the sweep")
     parser.add_argument("--table-seeds", type=int, default=3, help="of the tables")
     parser.add_argument("--table-pairs", type=int, default=10000, help="N_p of those")
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS, help="tables to print"
+    )
     parser.add_argument("--picture-seed", type=int, default=500)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     args = parser.parse_args()
@@ -142,31 +147,29 @@ def main():
 
     with tempfile.TemporaryDirectory() as memory:
         seeds, few = range(args.seeds), range(args.table_seeds)
-        rows = [
-            (f"N_p = {n:,}", measure(pools, embedder, seeds, memory, N_p=n))
-            for n in PAIRS
-        ]
-        print_table(f"Pairs of prompts, {args.seeds} seeds", rows, pools)
-        print_bars(rows)
-
         table = {"N_p": args.table_pairs}
         about = f"N_p = {args.table_pairs:,}, {args.table_seeds} seeds"
-        rows = [
-            (
-                f"{low} to {high} letters",
-                measure(pools, embedder, few, memory, l_min=low, l_max=high, **table),
-            )
-            for low, high in LENGTHS
-        ]
-        print_table(f"Word lengths, {about}", rows, pools)
-
-        rows = []
-        for normal in NORMAL_WORDS:
-            for anomaly in ANOMALY_WORDS:
+        if "sweep" in args.parts:
+            rows = [
+                (f"N_p = {n:,}", measure(pools, embedder, seeds, memory, N_p=n))
+                for n in PAIRS
+            ]
+            print_table(f"Pairs of prompts, {args.seeds} seeds", rows, pools)
+            print_bars(rows)
+        if "lengths" in args.parts:
+            rows = []
+            for low, high in LENGTHS:
+                letters = {"l_min": low, "l_max": high}
+                figures = measure(pools, embedder, few, memory, **letters, **table)
+                rows.append((f"{low} to {high} letters", figures))
+            print_table(f"Word lengths, {about}", rows, pools)
+        if "words" in args.parts:
+            rows = []
+            for normal, anomaly in product(NORMAL_WORDS, ANOMALY_WORDS):
                 words = {"normal_word": normal, "anomaly_word": anomaly}
                 figures = measure(pools, embedder, few, memory, **words, **table)
                 rows.append((f"{normal} / {anomaly}", figures))
-        print_table(f"Word pairs, {about}", rows, pools)
+            print_table(f"Word pairs, {about}", rows, pools)
 
 
 if __name__ == "__main__":
