@@ -1,5 +1,6 @@
 """Prompts to embeddings, never twice: training pairs in blocks, and query prompts."""
 
+import os
 import threading
 
 import numpy as np
@@ -8,8 +9,8 @@ from cachetools import LRUCache
 from skclipad._prompts import BLOCK_SIZE, n_blocks, training_block
 from skclipad._store import store_key
 
-CACHE_BYTES = 256 * 2**20
-BLOCKS_AT_ONCE = 20
+CACHE_BYTES = 512 * 2**20
+BLOCKS_AT_ONCE = 10
 _cache = LRUCache(CACHE_BYTES, getsizeof=lambda embeddings: embeddings.nbytes)
 _lock = threading.Lock()
 
@@ -17,7 +18,7 @@ _lock = threading.Lock()
 def encode_pairs(encode, cache_name, n_pairs, *, seed, store=None, **words):
     """Embed the training pairs of a detector.
 
-    Blocks of pairs are looked up in a cache of this process (the last 256 MB used),
+    Blocks of pairs are looked up in a cache of this process (the last 512 MB used),
     then in `store`; what is new is encoded and kept in both.
 
     Parameters
@@ -48,13 +49,19 @@ def encode_pairs(encode, cache_name, n_pairs, *, seed, store=None, **words):
     ]
     found = _look_up(keys, store)
     missing = [i for i, key in enumerate(keys) if key not in found]
-    for start in range(0, len(missing), BLOCKS_AT_ONCE):
-        batch = missing[start : start + BLOCKS_AT_ONCE]
-        prompts = [p for i in batch for p in training_block(i, seed=seed, **words)]
-        blocks = np.split(encode(prompts), len(batch))
-        found |= _keep(
-            {keys[i]: block for i, block in zip(batch, blocks, strict=True)}, store
-        )
+    if store is not None:
+        # Processes that share the store begin at different blocks, and find those of
+        # the others when they come to them.
+        np.random.default_rng(os.getpid()).shuffle(missing)
+    while missing:
+        batch, missing = missing[:BLOCKS_AT_ONCE], missing[BLOCKS_AT_ONCE:]
+        found |= _look_up([keys[i] for i in batch], store)
+        batch = [i for i in batch if keys[i] not in found]
+        if batch:
+            prompts = [p for i in batch for p in training_block(i, seed=seed, **words)]
+            blocks = np.split(encode(prompts), len(batch))
+            new = {keys[i]: block for i, block in zip(batch, blocks, strict=True)}
+            found |= _keep(new, store)
     pairs = np.stack([found[key] for key in keys])
     pairs = pairs.reshape(len(keys), 2, BLOCK_SIZE, -1)
     return tuple(
@@ -101,7 +108,9 @@ def _keep(embeddings, store=None):
     with _lock:
         for key, array in embeddings.items():
             if array.nbytes <= CACHE_BYTES:
-                _cache[key] = array
+                # A copy: a block would keep the whole batch alive that it is part of.
+                _cache[key] = array.copy()
+                _cache[key].setflags(write=False)
     return embeddings
 
 

@@ -1,6 +1,7 @@
 """Words to a trained network, each setting once in a process."""
 
 import threading
+from collections import defaultdict
 from numbers import Integral
 
 from cachetools import LRUCache
@@ -13,6 +14,8 @@ from skclipad._store import open_store, store_key
 KEPT_FITS = 64
 _fits = LRUCache(KEPT_FITS)
 _lock = threading.Lock()
+# One training at a time on a device: it uses all of it, and the next may be the same.
+_turns = defaultdict(threading.Lock)
 
 
 def train_once(
@@ -64,22 +67,27 @@ def train_once(
     with _lock:
         if key in _fits:
             return _fits[key]
-    pairs = encode_pairs(
-        encode,
-        backbone.cache_name,
-        n_pairs,
-        seed=seed,
-        store=open_store(memory),
-        **words,
-    )
-    network = train_network(
-        *(map(unit, pairs) if normalize else pairs),
-        seed=seed,
-        device=backbone.device,
-        **training,
-    )
-    with _lock:
-        _fits[key] = network
+        turn = _turns[str(backbone.device)]
+    with turn:
+        with _lock:
+            if key in _fits:
+                return _fits[key]
+        pairs = encode_pairs(
+            encode,
+            backbone.cache_name,
+            n_pairs,
+            seed=seed,
+            store=open_store(memory),
+            **words,
+        )
+        network = train_network(
+            *(map(unit, pairs) if normalize else pairs),
+            seed=seed,
+            device=backbone.device,
+            **training,
+        )
+        with _lock:
+            _fits[key] = network
     return network
 
 
