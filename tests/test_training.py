@@ -1,0 +1,163 @@
+"""Words to a trained network: each setting once in a process, threads included."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from skclipad import _training
+from skclipad._network import train_network
+from skclipad._prompt_embeddings import clear_prompt_cache
+from skclipad._training import train_once
+
+WORDS = {"normal_word": "a", "anomaly_word": "a bad", "l_min": 2, "l_max": 5}
+TRAINING = {
+    "hidden_layer_sizes": (4,),
+    "dropout": 0.1,
+    "n_epochs": 1,
+    "batch_size": 100,
+    "learning_rate": 1e-2,
+    "weight_decay": 1e-4,
+    "lr_decay": 0.1,
+}
+SETTING = {"n_pairs": 100, "normalize": True, "seed": 0}
+BACKBONE = {"cache_name": "clip", "device": torch.device("cpu")}
+
+
+@pytest.fixture(autouse=True)
+def counted(monkeypatch):
+    """Begin with empty caches, and count the trainings."""
+    seeds = []
+
+    def spy(*args, **kwargs):
+        seeds.append(kwargs["seed"])
+        return train_network(*args, **kwargs)
+
+    _training._fits.clear()
+    clear_prompt_cache()
+    monkeypatch.setattr(_training, "train_network", spy)
+    yield seeds
+    _training._fits.clear()
+    clear_prompt_cache()
+
+
+def encode(texts):
+    return np.array([[len(t), ord(t[0]), ord(t[-1])] for t in texts], np.float32)
+
+
+def train(encode=encode, words=None, training=None, backbone=None, **setting):
+    return train_once(
+        encode,
+        SimpleNamespace(**BACKBONE | (backbone or {})),
+        words=WORDS | (words or {}),
+        training=TRAINING | (training or {}),
+        **SETTING | setting,
+    )
+
+
+def test_a_setting_is_trained_once(counted):
+    assert train() is train()
+    assert len(counted) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"n_pairs": 99},
+        {"normalize": False},
+        {"words": {"normal_word": "the"}},
+        {"words": {"anomaly_word": "a broken"}},
+        {"words": {"l_min": 3}},
+        {"words": {"l_max": 6}},
+        {"training": {"hidden_layer_sizes": (5,)}},
+        {"training": {"dropout": 0.2}},
+        {"training": {"n_epochs": 2}},
+        {"training": {"batch_size": 50}},
+        {"training": {"learning_rate": 1e-3}},
+        {"training": {"weight_decay": 1e-3}},
+        {"training": {"lr_decay": 0.2, "n_epochs": 2}},
+        {"backbone": {"cache_name": "another clip"}},
+    ],
+    ids=str,
+)
+def test_whatever_else_is_set_is_another_network(other, counted):
+    first, second = train(), train(**other)
+    assert len(counted) == 2
+    if other != {"backbone": {"cache_name": "another clip"}}:
+        same = [
+            a.shape == b.shape and np.array_equal(a, b)
+            for a, b in zip(first.coefs, second.coefs, strict=True)
+        ]
+        assert not all(same)
+    assert train() is first
+    assert train(**other) is second
+
+
+def test_threads_that_ask_for_the_same_wait_for_one_training(counted):
+    begun, go_on = threading.Event(), threading.Event()
+    n_calls = []
+
+    def slow(texts):
+        n_calls.append(1)
+        begun.set()
+        assert go_on.wait(60)
+        return encode(texts)
+
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(train, slow) for _ in range(4)]
+        assert begun.wait(60)
+        go_on.set()
+        networks = [future.result(60) for future in futures]
+    assert len(counted) == len(n_calls) == 1
+    assert all(network is networks[0] for network in networks)
+
+
+def test_a_known_network_is_given_while_another_is_trained(counted):
+    known = train()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(texts):
+        begun.set()
+        assert go_on.wait(60)
+        return encode(texts)
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(train, slow, seed=1)
+        assert begun.wait(60)
+        assert train() is known
+        assert not other.done()
+        go_on.set()
+        other.result(60)
+
+
+def test_after_a_failure_the_next_one_trains(counted):
+    def broken(texts):
+        raise ValueError("no text tower")
+
+    with pytest.raises(ValueError, match="no text tower"):
+        train(broken)
+    train()
+    assert len(counted) == 1
+
+
+def test_a_bounded_number_is_kept(counted):
+    for seed in range(_training.KEPT_FITS + 3):
+        train(seed=seed, n_pairs=1)
+    assert len(_training._fits) == _training.KEPT_FITS
+    train(seed=_training.KEPT_FITS + 2, n_pairs=1)
+    train(seed=0, n_pairs=1)
+    assert counted == [*range(_training.KEPT_FITS + 3), 0]
+
+
+def test_memory_serves_the_next_process(counted, tmp_path):
+    first = train(memory=tmp_path)
+    _training._fits.clear()
+    clear_prompt_cache()
+    again = train(None, memory=tmp_path)
+    assert len(counted) == 2
+    for a, b in zip(first.coefs, again.coefs, strict=True):
+        assert np.array_equal(a, b)
