@@ -72,7 +72,8 @@ def encode_texts(backbone, texts, *, verbose=False):
         for rows in _batches(lengths, tokens_per_batch(backbone.device)):
             batch = tokens[torch.from_numpy(rows)]
             if tower is None:
-                encoded = backbone.model.encode_text(batch.to(backbone.device))
+                batch = batch.to(backbone.device)
+                encoded = backbone.model.encode_text(batch, normalize=False)
             else:
                 encoded = _encode_causal(tower, batch, lengths[rows], backbone.device)
             embeddings[rows] = encoded.float().cpu().numpy()

@@ -222,7 +222,8 @@ def encode_pixels(backbone, pixels):
     visual = backbone.model.visual
     with torch.inference_mode():
         if not reads_class_token(visual):
-            return visual(normalized(backbone, pixels)).float()
+            x = normalized(backbone, pixels)
+            return backbone.model.encode_image(x, normalize=False).float()
         n_tokens = len(pixels) * len(visual.positional_embedding)
         n_pieces = -(-n_tokens // tokens_per_batch(backbone.device))
         pieces = pixels.tensor_split(min(n_pieces, len(pixels)))

@@ -98,7 +98,7 @@ def open_clips(backbone, texts):
     """Return open_clip's own embeddings of its own tokens."""
     tokens = backbone.tokenizer(texts, backbone.context_length)
     with torch.inference_mode():
-        return backbone.model.encode_text(tokens).numpy()
+        return backbone.model.encode_text(tokens, normalize=False).numpy()
 
 
 def cosines(A, B):
