@@ -465,7 +465,7 @@ def test_demo_scores_at_least_200_new_pictures_and_says_how_well(demo):
         line = f"{method:<12} " + " ".join(f"{figure:7.3f}" for figure in figures)
         assert line in text.splitlines()
         # Above guessing by far more than chance: texts and pictures are aligned.
-        assert figures[0] > 0.6
+        assert figures[0] > 0.7
 
 
 def test_demo_says_what_it_is(demo):
