@@ -16,7 +16,7 @@ TILE_STRIDE = 0.8
 # "multi": squares of MULTI_SHARE of the short side, evenly spread and neighbours at
 # most MULTI_STRIDE of a crop apart. No paper says it: our choice, by measurement on
 # small painted defects (benchmarks/crops.py), where smaller crops found less.
-MULTI_SHARE = 3 / 4
+MULTI_SHARE = 0.85
 MULTI_STRIDE = 2 / 3
 # Crops along the long side. A strip of 1 x 30000 pixels must not become 30000 crops.
 MAX_ALONG = 16
@@ -36,8 +36,8 @@ def crop_boxes(width, height, crops="whole"):
         - ``"whole"``: one box, the whole picture.
         - ``"tiles"``: a square picture whole; any other cut into squares of its short
           side, 0.8 of a side apart, the last one flush with the end.
-        - ``"multi"``: the whole picture and overlapping square crops of 3/4 of its
-          short side, evenly spread: 2 x 2 in a square picture, in others as many along
+        - ``"multi"``: the whole picture and overlapping square crops of 0.85 of
+          its short side, evenly spread: 2 x 2 in a square picture, in others as many along
           the long side as overlap by a third or more.
         - a callable: ``crops(width, height)`` returns the boxes.
 
@@ -62,7 +62,7 @@ def crop_boxes(width, height, crops="whole"):
     >>> crop_boxes(250, 100, "tiles")
     [(0, 0, 100, 100), (80, 0, 180, 100), (150, 0, 250, 100)]
     >>> crop_boxes(100, 100, "multi")[1:]
-    [(0, 0, 75, 75), (25, 0, 100, 75), (0, 25, 75, 100), (25, 25, 100, 100)]
+    [(0, 0, 85, 85), (15, 0, 100, 85), (0, 15, 85, 100), (15, 15, 100, 100)]
     """
     whole = (0, 0, width, height)
     if callable(crops):
@@ -73,7 +73,7 @@ def crop_boxes(width, height, crops="whole"):
         side = min(width, height)
         return _grid(_tile_spans(width, side), _tile_spans(height, side))
     if crops == "multi":
-        side = math.ceil(MULTI_SHARE * min(width, height))
+        side = math.ceil(MULTI_SHARE * min(width, height) - 1e-9)
         boxes = _grid(_multi_spans(width, side), _multi_spans(height, side))
         return list(dict.fromkeys([whole, *boxes]))
     raise ValueError(

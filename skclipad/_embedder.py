@@ -125,8 +125,8 @@ class CLIPImageEmbedder(
         "laion400m_e31" and "laion400m_e32" of the default model name the same file.
     crops : {"whole", "multi", "tiles"} or callable, default="whole"
         Views of each image, whose embeddings `transform` averages. ``"whole"``: one
-        view; ``"multi"``: the whole view and overlapping square crops of 3/4 of the
-        short side, 2 x 2 of them in a square image; ``"tiles"``: square tiles of
+        view; ``"multi"``: the whole view and overlapping square crops of 0.85 of
+        the short side, 2 x 2 of them in a square image; ``"tiles"``: square tiles of
         images that are not square. A callable takes width and height and returns
         boxes (left, upper, right, lower) in pixels. The paper does not give the
         geometry of its multi-crop: this one is our choice, by

@@ -76,16 +76,16 @@ def test_multi_is_the_whole_and_four_overlapping_crops_of_a_square():
     whole, *crops = crop_boxes(200, 200, "multi")
     assert whole == (0, 0, 200, 200)
     assert crops == [
-        (0, 0, 150, 150),
-        (50, 0, 200, 150),
-        (0, 50, 150, 200),
-        (50, 50, 200, 200),
+        (0, 0, 170, 170),
+        (30, 0, 200, 170),
+        (0, 30, 170, 200),
+        (30, 30, 200, 200),
     ]
 
 
 @pytest.mark.parametrize("shape", [(400, 300), (300, 400), (800, 200), (101, 100)])
 def test_multi_crops_of_oblong_pictures_are_squares_that_overlap_by_a_third(shape):
-    side = math.ceil(0.75 * min(shape))
+    side = math.ceil(0.85 * min(shape))
     crops = crop_boxes(*shape, "multi")[1:]
     assert {(box[2] - box[0], box[3] - box[1]) for box in crops} == {(side, side)}
     for low in (0, 1):
