@@ -36,8 +36,8 @@ def crop_boxes(width, height, crops="whole"):
         - ``"whole"``: one box, the whole picture.
         - ``"tiles"``: a square picture whole; any other cut into squares of its short
           side, 0.8 of a side apart, the last one flush with the end.
-        - ``"multi"``: the whole picture and overlapping square crops of 0.85 of
-          its short side, evenly spread: 2 x 2 in a square picture, in others as many along
+        - ``"multi"``: the whole picture and overlapping square crops of 0.85 of its
+          short side, evenly spread: 2 x 2 in a square picture, in others as many along
           the long side as overlap by a third or more.
         - a callable: ``crops(width, height)`` returns the boxes.
 
