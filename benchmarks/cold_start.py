@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import time
 
 import joblib
 from _common import describe_machine, print_table
@@ -24,27 +24,29 @@ from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad.datasets import make_defect_images
 
 COLD = """
-import json, sys
-from time import perf_counter
-times = [perf_counter()]
+import sys
+from time import time
+times = [float(sys.argv[3]), time()]
 import torch
-times.append(perf_counter())
+times.append(time())
 import skclipad
-times.append(perf_counter())
+times.append(time())
 import open_clip
-times.append(perf_counter())
+times.append(time())
 import joblib
 detector = joblib.load(sys.argv[1])
-times.append(perf_counter())
+times.append(time())
 detector.embedder._load()
-times.append(perf_counter())
+times.append(time())
 detector.predict_proba([sys.argv[2]])
-times.append(perf_counter())
+times.append(time())
 detector.predict_proba([sys.argv[2]])
-times.append(perf_counter())
+times.append(time())
+import json
 print(json.dumps([b - a for a, b in zip(times, times[1:])]))
 """
 PARTS = (
+    "start python",
     "import torch",
     "import skclipad",
     "import open_clip",
@@ -68,19 +70,19 @@ def main():
         detector = RandomWordCLIPDetector(N_p=1000, embedder=embedder, random_state=0)
         joblib.dump(detector.fit(), dumped)
         for _ in range(args.repeats):
-            start = perf_counter()
+            start = time()
             done = subprocess.run(
-                [sys.executable, "-c", COLD, dumped, picture],
+                [sys.executable, "-c", COLD, dumped, picture, str(start)],
                 capture_output=True,
                 text=True,
                 check=True,
             )
             *parts, again = json.loads(done.stdout)
-            whole = perf_counter() - start
-            turns.append([*parts, whole - sum(parts) - again, whole - again, again])
-    names = [*PARTS, "the interpreter", "all of it", "(score it again)"]
+            left = time() - start - sum(parts) - again
+            turns.append([*parts, sum(parts), again, left])
+    names = [*PARTS, "all of it", "(score it again)", "(leave python)"]
     columns = [median(column) for column in zip(*turns, strict=True)]
-    whole = columns[-2]
+    whole = columns[len(PARTS)]
     print(f"medians of {args.repeats} turns")
     print_table(
         ["", "seconds", "of all"],
