@@ -17,6 +17,7 @@ RINGS = [
     [
         *("_exceptions", "_words", "_prompts", "_scores"),
         *("_cache_file", "_store", "_prompt_embeddings", "metrics"),
+        "statistics",
     ],
     # 1: pictures and models
     ["_crops", "_images", "tiny", "_backbone"],
@@ -40,13 +41,17 @@ HEAVY = {
     "torch": {"_backbone", *RINGS[2], "export"},
 }
 # Inside functions: extras, and what takes seconds and many uses never need.
-LATE = {"_backbone": {"open_clip", "huggingface_hub"}}
+LATE = {
+    "_backbone": {"open_clip", "huggingface_hub"},
+    "cli": {"skclipad"},  # a command is imported when it is called
+}
 OPTIONAL = {
     "dask",
     "distributed",
     "matplotlib",
     "onnx",
     "onnxruntime",
+    "onnxscript",
     "pandas",
     "polars",
     "pyarrow",
