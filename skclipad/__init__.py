@@ -11,6 +11,9 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "CLIPImageEmbedder": "skclipad._embedder",
     "RandomWordCLIPDetector": "skclipad._detector",
+    "NORMAL_WORDS": "skclipad._prompts",
+    "ANOMALY_WORDS": "skclipad._prompts",
+    "load_sentences": "skclipad._sentences",
     "clear_backbone_cache": "skclipad._backbone",
     "BackboneMismatchError": "skclipad._exceptions",
     "ImageReadError": "skclipad._exceptions",

@@ -1,6 +1,7 @@
 """`RandomWordCLIPDetector`: from random words to anomaly scores."""
 
 from collections.abc import Mapping
+from copy import copy
 from functools import partial
 from itertools import cycle
 from numbers import Integral, Real
@@ -8,37 +9,24 @@ from time import perf_counter
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skclipad._embedder import CLIPImageEmbedder, as_embeddings, split_objects
-from skclipad._exceptions import BackboneMismatchError
+from skclipad._components import SCORES, ComponentScores
+from skclipad._embedder import as_embeddings, split_objects
 from skclipad._images import as_image_list, is_embeddings
 from skclipad._maps import height_and_width, picture_map
-from skclipad._network import network_layers
-from skclipad._prompt_embeddings import encode_queries
-from skclipad._prompts import query_prompts
 from skclipad._references import (
     choose_references,
     reference_scores,
     stack_features,
 )
-from skclipad._scores import (
-    combine_views,
-    combined_score,
-    network_score,
-    prompt_score,
-    prototype,
-    unit,
-)
-from skclipad._store import open_store
+from skclipad._sentences import checked_sentences
 from skclipad._training import check_setting, train_once
 
-SCORES = {"prompt": "s_pr", "fnn": "s_fnn"}
 
-
-class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
+class RandomWordCLIPDetector(ClassifierMixin, ComponentScores, BaseEstimator):
     """Tell damaged from normal pictures without any training picture.
 
     `fit` writes pairs of prompts with random words in them, one of a pair about a
@@ -52,8 +40,14 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Shortest and longest random word, in letters.
     N_p : int, default=10000
         Number of prompt pairs.
-    normal_word, anomaly_word : str, default="a" and "a damaged"
-        Words of state, put at "[n]" and "[a]" of the prompts.
+    normal_word, anomaly_word : str or sequence of str, default="a" and "a damaged"
+        Words of state, put at "[n]" and "[a]" of the prompts. Of several, such as
+        `skclipad.NORMAL_WORDS` and `skclipad.ANOMALY_WORDS`, one is drawn for every
+        training prompt, and images are compared with a prompt for each, averaged as
+        `prompt_average` says. The paper has one of both; more is our addition.
+    paired_words : bool, default=False
+        Whether both prompts of a pair have the same random words, which makes them
+        cheaper to encode. Our addition.
     object_name : str, default="object"
         What the pictures show, for the prompts that images are compared with. The
         default is the paper's unknown-object set-up; "bottle" is a known object. For
@@ -96,6 +90,15 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Weight decay of AdamW.
     lr_decay : float, default=0.1
         Factor on the learning rate after each epoch. Our choice likewise.
+    n_networks : int, default=1
+        Networks trained on the same prompts from different initial weights; the FNN
+        is then their average. Our addition.
+    early_stopping : bool, default=False
+        Whether the FNN is the one that judged the validation sentences best during
+        training, of all that were looked at, one every five steps. Our addition.
+    validation_sentences : mapping or None, default=None
+        Sentences for `early_stopping`, without random words, as ``{"normal": [...],
+        "anomaly": [...]}``. None is those of `skclipad.load_sentences`.
     normalize : bool, default=True
         Whether the FNN sees embeddings of unit length. Our choice likewise.
     threshold : float, default=0.5
@@ -120,6 +123,11 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Biases of the FNN.
     loss_curve_ : list of float
         Binary cross-entropy of each training step.
+    n_iter_ : int
+        Training steps that led to the FNN; all of them without `early_stopping`.
+    validation_scores_ : list of float or None
+        With `early_stopping`, the negative log loss on the validation sentences at
+        each check, up to 0, which is best.
     prompt_embeddings_ : ndarray of shape (2, C_e)
         Unit text embeddings of normal and anomalous that images are compared with.
     references_ : dict of int to ndarray, or None
@@ -184,8 +192,9 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         "l_min": [Interval(Integral, 1, None, closed="left")],
         "l_max": [Interval(Integral, 1, None, closed="left")],
         "N_p": [Interval(Integral, 1, None, closed="left")],
-        "normal_word": [str],
-        "anomaly_word": [str],
+        "normal_word": [str, "array-like"],
+        "anomaly_word": [str, "array-like"],
+        "paired_words": ["boolean"],
         "object_name": [str],
         "scores": ["array-like"],
         "prompt_set": [StrOptions({"single", "winclip"}), Mapping],
@@ -200,6 +209,9 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "lr_decay": [Interval(Real, 0, None, closed="neither")],
+        "n_networks": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_sentences": [Mapping, None],
         "normalize": ["boolean"],
         "threshold": [Interval(Real, 0, 1, closed="both")],
         "memory": [str, HasMethods("__fspath__"), HasMethods("cache"), None],
@@ -215,6 +227,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         *,
         normal_word="a",
         anomaly_word="a damaged",
+        paired_words=False,
         object_name="object",
         scores=("prompt", "fnn"),
         prompt_set="single",
@@ -229,6 +242,9 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         learning_rate=1e-3,
         weight_decay=1e-4,
         lr_decay=0.1,
+        n_networks=1,
+        early_stopping=False,
+        validation_sentences=None,
         normalize=True,
         threshold=0.5,
         memory=None,
@@ -240,6 +256,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         self.N_p = N_p
         self.normal_word = normal_word
         self.anomaly_word = anomaly_word
+        self.paired_words = paired_words
         self.object_name = object_name
         self.scores = scores
         self.prompt_set = prompt_set
@@ -254,6 +271,9 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.lr_decay = lr_decay
+        self.n_networks = n_networks
+        self.early_stopping = early_stopping
+        self.validation_sentences = validation_sentences
         self.normalize = normalize
         self.threshold = threshold
         self.memory = memory
@@ -327,6 +347,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         self.coefs_ = [coef.copy() for coef in network.coefs]
         self.intercepts_ = [intercept.copy() for intercept in network.intercepts]
         self.loss_curve_ = list(network.loss_curve)
+        self.n_iter_ = network.n_iter
+        self.validation_scores_ = copy(network.validation_scores)
         self.prompt_embeddings_ = self._embed_query_prompts(self.object_name)
         self.fit_time_ = perf_counter() - start
         return self
@@ -508,7 +530,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         >>> detector.predict_proba(images).shape
         (3, 2)
         """
-        scores = self._combined(X)
+        scores = self._combine_components(self.score_components(X))
         return np.stack([1 - scores, scores], axis=1)
 
     def decision_function(self, X):
@@ -542,7 +564,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         >>> detector.decision_function(images).shape
         (3,)
         """
-        return self._combined(X) - self.threshold
+        return self._combine_components(self.score_components(X)) - self.threshold
 
     def predict(self, X):
         """Call images normal or anomalous.
@@ -591,99 +613,40 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             )
         return self.classes_[(decision > 0).astype(int)]
 
-    def _combined(self, X):
-        components = self.score_components(X)
-        chosen = [components[SCORES[name]] for name in self.scores]
-        if self.references_ is not None:
-            chosen.append(components.s_img)
-        return combined_score(chosen)
-
-    def _score_images(self, images, prompts):
-        embedder = self._checked_embedder()
-        if self.combine_views == "embeddings" or embedder.crops == "whole":
-            return self._score_embeddings(embedder.transform(images), prompts)
-        views = embedder._embed_views(images)
-        n_views = [len(embeddings) for embeddings in views]
-        if prompts.shape[1] > 1:
-            prompts = np.repeat(prompts, n_views, axis=1)
-        scores = self._score_embeddings(np.concatenate(views), prompts)
-        for name, values in scores.items():
-            scores[name] = combine_views(values, n_views, self.combine_views)
-        return scores
-
-    def _score_embeddings(self, embeddings, prompts):
-        seen = unit(embeddings) if self.normalize else embeddings
-        logits = network_layers(seen, self.coefs_, self.intercepts_)[-1][:, 0]
-        return Bunch(
-            s_pr=prompt_score(embeddings, *prompts, self.temperature),
-            s_fnn=network_score(logits),
-        )
-
-    def _chosen_scores(self, embeddings, prompts):
-        components = self._score_embeddings(embeddings, prompts)
-        return [components[SCORES[name]] for name in self.scores]
-
-    def _prompts_of(self, objects):
-        """Return the prompt embeddings of each row: (2, n_samples or 1, C_e)."""
-        if objects is None:
-            return self.prompt_embeddings_[:, None]
-        names, rows = np.unique(objects, return_inverse=True)
-        prompts = [self._embed_query_prompts(str(name)) for name in names]
-        return np.stack(prompts, axis=1)[:, rows]
-
-    def _checked_embedder(self):
-        embedder = self._get_embedder()
-        if embedder._load().fingerprint != self.backbone_:
-            raise BackboneMismatchError(
-                f"The embedder holds {embedder.model_name!r} (pretrained="
-                f"{embedder.pretrained!r}), which is not the CLIP that this detector "
-                "was fitted with: texts and images would not share a space. Set the "
-                "embedder back, or call fit again."
-            )
-        return embedder
-
-    def _get_embedder(self):
-        return CLIPImageEmbedder() if self.embedder is None else self.embedder
-
     def _train_network(self, embedder, backbone, seed):
-        words = ("normal_word", "anomaly_word", "l_min", "l_max")
-        training = ("dropout", "n_epochs", "batch_size", "learning_rate")
-        training += ("weight_decay", "lr_decay")
+        texts = (self.normal_word, self.anomaly_word)
+        normal, anomaly = (t if isinstance(t, str) else tuple(t) for t in texts)
+        sentences = None
+        if self.early_stopping:
+            sentences = checked_sentences(self.validation_sentences)
+        names = ("dropout", "n_epochs", "batch_size", "learning_rate")
+        names += ("weight_decay", "lr_decay", "n_networks")
         return train_once(
             embedder.encode_text,
             backbone,
             n_pairs=self.N_p,
-            words={name: getattr(self, name) for name in words},
+            words={
+                "normal_word": normal,
+                "anomaly_word": anomaly,
+                "l_min": self.l_min,
+                "l_max": self.l_max,
+                "paired_words": bool(self.paired_words),
+            },
             training={
                 "hidden_layer_sizes": tuple(self.hidden_layer_sizes),
-                **{name: getattr(self, name) for name in training},
+                **{name: getattr(self, name) for name in names},
             },
-            normalize=self.normalize,
+            normalize=bool(self.normalize),
             seed=seed,
+            sentences=sentences,
             memory=self.memory,
         )
-
-    def _embed_query_prompts(self, object_name):
-        """Return the prompt embeddings of one object, of shape (2, C_e)."""
-        classes = query_prompts(
-            self.prompt_set,
-            normal_word=self.normal_word,
-            anomaly_word=self.anomaly_word,
-            object_name=object_name,
-        )
-        embedder, store = self._checked_embedder(), open_store(self.memory)
-        cache_name = embedder._load().cache_name
-        embedded = (
-            encode_queries(embedder.encode_text, cache_name, texts, store=store)
-            for texts in classes
-        )
-        normalize = self.prompt_average == "unit"
-        return np.stack([prototype(e, normalize=normalize) for e in embedded])
 
     def _check_parameters(self):
         names = ("normal_word", "anomaly_word", "object_name")
         words = {name: getattr(self, name) for name in names}
         check_setting(self.l_min, self.l_max, self.hidden_layer_sizes, **words)
+        checked_sentences(self.validation_sentences)
         unknown = [score for score in self.scores if score not in SCORES]
         if unknown or len(self.scores) == 0 or isinstance(self.scores, str):
             raise ValueError(

@@ -1,12 +1,16 @@
 """The feed-forward network: torch trains it, numpy keeps and runs it."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.linalg import block_diag
 from torch import nn
 from torch.nn import functional as F
+
+CHECK_EVERY = 5
+"""Training steps from one look at the validation texts to the next."""
 
 
 @dataclass
@@ -21,11 +25,17 @@ class TrainedNetwork:
         Their biases.
     loss_curve : list of float
         Training loss of every step.
+    n_iter : int
+        Steps that led to these weights.
+    validation_scores : list of float or None
+        Negative log loss on the validation texts at each check.
     """
 
     coefs: list
     intercepts: list
-    loss_curve: list = field(default_factory=list)
+    loss_curve: list
+    n_iter: int
+    validation_scores: list | None = None
 
 
 class _Linear(nn.Linear):
@@ -155,6 +165,8 @@ def train_network(
     weight_decay,
     lr_decay,
     seed,
+    n_networks=1,
+    validation=None,
     device="cpu",
 ):
     """Train the network on pairs of text embeddings (Sec. 3.3 and 4.2).
@@ -183,6 +195,12 @@ def train_network(
         Factor on the learning rate after each epoch.
     seed : int
         Seed of initial weights, order of pairs and dropout.
+    n_networks : int, default=1
+        Networks to train on the same pairs, from seeds of their own, and to average;
+        the first is that of `seed` alone.
+    validation : (ndarray, ndarray), default=None
+        Embeddings of other normal and anomalous texts. Given these, the weights kept
+        are those with the lowest log loss on them, of all that were looked at.
     device : str or torch.device, default="cpu"
         Where to train.
 
@@ -191,27 +209,92 @@ def train_network(
     TrainedNetwork
         The network as numpy arrays.
     """
+    classes = [torch.tensor(texts, device=device) for texts in (normal, anomalous)]
+    others = np.random.default_rng(seed).integers(2**31, size=n_networks - 1)
+    trainings = [
+        training_steps(
+            *classes,
+            hidden_layer_sizes=hidden_layer_sizes,
+            dropout=dropout,
+            n_epochs=n_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            lr_decay=lr_decay,
+            seed=one_seed,
+        )
+        for one_seed in (seed, *others.tolist())
+    ]
+    n_steps = n_epochs * math.ceil(len(normal) / max(1, batch_size // 2))
+    losses, scores, kept, n_iter = [], [], None, n_steps
+    for step, states in enumerate(zip(*trainings, strict=True), 1):
+        networks, step_losses = zip(*states, strict=True)
+        losses.append(torch.stack(step_losses).mean())
+        if validation is None or (step % CHECK_EVERY and step < n_steps):
+            continue
+        checked = average_networks([fold_batch_norm(network) for network in networks])
+        scores.append(_negative_log_loss(*checked, *validation))
+        if scores[-1] > max(scores[:-1], default=-math.inf):
+            kept, n_iter = checked, step
+    if kept is None:
+        kept = average_networks([fold_batch_norm(network) for network in networks])
+    return TrainedNetwork(
+        *kept,
+        loss_curve=torch.stack(losses).tolist(),
+        n_iter=n_iter,
+        validation_scores=None if validation is None else scores,
+    )
+
+
+def training_steps(
+    normal,
+    anomalous,
+    *,
+    hidden_layer_sizes,
+    dropout,
+    n_epochs,
+    batch_size,
+    learning_rate,
+    weight_decay,
+    lr_decay,
+    seed,
+):
+    """Train one network step by step.
+
+    Parameters
+    ----------
+    normal, anomalous : torch.Tensor of shape (n_pairs, C_e), dtype float32
+        Embeddings, on the device to train on.
+    hidden_layer_sizes, dropout, n_epochs, batch_size, learning_rate : object
+        As in `train_network`.
+    weight_decay, lr_decay, seed : object
+        As in `train_network`.
+
+    Yields
+    ------
+    network : torch.nn.Sequential
+        The network after a step, always the same object: it goes on to be trained.
+    loss : torch.Tensor of shape ()
+        Binary cross-entropy of the step's batch, before the step.
+    """
+    device = normal.device
     generator = torch.Generator(device).manual_seed(seed)
     order_rng = np.random.default_rng(seed)
     network = build_network(normal.shape[1], hidden_layer_sizes, dropout, generator)
     optimizer = AdamW(network.parameters(), weight_decay)
-    classes = [torch.tensor(texts, device=device) for texts in (normal, anomalous)]
     pairs_per_batch = max(1, batch_size // 2)
-    losses = []
     network.train()
     for epoch in range(n_epochs):
         order = torch.from_numpy(order_rng.permutation(len(normal))).to(device)
         for rows in order.split(pairs_per_batch):
-            batch = torch.cat([texts[rows] for texts in classes])  # (2 * n, C_e)
+            batch = torch.cat([normal[rows], anomalous[rows]])  # (2 * n, C_e)
             target = torch.arange(2, device=device).repeat_interleave(len(rows))
             loss = F.binary_cross_entropy_with_logits(
                 network(batch)[:, 0], target.float()
             )
             loss.backward()
             optimizer.step(learning_rate * lr_decay**epoch)
-            losses.append(loss.detach())
-    coefs, intercepts = fold_batch_norm(network)
-    return TrainedNetwork(coefs, intercepts, torch.stack(losses).tolist())
+            yield network, loss.detach()
 
 
 def fold_batch_norm(network):
@@ -248,6 +331,43 @@ def fold_batch_norm(network):
             coefs[-1] *= scale
             intercepts[-1] = (intercepts[-1] - mean) * scale + beta
     return coefs, intercepts
+
+
+def average_networks(networks):
+    """Write several networks as one, whose logit is the mean of theirs.
+
+    Parameters
+    ----------
+    networks : sequence of (list of ndarray, list of ndarray)
+        Coefs and intercepts of each, as `fold_batch_norm` gives them, of equal shapes.
+
+    Returns
+    -------
+    coefs : list of ndarray of shape (n_in, n_out)
+        Weights: hidden layers as wide as those of all networks side by side.
+    intercepts : list of ndarray of shape (n_out,)
+        Biases likewise.
+    """
+    if len(networks) == 1:
+        return networks[0]
+    all_coefs, all_intercepts = zip(*networks, strict=True)
+    coefs = [block_diag(*layer) for layer in zip(*all_coefs, strict=True)]
+    intercepts = [np.concatenate(layer) for layer in zip(*all_intercepts, strict=True)]
+    # All read the same input, and one output takes the mean of theirs.
+    n_features = len(all_coefs[0][0])
+    coefs[0] = coefs[0].reshape(len(networks), n_features, -1).sum(axis=0)
+    coefs[-1] = coefs[-1].mean(axis=1, keepdims=True)
+    intercepts[-1] = intercepts[-1].mean(keepdims=True)
+    return coefs, intercepts
+
+
+def _negative_log_loss(coefs, intercepts, normal, anomalous):
+    """Score a network on texts, both classes weighing the same; at most 0."""
+    logits = [
+        network_layers(texts, coefs, intercepts)[-1] for texts in (normal, anomalous)
+    ]
+    losses = np.logaddexp(0, logits[0]).mean(), np.logaddexp(0, -logits[1]).mean()
+    return -float(np.mean(losses))
 
 
 def network_layers(X, coefs, intercepts):

@@ -34,15 +34,14 @@ def encode_pairs(encode, cache_name, n_pairs, *, seed, store=None, **words):
     store : EmbeddingStore or None, default=None
         Where blocks are kept between processes.
     **words : dict
-        `normal_word`, `anomaly_word`, `l_min` and `l_max` of
-        `skclipad._prompts.training_block`.
+        Parameters of `skclipad._prompts.training_block` but the block and the seed.
 
     Returns
     -------
     normal, anomalous : ndarray of shape (n_pairs, C_e), dtype float32
         Raw embeddings; row ``i`` of both is a pair.
     """
-    setting = [words[name] for name in sorted(words)]
+    setting = [part for item in sorted(words.items()) for part in item]
     keys = [
         store_key("pairs", cache_name, *setting, seed, BLOCK_SIZE, block)
         for block in range(n_blocks(n_pairs))

@@ -7,7 +7,8 @@ from numbers import Integral
 from cachetools import LRUCache
 
 from skclipad._network import train_network
-from skclipad._prompt_embeddings import encode_pairs
+from skclipad._prompt_embeddings import encode_pairs, encode_queries
+from skclipad._prompts import state_words
 from skclipad._scores import unit
 from skclipad._store import open_store, store_key
 
@@ -19,7 +20,16 @@ _turns = defaultdict(threading.Lock)
 
 
 def train_once(
-    encode, backbone, *, n_pairs, words, training, normalize, seed, memory=None
+    encode,
+    backbone,
+    *,
+    n_pairs,
+    words,
+    training,
+    normalize,
+    seed,
+    sentences=None,
+    memory=None,
 ):
     """Train the network, or return the one that the same setting gave before.
 
@@ -35,15 +45,17 @@ def train_once(
     n_pairs : int
         Number of prompt pairs, ``N_p``.
     words : dict
-        `normal_word`, `anomaly_word`, `l_min` and `l_max` of the prompts.
+        Parameters of `training_block` but the block and the seed.
     training : dict
-        Parameters of `train_network` but the seed and the device.
+        Parameters of `train_network` but the seed, the device and the validation.
     normalize : bool
         Whether the network sees embeddings of unit length.
     seed : int
         Seed of the words, initial weights, batches and dropout.
+    sentences : (tuple of str, tuple of str), default=None
+        Normal and anomalous sentences for early stopping.
     memory : str, path, joblib.Memory or None, default=None
-        Folder where prompt embeddings are kept between runs.
+        Folder where embeddings of texts are kept between runs.
 
     Returns
     -------
@@ -55,14 +67,16 @@ def train_once(
     PromptTooLongError
         If a prompt does not fit the context of the text tower.
     """
+    # By name: settings of equal values in other places are others.
     key = store_key(
         backbone.cache_name,
         str(backbone.device),
         n_pairs,
         normalize,
         seed,
-        *words.values(),
-        *training.values(),
+        sentences,
+        *sorted(words.items()),
+        *sorted(training.items()),
     )
     with _lock:
         if key in _fits:
@@ -72,17 +86,19 @@ def train_once(
         with _lock:
             if key in _fits:
                 return _fits[key]
-        pairs = encode_pairs(
-            encode,
-            backbone.cache_name,
-            n_pairs,
-            seed=seed,
-            store=open_store(memory),
-            **words,
-        )
+        name, store = backbone.cache_name, open_store(memory)
+        # Before the prompts, which take minutes: they may not fit the context.
+        validation = [
+            encode_queries(encode, name, texts, store=store)
+            for texts in sentences or ()
+        ]
+        pairs = encode_pairs(encode, name, n_pairs, seed=seed, store=store, **words)
+        if normalize:
+            pairs, validation = map(unit, pairs), list(map(unit, validation))
         network = train_network(
-            *(map(unit, pairs) if normalize else pairs),
+            *pairs,
             seed=seed,
+            validation=validation or None,
             device=backbone.device,
             **training,
         )
@@ -100,7 +116,7 @@ def check_setting(l_min, l_max, hidden_layer_sizes, **words):
         Shortest and longest random word.
     hidden_layer_sizes : sequence of int
         Widths of the hidden layers.
-    **words : dict of str
+    **words : dict of str or sequence of str
         Words that must not be blank, by the name of their parameter.
 
     Raises
@@ -115,7 +131,8 @@ def check_setting(l_min, l_max, hidden_layer_sizes, **words):
             "shortest and the longest random word."
         )
     for name, word in words.items():
-        if not word.strip():
+        given = state_words(word)
+        if not given or not all(isinstance(w, str) and w.strip() for w in given):
             raise ValueError(
                 f"Got {name}={word!r} but expected words, such as 'a damaged'."
             )

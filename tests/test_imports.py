@@ -15,7 +15,7 @@ PACKAGE = Path(skclipad.__file__).parent
 RINGS = [
     # 0: words, prompts, equations, figures; no torch
     [
-        *("_exceptions", "_words", "_prompts", "_scores"),
+        *("_exceptions", "_words", "_prompts", "_sentences", "_scores"),
         *("_cache_file", "_store", "_prompt_embeddings", "metrics"),
         "statistics",
     ],
@@ -27,7 +27,7 @@ RINGS = [
         *("_windows", "_maps", "_references"),
     ],
     # 3: the estimators
-    ["_embedder", "_detector", "export"],
+    ["_embedder", "_components", "_detector", "export"],
     # 4: what people meet
     ["datasets", "plotting", "__init__", "benchmark", "report", "cli", "__main__"],
 ]
