@@ -124,15 +124,15 @@ def encode_images(
     """
     images = as_image_list(X)
     prepare = _Preparation(backbone, crops, resize_mode, on_error, store)
-    n_threads = _n_threads(n_jobs)
-    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="skclipad-decode")
+    n_decoders = count_threads(n_jobs)
+    pool = ThreadPoolExecutor(n_decoders, thread_name_prefix="skclipad-decode")
     rows, waiting = [], []
     # A GPU computes a batch while the next one is put together, so results are
     # fetched one batch late.
     launched = deque()
     try:
-        ahead = _ahead(pool, prepare, images, 2 * batch_size + n_threads)
-        for prepared in _with_progress(ahead, images, verbose):
+        ahead = run_ahead(pool, prepare, images, 2 * batch_size + n_decoders)
+        for prepared in with_progress(ahead, images, verbose):
             rows.append(prepared)
             if prepared.views is not None:
                 waiting.append(prepared)
@@ -158,21 +158,21 @@ def encode_images(
     return [prepared.embeddings for prepared in rows]
 
 
-def _with_progress(prepared, images, verbose):
+def with_progress(prepared, images, verbose):
     total = len(images) if hasattr(images, "__len__") else None
     return tqdm(
         prepared, desc="Encoding images", unit="image", total=total, disable=not verbose
     )
 
 
-def _n_threads(n_jobs):
+def count_threads(n_jobs):
     cores = joblib.cpu_count()
     if n_jobs is None:
         return min(8, cores)
     return n_jobs if n_jobs > 0 else max(1, cores + 1 + n_jobs)
 
 
-def _ahead(pool, function, items, depth):
+def run_ahead(pool, function, items, depth):
     """Yield ``function(i, item)`` in order, computed at most `depth` items ahead."""
     pending = deque()
     for i, item in enumerate(items):

@@ -12,13 +12,13 @@ from skclipad._exceptions import ImageReadError
 from skclipad._images import as_image_list, read_image
 from skclipad._transformer import run_blocks, run_last_block
 from skclipad._vision import (
-    _ahead,
-    _n_threads,
-    _with_progress,
+    count_threads,
     encode_pixels,
     normalized,
     patch_tokens,
     reads_class_token,
+    run_ahead,
+    with_progress,
 )
 
 WINDOWS = (2, 3)
@@ -125,11 +125,11 @@ def stream_windows(
             return None
         return _views(backbone, image, resize_mode, crops=not has_tokens)
 
-    n_threads = _n_threads(n_jobs)
-    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="skclipad-decode")
+    n_decoders = count_threads(n_jobs)
+    pool = ThreadPoolExecutor(n_decoders, thread_name_prefix="skclipad-decode")
     try:
-        ahead = _ahead(pool, prepare, images, batch_size + n_threads)
-        prepared = iter(_with_progress(ahead, images, verbose))
+        ahead = run_ahead(pool, prepare, images, batch_size + n_decoders)
+        prepared = iter(with_progress(ahead, images, verbose))
         while batch := list(islice(prepared, batch_size)):
             readable = [views for views in batch if views is not None]
             if has_tokens and readable:

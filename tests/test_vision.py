@@ -313,9 +313,9 @@ def test_no_thread_stays_behind(plain, pictures, paths):
 )
 def test_number_of_threads(n_jobs, expected, monkeypatch):
     monkeypatch.setattr(joblib, "cpu_count", lambda: 12)
-    assert vision_module._n_threads(n_jobs) == expected
+    assert vision_module.count_threads(n_jobs) == expected
     monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
-    assert vision_module._n_threads(-5) == 1
+    assert vision_module.count_threads(-5) == 1
 
 
 def test_a_store_saves_the_model_and_the_decoder(

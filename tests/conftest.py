@@ -1,0 +1,24 @@
+"""Fixtures of several test files."""
+
+import numpy as np
+import pytest
+from pictures import CORNERS
+
+from skclipad._store import open_store
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """An upright picture, 48 wide and 32 high, in four colours."""
+    pixels = np.zeros((32, 48, 3), np.uint8)
+    pixels[:16, :24], pixels[:16, 24:], pixels[16:, :24], pixels[16:, 24:] = (
+        CORNERS.values()
+    )
+    return pixels
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An embedding store of its own."""
+    with open_store(tmp_path / "memory") as store:
+        yield store
