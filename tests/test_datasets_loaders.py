@@ -303,6 +303,8 @@ def test_visa_files_that_are_not_there_are_listed(visa):
         ("object,split,label,image,mask\nc,test,bad,a.png,\n", "label='bad'.*line 2"),
         ("object,split,label,image,mask\nc,val,normal,a.png,\n", "split='val'"),
         ("", r"columns \(none\)"),
+        ("object,split,label,image,mask\nc,test,normal\n", "fewer fields in row 2"),
+        ("object,split,label,image,mask\na,b,c,d,e,f\n", "more .* fields in row 2"),
     ],
 )
 def test_visa_table_that_is_another_is_refused(text, message, tmp_path):

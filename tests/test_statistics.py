@@ -351,6 +351,9 @@ def test_tables_that_are_no_result_are_refused(rows):
     with pytest.raises(ValueError, match="metric='aupr' but the rows have auroc"):
         compare_methods(rows, choice("CLIP"), choice("ours"), metric="aupr")
     lacking = rows[(rows.method != "ours") | (rows.category != "b")]
+    known_alone = rows[(rows.method != "CLIP") | (rows.setup == "known")]
+    with pytest.raises(ValueError, match="of which there is no row"):
+        compare_methods(known_alone, choice("CLIP"), choice("ours"))
     with pytest.raises(ValueError, match="only one of them was run on b, b"):
         compare_methods(lacking, choice("CLIP"), choice("ours"))
 

@@ -146,7 +146,14 @@ def read_table(path, columns):
                 f"Got the columns {', '.join(names) or '(none)'} in {path} but "
                 f"expected {', '.join(columns)}, separated by commas."
             )
-        return list(reader)
+        rows = list(reader)
+    for number, row in enumerate(rows, start=2):
+        if None in row or any(row[name] is None for name in columns):
+            raise ValueError(
+                f"Got more or fewer fields in row {number} of {path} than its header "
+                "has. Put quotes around fields with commas; or is the file cut short?"
+            )
+    return rows
 
 
 def present(pictures):
