@@ -105,7 +105,7 @@ def test_interval_of_auroc_is_about_as_wide_as_theory_says():
     assert high - low == pytest.approx(expected, rel=0.15)
 
 
-def test_95_of_100_intervals_hold_the_truth():
+def test_about_95_of_100_intervals_hold_the_truth():
     rng = np.random.default_rng(0)
     truth = stats.norm.cdf(1 / np.sqrt(2))  # two normal classes one deviation apart
     y = np.repeat([0, 1], 60)
