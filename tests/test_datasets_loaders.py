@@ -222,6 +222,10 @@ def test_a_defect_without_its_mask_is_missing(mvtec):
     assert data.missing == [str(mask)]
     assert data.target.tolist() == [1, 0, 0]
     assert data.mask_paths.tolist() == [None] * 3
+    shutil.rmtree(mask.parent)
+    touch(mvtec, "cable/test/bent_wire/001.png")
+    data = load_mvtec_ad(mvtec, "cable", on_missing="list")
+    assert data.missing == [str(mask.parent)]
 
 
 @pytest.mark.parametrize(

@@ -87,16 +87,23 @@ def read_category(folder, name, split, *, good=GOOD, masks_expected=True):
             pictures += read_kind(kind, name, "test", good=good)
         pictures = [with_mask(picture, folder) for picture in pictures]
     if masks_expected:
-        missing += [
-            str(folder / "ground_truth" / p.defect / f"{Path(p.path).stem}_mask.png")
-            for p in pictures
-            if p.defect != GOOD and p.mask is None
-        ]
+        missing += missing_masks(pictures, folder)
     if split in ("train", "all"):
         pictures += read_kind(folder / "train" / good, name, "train", good=good)
     if not pictures:
         missing.append(str(folder / ("test" if split == "all" else split)))
     return pictures, missing
+
+
+def missing_masks(pictures, folder):
+    """Return the masks that are not there; of a folder that is not, the folder."""
+    missing = {}  # a dict for its order
+    for picture in pictures:
+        if picture.defect != GOOD and picture.mask is None:
+            masks = folder / "ground_truth" / picture.defect
+            mask = masks / f"{Path(picture.path).stem}_mask.png"
+            missing[str(mask if masks.is_dir() else masks)] = True
+    return list(missing)
 
 
 def read_kind(folder, category, split, *, good=GOOD):
