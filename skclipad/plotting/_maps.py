@@ -1,29 +1,13 @@
-"""Pictures of results, drawn with matplotlib.
-
-Matplotlib is an extra: nothing else in the package needs it, and it is imported when
-something is drawn.
-"""
+"""Pictures and their anomaly maps, side by side."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skclipad._embedder import split_objects
 from skclipad._images import as_image_list, read_image
-
-__all__ = ["AnomalyMapDisplay"]
+from skclipad.plotting._axes import pyplot
 
 SIDE = 2.2  # inches of a picture's side
-
-
-def _pyplot():
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as e:
-        raise ImportError(
-            "matplotlib could not be imported, but drawing needs it. Install it with "
-            f"`pip install 'skclipad[plot]'`. The reason was: {e}"
-        ) from e
-    return plt
 
 
 class AnomalyMapDisplay:
@@ -125,7 +109,7 @@ class AnomalyMapDisplay:
         (3, 3)
         """
         check_is_fitted(estimator)
-        _pyplot()  # before anything slow
+        pyplot()  # before anything slow
         images, objects = split_objects(X)
         if objects is None and not hasattr(images, "__len__"):
             X = images = list(as_image_list(images))
@@ -221,7 +205,7 @@ class AnomalyMapDisplay:
         >>> float(display.plot(vmin=0, vmax=2).colorbar_.vmax)
         2.0
         """
-        plt = _pyplot()
+        plt = pyplot()
         images = [read_image(item, row) for row, item in enumerate(self._checked())]
         values = np.concatenate([np.ravel(one) for one in self.maps])
         values = values[np.isfinite(values)]  # a picture without a map has NaN

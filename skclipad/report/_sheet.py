@@ -1,11 +1,9 @@
-"""What a run found, as something to look at."""
+"""The most and the least anomalous pictures, drawn on one page."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from skclipad._images import as_image_list, read_image
-
-__all__ = ["contact_sheet"]
 
 PAPER, MAT, INK, FAINT = "#ffffff", "#eeeeee", "#1a1a1a", "#666666"
 # Orange and blue stay apart for colour-blind readers; the captions say it in words.
@@ -65,6 +63,7 @@ def contact_sheet(
 
     See Also
     --------
+    write_report : All pictures, to look through in a browser.
     skclipad.RandomWordCLIPDetector : Makes the scores.
 
     Examples

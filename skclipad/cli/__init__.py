@@ -1,0 +1,146 @@
+"""The command line: ``skclipad``, or ``python -m skclipad``."""
+
+import argparse
+import sys
+
+import skclipad
+from skclipad.cli._talk import INTERRUPTED, NOT_STARTED, say
+
+__all__ = ["main"]
+
+DESCRIPTION = """\
+Find damaged, broken or defective things in pictures without any training picture.
+
+A detector is trained on random words in a few seconds or minutes ("fit"), kept in a
+small file, and gives each picture a score from 0 (normal) to 1 (anomalous)."""
+EPILOG = """\
+examples:
+  skclipad demo                            a first look, without network
+  skclipad fit -o detector.joblib          train; no picture is needed
+  skclipad score photos/ -d detector.joblib -o scores.csv --report report.html
+  skclipad score a.jpg b.jpg --model tiny  fit and score in one go
+  skclipad export -d detector.joblib -o detector.onnx
+  skclipad info                            versions, device, bundled model
+
+"skclipad COMMAND --help" lists the options of a command, with more examples.
+
+exit codes: 0 everything scored; 1 not started (wrong arguments, missing weights);
+            2 nothing scored; 3 some pictures failed; 130 interrupted"""
+COMMANDS = {
+    "demo": "Fit, and score painted pictures, without network",
+    "fit": "Train a detector on random words; no picture needed",
+    "score": "Score pictures, one row each, as CSV, JSON lines or Parquet",
+    "export": "Write a detector as an ONNX graph, from pixels to scores",
+    "benchmark": "Measure the method on a data set, as the paper does",
+    "info": "Show versions, device and the bundled model",
+}
+
+
+def main(argv=None):
+    """Run one command of the command line.
+
+    Results go to files or standard output, all that is said about them to standard
+    error.
+
+    Parameters
+    ----------
+    argv : list of str, default=None
+        Arguments without the program's name; those of the process if None.
+
+    Returns
+    -------
+    int
+        Exit code: 0 everything scored, 1 not started (wrong arguments, missing
+        weights), 2 nothing scored, 3 some pictures failed, 130 interrupted.
+
+    See Also
+    --------
+    skclipad.RandomWordCLIPDetector : The same from Python.
+
+    Examples
+    --------
+    >>> from skclipad.cli import main
+    >>> main(["--version"])
+    skclipad ...
+    0
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = _build_parser(argv).parse_args(argv)
+    except SystemExit as stop:  # argparse's own way out
+        return stop.code
+    args.command_line = ["skclipad", *argv]
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        say("skclipad: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # say, `skclipad score ... | head`
+        return _closed_output()
+    except (ImportError, OSError, ValueError) as error:
+        # The message says what to do; a traceback would bury it.
+        say(f"skclipad {args.command}: {error}")
+        return NOT_STARTED
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors exit with 1: here 2 means that nothing was scored."""
+
+    def error(self, message):
+        self.print_usage(sys.stderr)
+        self.exit(NOT_STARTED, f"{self.prog}: {message}\n")
+
+
+def _build_parser(argv):
+    parser = _Parser(
+        prog="skclipad",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"skclipad {skclipad.__version__}"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name in argv[:1]:
+            module = _module_of(name)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+def _module_of(name):
+    """Import the module of a command.
+
+    Only of the one that is called: help and mistakes need neither torch nor
+    scikit-learn, and should not take seconds.
+    """
+    if name == "demo":
+        from skclipad.cli import _demo as module
+    elif name == "fit":
+        from skclipad.cli import _fit as module
+    elif name == "score":
+        from skclipad.cli import _score as module
+    elif name == "export":
+        from skclipad.cli import _export as module
+    elif name == "benchmark":
+        from skclipad.benchmark import _command as module
+    else:
+        from skclipad.cli import _info as module
+    return module
+
+
+def _closed_output():
+    """Nobody reads on: end quietly, also when the interpreter flushes at its exit."""
+    try:
+        sys.stdout.close()
+    except BrokenPipeError:
+        pass
+    return INTERRUPTED

@@ -1,0 +1,45 @@
+"""``skclipad info``: what there is on this machine."""
+
+import platform
+
+from skclipad._embedder import CLIPImageEmbedder
+from skclipad.cli._talk import ALL_SCORED
+from skclipad.report import package_versions
+
+
+def add_arguments(parser):
+    """Add the arguments of ``skclipad info``: none.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        The parser of this command.
+    """
+    parser.epilog = "Put what it prints into a report of a bug."
+
+
+def run(args):
+    """Print versions, device and the bundled model.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        Parsed arguments.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    for name, version in package_versions(missing="not installed").items():
+        print(f"{name:<16} {version}")
+    print(f"{'platform':<16} {platform.platform()}")
+    backbone = CLIPImageEmbedder(model_name="tiny")._load()
+    print(f"{'device':<16} {backbone.device}")
+    height, width = backbone.image_size
+    parameters = sum(p.numel() for p in backbone.model.parameters()) / 1e6
+    print(
+        f"{'bundled model':<16} {parameters:.1f} million parameters, reads "
+        f"{width} x {height} pixels"
+    )
+    return ALL_SCORED

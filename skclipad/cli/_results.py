@@ -1,0 +1,206 @@
+"""What is made of scores: folders of maps, the report, figures."""
+
+import os
+import shlex
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from skclipad.cli._files import whole
+from skclipad.cli._talk import say
+from skclipad.metrics import aupr, auroc, f1_max
+from skclipad.report import describe_run, write_report
+
+BLOCK = 16  # pictures whose maps are made at once
+MAP_SIDE = 32  # pixels of a heat map in the report, which shows it smoothly
+
+
+class MapFolder:
+    """A folder of anomaly maps, laid out as the pictures are.
+
+    Parameters
+    ----------
+    folder : str
+        The folder; it is made if it is not there.
+    paths : sequence of str
+        All pictures whose maps will be written, in order.
+
+    Raises
+    ------
+    ValueError
+        If the pictures have no folder in common.
+    """
+
+    def __init__(self, folder, paths):
+        self.folder = Path(folder)
+        self.paths = iter(paths)
+        folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
+        try:
+            self.root = os.path.commonpath(folders)
+        except ValueError as error:  # Windows: pictures on several drives
+            raise ValueError(f"--maps: {error}; score one drive at a time.") from error
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, detector, block):
+        """Write the maps of the next of the pictures.
+
+        Parameters
+        ----------
+        detector : RandomWordCLIPDetector
+            Makes the maps.
+        block : list of dict
+            Rows of these pictures; one without a score gets no map.
+
+        Returns
+        -------
+        list of ndarray of shape (32, 32), or None
+            The maps as the report shows them.
+        """
+        paths = [next(self.paths) for _ in block]
+        scored = [i for i, row in enumerate(block) if "score" in row]
+        small = [None] * len(block)
+        maps = detector.anomaly_map([paths[i] for i in scored]) if scored else []
+        for i, values in zip(scored, maps, strict=True):
+            if np.isnan(values).any():  # the picture was readable a moment ago
+                continue
+            self._write(paths[i], values)
+            small[i] = np.asarray(Image.fromarray(values).resize((MAP_SIDE, MAP_SIDE)))
+        return small
+
+    def _write(self, path, values):
+        name = os.path.relpath(os.path.abspath(path), self.root)
+        target = self.folder / f"{name}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole(target) as partial:
+            image = Image.fromarray(np.rint(values * 65535).astype(np.uint16))
+            image.save(partial, format="PNG")
+
+
+def most_anomalous_maps(detector, paths, rows, n_maps):
+    """Make small maps of the pictures with the highest scores.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        Makes the maps.
+    paths : sequence of str
+        The pictures.
+    rows : list of dict
+        Their rows.
+    n_maps : int
+        How many, at most.
+
+    Returns
+    -------
+    list of ndarray of shape (32, 32), or None
+        One a picture; None for the others.
+    """
+    maps = [None] * len(rows)
+    scored = [i for i, row in enumerate(rows) if "score" in row]
+    chosen = sorted(scored, key=lambda i: -rows[i]["score"])[:n_maps]
+    bar = tqdm(total=len(chosen), desc="Heat maps", unit="image", disable=None)
+    with bar as progress:
+        for first in range(0, len(chosen), BLOCK):
+            block = chosen[first : first + BLOCK]
+            made = detector.anomaly_map([paths[i] for i in block], size=MAP_SIDE)
+            for i, values in zip(block, made, strict=True):
+                maps[i] = None if np.isnan(values).any() else values
+            progress.update(len(block))
+    return maps
+
+
+def report_scores(target, detector, paths, rows, maps, args):
+    """Write the report of `skclipad score`.
+
+    Parameters
+    ----------
+    target : pathlib.Path
+        The page to write.
+    detector : RandomWordCLIPDetector
+        What scored.
+    paths : sequence of str
+        The pictures.
+    rows : list of dict
+        Their rows.
+    maps : list of ndarray, or None
+        Their maps.
+    args : argparse.Namespace
+        Parsed arguments.
+    """
+
+    def column(name, missing=np.nan):
+        return [row.get(name, missing) for row in rows]
+
+    names = [
+        name for name in ("s_pr", "s_fnn", "s_img") if any(name in r for r in rows)
+    ]
+    with whole(target) as path:
+        write_report(
+            path,
+            paths,
+            column("score"),
+            names=column("path"),
+            components={name: column(name) for name in names},
+            labels=_folder_labels(rows, args.good)
+            if args.labels_from_folders
+            else None,
+            maps=maps,
+            errors=column("error", None),
+            threshold=detector.threshold,
+            settings=describe_run(detector, command=shlex.join(args.command_line)),
+            title=f"Anomaly scores of {len(rows):,} pictures",
+        )
+    say(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+
+
+def _folder_labels(rows, good):
+    return [int(Path(row["path"]).parent.name != good) for row in rows]
+
+
+def agreement_with_folders(rows, good):
+    """Say how well scores agree with labels that the folders give.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Rows with a score.
+    good : str
+        Name of the folders of normal pictures.
+
+    Returns
+    -------
+    str
+        A table of figures, or why there is none.
+    """
+    y_true = _folder_labels(rows, good)
+    if len(set(y_true)) < 2:
+        return (
+            f"No figures: of {len(rows)} scored pictures {sum(y_true)} lie outside "
+            f"folders named {good!r}, and both kinds are needed."
+        )
+    names = [name for name in ("s_pr", "s_fnn", "s_img", "score") if name in rows[0]]
+    return "\n" + figures_table(y_true, {n: [row[n] for row in rows] for n in names})
+
+
+def figures_table(y_true, columns):
+    """Return the three figures of each column of scores, ready to print.
+
+    Parameters
+    ----------
+    y_true : sequence of int
+        1 for anomalous pictures.
+    columns : dict of str to sequence of float
+        Scores by name.
+
+    Returns
+    -------
+    str
+        A table of AUROC, AUPR and F1-max.
+    """
+    lines = [f"{'':<12} {'AUROC':>7} {'AUPR':>7} {'F1-max':>7}"]
+    for name, scores in columns.items():
+        figures = [metric(y_true, scores) for metric in (auroc, aupr, f1_max)]
+        lines.append(f"{name:<12} " + " ".join(f"{f:7.3f}" for f in figures))
+    return "\n".join(lines)

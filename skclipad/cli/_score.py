@@ -1,0 +1,244 @@
+"""``skclipad score``: pictures in, a table of scores out; a report, maps if asked."""
+
+import os
+import time
+import warnings
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from skclipad._exceptions import ImageReadError
+from skclipad._images import read_image
+from skclipad.cli._detectors import (
+    DETECTOR_HELP,
+    DETECTOR_OPTIONS,
+    RUNNING_OPTIONS,
+    add_parameters,
+    load_detector,
+    new_detector,
+)
+from skclipad.cli._files import (
+    ENDINGS,
+    checked_table,
+    checked_target,
+    open_table,
+)
+from skclipad.cli._pictures import PICTURES_HELP, find_pictures
+from skclipad.cli._results import (
+    MapFolder,
+    agreement_with_folders,
+    most_anomalous_maps,
+    report_scores,
+)
+from skclipad.cli._talk import (
+    ALL_SCORED,
+    NOTHING_SCORED,
+    SOME_FAILED,
+    count,
+    say,
+    share,
+)
+
+BLOCK = 16  # pictures scored before their rows are written, to begin with
+BLOCK_SECONDS = 2.0  # blocks grow until they take this long
+LARGEST_BLOCK = 1024
+
+EPILOG = """\
+examples:
+  skclipad score photos/ -d detector.joblib -o scores.csv --report report.html
+  skclipad score 'day-*/**/*.jpg' -d detector.joblib -o scores.parquet
+  find . -name '*.png' -mtime -1 | skclipad score - -d detector.joblib > scores.csv
+  skclipad score new/ -d detector.joblib --fpr 0.01 --normal-dir good/ -o scores.csv
+
+Columns: path, score (0 normal to 1 anomalous, the mean of the scores in use), label
+(1 above the threshold), s_pr (prompts), s_fnn (network), s_img (references, of a
+detector that has some), error (why a picture has no score).
+
+exit codes: 0 everything scored; 1 not started; 2 nothing scored; 3 some pictures
+            failed; 130 interrupted, and what was scored is in FILE.partial"""
+THRESHOLD_HELP = "score above which a picture is labelled 1 (the detector's, 0.5)"
+FPR_HELP = """\
+choose the threshold so that this share of the pictures in --normal-dir is above it, say
+0.01"""
+NORMAL_HELP = "with --fpr, a folder of pictures known to be normal"
+REPORT_HELP = "a page to look through in a browser: histogram, pictures, heat maps"
+MAPS_HELP = """\
+folder for anomaly maps of all pictures: grey PNG of 16 bits, 65535 for a score of 1
+(takes several times as long as scores)"""
+HEAT_HELP = """\
+with --report, how many of the most anomalous pictures get a heat map (100); with --maps
+all do"""
+FOLDERS_HELP = """\
+take the name of each picture's folder as its true label, and say how well the scores
+agree with it"""
+GOOD_HELP = "with --labels-from-folders, the folder of normal pictures (good)"
+
+
+def add_arguments(parser):
+    """Add the arguments of ``skclipad score``.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        The parser of this command.
+    """
+    parser.epilog = EPILOG
+    add = parser.add_argument
+    add("pictures", nargs="+", metavar="PICTURES", help=PICTURES_HELP)
+    add("-d", "--detector", metavar="FILE", help=f"{DETECTOR_HELP} (default: fit one)")
+    output = f"table to write, {', '.join(ENDINGS)} (CSV on standard output)"
+    add("-o", "--output", metavar="FILE", help=output)
+    add("--report", metavar="FILE", help=REPORT_HELP)
+    add("--heat-maps", type=count, default=100, metavar="N", help=HEAT_HELP)
+    add("--maps", metavar="DIR", help=MAPS_HELP)
+    either = parser.add_mutually_exclusive_group().add_argument
+    either("--threshold", type=share, metavar="T", help=THRESHOLD_HELP)
+    either("--fpr", type=share, metavar="SHARE", help=FPR_HELP)
+    add("--normal-dir", metavar="DIR", help=NORMAL_HELP)
+    add("--labels-from-folders", action="store_true", help=FOLDERS_HELP)
+    add("--good", default="good", metavar="NAME", help=GOOD_HELP)
+    group = parser.add_argument_group("where it runs")
+    add_parameters(group.add_argument, RUNNING_OPTIONS)
+    group = parser.add_argument_group("settings, without --detector")
+    add_parameters(group.add_argument, DETECTOR_OPTIONS)
+
+
+def run(args):
+    """Score the pictures that the arguments name.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        Parsed arguments.
+
+    Returns
+    -------
+    int
+        Exit code.
+
+    Raises
+    ------
+    ValueError
+        If arguments contradict each other, or a target cannot be written.
+    """
+    if (args.fpr is None) != (args.normal_dir is None):
+        raise ValueError(
+            "--fpr and --normal-dir go together: a share of false alarms, and the "
+            "normal pictures that would be falsely alarmed at."
+        )
+    target = None if args.output is None else checked_table(args.output)
+    report = None if args.report is None else checked_target(args.report, (".html",))
+    paths = find_pictures(args.pictures)
+    if not paths:
+        say(f"skclipad score: no pictures found in {', '.join(args.pictures)}")
+        return NOTHING_SCORED
+    detector = load_detector(args) if args.detector else new_detector(args).fit()
+    detector.set_params(embedder__on_error="nan", embedder__verbose=False)
+    # One empty picture: here it shows if the model is not the one that `fit` used.
+    components = detector.score_components(np.zeros((1, 8, 8, 3)))
+    if args.threshold is not None:
+        detector.set_params(threshold=args.threshold)
+    elif args.fpr is not None:
+        detector.set_params(threshold=_normal_threshold(detector, args))
+
+    start = time.perf_counter()
+    folder = None if args.maps is None else MapFolder(args.maps, paths)
+    rows, maps = [], []
+    try:
+        with open_table(target, _columns(components)) as write:
+            for block in _scored_blocks(detector, paths, "Scoring"):
+                write(block)
+                rows += block
+                if folder is not None:
+                    maps += folder.write(detector, block)
+    finally:
+        seconds = time.perf_counter() - start
+        scored = [row for row in rows if "score" in row]
+        if rows:
+            say(f"{len(scored)} of {len(rows)} pictures scored in {seconds:.1f} s")
+    if args.labels_from_folders:
+        say(agreement_with_folders(scored, args.good))
+    if report is not None:
+        maps = maps or most_anomalous_maps(detector, paths, rows, args.heat_maps)
+        report_scores(report, detector, paths, rows, maps, args)
+    if not scored:
+        return NOTHING_SCORED
+    return ALL_SCORED if len(scored) == len(rows) else SOME_FAILED
+
+
+def _columns(components):
+    scores = dict.fromkeys(("s_pr", "s_fnn", "s_img", *components), float)
+    return {"path": str, "score": float, "label": int, **scores, "error": str}
+
+
+# Scoring
+
+
+def _scored_blocks(detector, paths, what):
+    """Yield rows block by block, under a progress bar if somebody is looking."""
+    size, first = BLOCK, 0
+    with tqdm(total=len(paths), desc=what, unit="image", disable=None) as progress:
+        while first < len(paths):
+            start = time.perf_counter()
+            block = _score_block(detector, paths[first : first + size], first)
+            yield block
+            progress.update(len(block))
+            first += len(block)
+            # Small blocks show and keep what is done, large ones keep a GPU busy.
+            if time.perf_counter() - start < BLOCK_SECONDS / 2:
+                size = min(2 * size, LARGEST_BLOCK)
+
+
+def _score_block(detector, paths, first):
+    """Score some pictures and return their rows; `first` is the row of the first."""
+    with warnings.catch_warnings():
+        # Unreadable pictures are told about row by row.
+        warnings.filterwarnings("ignore", ".* images could not be read")
+        columns = detector.score_components(paths)
+    score = detector._combine_components(columns)
+    labels = np.where(score > detector.threshold, 1, 0)
+    rows = []
+    for i, path in enumerate(paths):
+        # Names that are no UTF-8 are written with escapes: the table stays readable.
+        row = {"path": os.fsencode(path).decode("utf-8", "backslashreplace")}
+        if np.isnan(score[i]):
+            rows.append(row | {"error": _why_not(path, first + i)})
+        else:
+            parts = {name: float(column[i]) for name, column in columns.items()}
+            row |= {"score": float(score[i]), "label": int(labels[i])}
+            rows.append(row | parts)
+    return rows
+
+
+def _why_not(path, row):
+    """Say why a picture has no score, by trying once more to read it."""
+    try:
+        read_image(path, row)
+    except ImageReadError as error:
+        # Row, path and the advice for Python's users say nothing new in a table.
+        return str(error).partition(" cannot be read: ")[2].partition(". Replace")[0]
+    return "not readable at first, but it is now"
+
+
+def _normal_threshold(detector, args):
+    """Return the threshold that the wanted share of normal pictures is above."""
+    paths = find_pictures([args.normal_dir])
+    blocks = _scored_blocks(detector, paths, "Scoring normal pictures")
+    scores = [row["score"] for block in blocks for row in block if "score" in row]
+    if not scores:
+        raise ValueError(
+            f"--normal-dir {args.normal_dir} holds no picture that can be scored, but "
+            "--fpr needs normal ones to choose the threshold by."
+        )
+    # As many above it as the share allows, and never more, however few they are.
+    n_above = int(args.fpr * len(scores) + 1e-9)
+    threshold = [*sorted(scores, reverse=True), 0.0][n_above]
+    above = sum(score > threshold for score in scores)
+    say(f"threshold {threshold:.4f}: {above} of {len(scores)} normal pictures above it")
+    if len(scores) * args.fpr < 1:
+        say(
+            f"(a share of {args.fpr:g} takes {np.ceil(1 / max(args.fpr, 1e-9)):.0f} "
+            "normal pictures or more to be measured; this is the highest of their "
+            "scores)"
+        )
+    return threshold

@@ -1,0 +1,458 @@
+"""A detector as one ONNX graph: pixels in, scores out, without Python or torch."""
+
+import copy
+import json
+import os
+import tempfile
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.stats import spearmanr
+from sklearn.base import clone
+from sklearn.utils import Bunch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from skclipad._backbone import _quiet_root_logger
+from skclipad._detector import SCORES
+from skclipad._images import as_image_list, read_image, resize_image
+from skclipad._scores import unit
+from skclipad._transformer import run_blocks
+from skclipad._vision import reads_class_token
+from skclipad._windows import _grid, _window_tokens
+
+__all__ = ["export_onnx"]
+
+OPSET = 18  # read by onnxruntime 1.14 and later
+TOLERANCE = 1e-4  # between graph and detector
+LARGEST = 1_900_000_000  # bytes: a protobuf message ends at 2 GB
+N_PICTURES = 16  # that graph and detector are compared on, if none are given
+BATCH = 8
+
+
+def export_onnx(detector, path, *, int8=False, images=None):
+    """Write a fitted detector as an ONNX graph.
+
+    The graph reads pictures that already have the model's size. How they get it stands
+    in a JSON file beside the graph, for whatever program will run it;
+    ``examples/score_with_onnxruntime.py`` is one of twenty lines. Before the file takes
+    its name, the graph is run in onnxruntime and compared with the detector.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector that looks at whole pictures (``crops="whole"``). Its
+        references, if it has any, are in the graph.
+    path : str or path
+        The file to write, by convention ending in ``.onnx``.
+    int8 : bool, default=False
+        Keep the weights of the image tower in 8 bits and quantise activations while
+        running: about a quarter of the size. Scores change; by how much, `agreement`
+        says.
+    images : sequence of images, default=None
+        Pictures to compare graph and detector on, as the estimators take them; a few
+        hundred of yours for a useful figure with `int8`. None compares on random
+        patterns, enough to see that the graph is right.
+
+    Returns
+    -------
+    sklearn.utils.Bunch
+        ``path`` and ``preprocess_path``, the files; ``agreement``, a dict with the
+        number of pictures compared ("n_pictures"), the largest difference of each
+        output ("max_difference"), the share of equal labels ("same_label") and
+        Spearman's correlation of the combined scores ("rank_correlation", None if they
+        are all the same).
+
+    Raises
+    ------
+    ImportError
+        If onnx, onnxscript or onnxruntime is not installed.
+    ValueError
+        If the detector cannot become one graph: it looks at crops, compares windows
+        with references that are no tokens of a ViT, or has an image tower that torch
+        cannot export or that is larger than 2 GB.
+    RuntimeError
+        If the graph's scores differ from the detector's by more than 1e-4 (without
+        `int8`).
+    BackboneMismatchError
+        If the embedder holds another CLIP than `fit` used.
+
+    See Also
+    --------
+    skclipad.RandomWordCLIPDetector : The detector.
+
+    Notes
+    -----
+    The input is ``pixels``, float32 of shape (n, 3, height, width), RGB in 0..1, for
+    any n. Outputs, each of shape (n,), are ``s_pr``, ``s_fnn``, with references
+    ``s_img``, and ``score``, their mean as `predict_proba` gives it. Everything else,
+    normalisation of colours included, is inside.
+
+    With `int8` activations are scaled batch by batch, so a score depends a little on
+    which pictures share its batch.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+    >>> from skclipad.export import export_onnx
+    >>> detector = RandomWordCLIPDetector(
+    ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
+    ... ).fit()
+    >>> result = export_onnx(detector, Path(tempfile.mkdtemp(), "detector.onnx"))
+    >>> result.agreement["same_label"]
+    1.0
+    """
+    onnxruntime = _onnxruntime()
+    check_is_fitted(detector)
+    detector = _on_cpu(detector)
+    backbone = detector._checked_embedder()._load()
+    graph = ScoringGraph(detector, backbone)
+    _check_size(graph)
+    pixels = _pictures(detector.embedder, backbone, images)
+    path = Path(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        made = Path(folder, "graph.onnx")
+        _write_graph(graph, pixels[:2], made)
+        agreement = _compare(detector, _run(onnxruntime, made, pixels), pixels)
+        worst = max(agreement["max_difference"].values())
+        if not worst <= TOLERANCE:
+            raise RuntimeError(
+                f"The graph's scores differ from the detector's by {worst:.2g}, more "
+                f"than {TOLERANCE:g}, so it was not kept. Please report it, with "
+                "model_name, pretrained and the output of `skclipad info`."
+            )
+        if int8:
+            with _quiet_root_logger():
+                made = _quantize(made, Path(folder, "int8.onnx"))
+            agreement = _compare(detector, _run(onnxruntime, made, pixels), pixels)
+        os.replace(made, path)
+    preprocess_path = path.with_suffix(".preprocess.json")
+    how = _description(detector, backbone, graph.outputs, int8, agreement)
+    preprocess_path.write_text(json.dumps(how, indent=2) + "\n", encoding="utf-8")
+    return Bunch(path=path, preprocess_path=preprocess_path, agreement=agreement)
+
+
+class ScoringGraph(nn.Module):
+    """All that a detector computes, from pixels to scores, as one torch module.
+
+    The equations are those of `skclipad._scores` and `skclipad._maps`, without
+    branches that depend on values.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector.
+    backbone : Backbone
+        Its CLIP, in float32 on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the detector has references and its image tower no tokens to compare.
+    """
+
+    def __init__(self, detector, backbone):
+        super().__init__()
+        visual = backbone.model.visual
+        self.reads_tokens = reads_class_token(visual)
+        # Only the part that is used: the text tower would be written too.
+        self.tower = visual if self.reads_tokens else backbone.model
+        if detector.references_ is not None and not self.reads_tokens:
+            raise ValueError(
+                f"Got a detector with n_shots={detector.n_shots} whose image tower, of "
+                f"{backbone.model_name!r}, is no plain ViT: its windows are crops of "
+                "the picture, which one graph from pixels cannot make. Export a "
+                "detector with n_shots=0."
+            )
+        self._keep("mean", np.reshape(backbone.mean, (3, 1, 1)))
+        self._keep("std", np.reshape(backbone.std, (3, 1, 1)))
+        normal, anomaly = unit(detector.prompt_embeddings_)
+        self._keep("direction", (anomaly - normal) / detector.temperature)
+        self.normalize = detector.normalize
+        self.n_layers = len(detector.coefs_)
+        for i in range(self.n_layers):
+            self._keep(f"coef_{i}", detector.coefs_[i])
+            self._keep(f"intercept_{i}", detector.intercepts_[i])
+        self.sides = sorted(detector.references_ or {})
+        for side in self.sides:
+            references = detector.references_[side]
+            references = unit(references.reshape(-1, references.shape[-1]))
+            self._keep(f"reference_{side}", references.T)  # (C, n_references)
+        self.combined = [SCORES[name] for name in detector.scores]
+        self.combined += ["s_img"] if self.sides else []
+
+    def _keep(self, name, array):
+        tensor = torch.tensor(np.asarray(array), dtype=torch.float32)
+        self.register_buffer(name, tensor)
+
+    @property
+    def outputs(self):
+        """Names of what `forward` returns, in order."""
+        return ["s_pr", "s_fnn", *(["s_img"] if self.sides else []), "score"]
+
+    def forward(self, pixels):
+        """Score pictures.
+
+        Parameters
+        ----------
+        pixels : torch.Tensor of shape (n, 3, height, width), dtype float32
+            Pictures of the tower's size, RGB in 0..1.
+
+        Returns
+        -------
+        tuple of torch.Tensor of shape (n,)
+            The scores that `outputs` names.
+        """
+        x = (pixels - self.mean) / self.std
+        scores = {}
+        if self.reads_tokens:
+            tokens = self._tokens(x)
+            embeddings, patches = self._whole(tokens)
+            if self.sides:
+                scores["s_img"] = self._reference_score(tokens, patches)
+        else:
+            embeddings = self.tower.encode_image(x, normalize=False)
+        seen = _unit(embeddings)
+        scores["s_pr"] = torch.sigmoid(seen @ self.direction)
+        scores["s_fnn"] = self._network_score(seen if self.normalize else embeddings)
+        chosen = torch.stack([scores[name] for name in self.combined])
+        scores["score"] = chosen.mean(dim=0)
+        return tuple(scores[name] for name in self.outputs)
+
+    def _network_score(self, x):
+        for i in range(self.n_layers):
+            x = x @ getattr(self, f"coef_{i}") + getattr(self, f"intercept_{i}")
+            if i < self.n_layers - 1:
+                x = torch.relu(x)
+        return torch.sigmoid(x[:, 0])
+
+    def _tokens(self, x):
+        """As `skclipad._vision.patch_tokens`, for any number of pictures."""
+        x = self.tower.conv1(x).flatten(2).transpose(1, 2)  # (n, n_patches, width)
+        class_token = self.tower.class_embedding.expand(x.shape[0], 1, -1)
+        x = torch.cat([class_token, x], dim=1)
+        return self.tower.ln_pre(x + self.tower.positional_embedding)
+
+    def _whole(self, tokens):
+        x = self.tower.ln_post(run_blocks(self.tower.transformer.resblocks, tokens))
+        return self._projected(x[:, 0]), x[:, 1:]
+
+    def _projected(self, x):
+        return x if self.tower.proj is None else x @ self.tower.proj
+
+    def _reference_score(self, tokens, patches):
+        """Compute ``s_img``: see `skclipad._maps.reference_map`."""
+        grid = _grid(self.tower)
+        maps = []
+        for side in self.sides:
+            if side == 1:
+                features = patches.unflatten(1, grid)
+            else:
+                features = self._windows(tokens, grid, side)
+            cosines = _unit(features) @ getattr(self, f"reference_{side}")
+            scores = ((1 - cosines.amax(dim=-1)) / 2).clamp(0, 1)
+            maps.append(_window_map(scores, side))
+        return torch.stack(maps).mean(dim=0).amax(dim=(1, 2))
+
+    def _windows(self, tokens, grid, side):
+        """Embed all windows: (n, n_down, n_right, C_e)."""
+        index = _window_tokens(grid, side)  # (n_windows, 1 + side**2)
+        x = tokens[:, index.flatten()].reshape(-1, index.shape[1], tokens.shape[2])
+        x = run_blocks(self.tower.transformer.resblocks, x)[:, 0]
+        x = self._projected(self.tower.ln_post(x))
+        places = [length - side + 1 for length in grid]
+        return x.reshape(-1, *places, x.shape[-1])
+
+
+def _unit(x):
+    return x / x.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+
+
+def _window_map(scores, side):
+    """As `skclipad._maps.window_map`, for many pictures at once."""
+    inverse, total, count = 1 / scores, 0, 0
+    for down in range(side):
+        for right in range(side):
+            around = (right, side - 1 - right, down, side - 1 - down)
+            total = total + nn.functional.pad(inverse, around)
+            count = count + nn.functional.pad(torch.ones_like(inverse), around)
+    return count / total
+
+
+# Steps
+
+
+def _onnxruntime():
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "onnx, onnxscript and onnxruntime are needed to export a detector "
+            f"({error}). Install them with `pip install 'skclipad[onnx]'`."
+        ) from error
+    return onnxruntime
+
+
+def _on_cpu(detector):
+    """Return the detector with an embedder of its own, which computes in float32."""
+    embedder = detector._get_embedder()
+    if embedder.crops != "whole":
+        raise ValueError(
+            f"Got a detector with crops={embedder.crops!r}, but a graph from pixels "
+            "looks at one view of a picture. Use set_params(embedder__crops='whole'), "
+            "or run the graph on each crop and combine its scores as `combine_views` "
+            "says."
+        )
+    detector = copy.copy(detector)
+    detector.embedder = clone(embedder).set_params(
+        device="cpu", precision="fp32", memory=None, on_error="raise", verbose=False
+    )
+    return detector
+
+
+def _check_size(graph):
+    tensors = [*graph.parameters(), *graph.buffers()]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if size > LARGEST:
+        raise ValueError(
+            f"The image tower has {size / 1e9:.1f} GB of weights, but an ONNX file "
+            "holds less than 2 GB. Export a detector with a smaller CLIP."
+        )
+
+
+def _pictures(embedder, backbone, images):
+    """Return pictures of the model's size: (n, height, width, 3), uint8."""
+    height, width = backbone.image_size
+    if images is None:
+        # From coarse patterns to noise: scores from both ends, and all in between.
+        rng = np.random.default_rng(0)
+        sides = rng.integers(1, min(height, width), N_PICTURES)
+        coarse = [rng.integers(0, 256, (side, side, 3), np.uint8) for side in sides]
+        smooth = (Image.fromarray(c).resize((width, height)) for c in coarse)
+        return np.stack([np.asarray(image) for image in smooth])
+    how = (backbone.image_size, embedder.resize_mode, backbone.interpolation)
+    pixels = []
+    for row, item in enumerate(as_image_list(images)):
+        image = read_image(item, row)
+        pixels.append(resize_image(image, (0, 0, *image.size), *how))
+    # Two at least: of a batch of one the exporter takes the one for a constant.
+    return np.stack(pixels if len(pixels) > 1 else 2 * pixels)
+
+
+def _write_graph(graph, pixels, path):
+    example = torch.from_numpy(_as_input(pixels))
+    with warnings.catch_warnings(), torch.enable_grad():
+        # The exporter warns about its own workings. With gradients the blocks run
+        # in separate steps, not in place.
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                graph.eval(),
+                (example,),
+                str(path),
+                dynamo=True,
+                input_names=["pixels"],
+                output_names=graph.outputs,
+                dynamic_shapes={"pixels": {0: torch.export.Dim("n", min=1)}},
+                opset_version=OPSET,
+                external_data=False,
+                verbose=False,
+            )
+        except Exception as error:  # whatever the exporter meets in a model
+            raise ValueError(
+                "The image tower could not be exported by torch.onnx "
+                f"({type(error).__name__}: {error}). Plain ViTs and ResNets can be; "
+                "please report which model this was."
+            ) from error
+
+
+def _as_input(pixels):
+    """Turn pictures into what the graph reads: (n, 3, height, width), 0..1."""
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32) / 255
+
+
+def _run(onnxruntime, path, pixels):
+    session = onnxruntime.InferenceSession(
+        str(path), providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    # Batches of unequal size: the number of pictures must not have become a constant.
+    batches = np.split(pixels, [1, *range(1 + BATCH, len(pixels), BATCH)])
+    parts = [session.run(names, {"pixels": _as_input(b)}) for b in batches if len(b)]
+    columns = map(np.concatenate, zip(*parts, strict=True))
+    return dict(zip(names, columns, strict=True))
+
+
+def _compare(detector, found, pixels):
+    """Say how far the graph's scores are from the detector's own."""
+    expected = dict(detector.score_components(pixels))
+    expected["score"] = detector.predict_proba(pixels)[:, 1]
+    differences = {
+        name: float(np.abs(scores - expected[name]).max())
+        for name, scores in found.items()
+    }
+    labels = [scores["score"] > detector.threshold for scores in (found, expected)]
+    varied = min(np.ptp(found["score"]), np.ptp(expected["score"])) > 0
+    ranks = spearmanr(found["score"], expected["score"]).statistic if varied else np.nan
+    return {
+        "n_pictures": len(pixels),
+        "max_difference": differences,
+        "same_label": float(np.mean(labels[0] == labels[1])),
+        "rank_correlation": None if np.isnan(ranks) else float(ranks),
+    }
+
+
+def _quantize(path, target):
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    # The few numbers after the image tower decide: they keep their digits.
+    ours = ("coef_", "reference_", "direction")
+    nodes = onnx.load(path).graph.node
+    exact = [n.name for n in nodes if any(i.startswith(ours) for i in n.input)]
+    quantize_dynamic(
+        path,
+        target,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["MatMul", "Gemm"],
+        nodes_to_exclude=exact,
+        per_channel=True,
+    )
+    return target
+
+
+def _description(detector, backbone, outputs, int8, agreement):
+    height, width = backbone.image_size
+    parameters = detector.get_params(deep=False)
+    parameters.pop("embedder")
+    return {
+        "steps": [
+            "open the picture and turn it upright by its EXIF orientation",
+            "scale 16 bits to 8; put transparent pixels on white; make it RGB",
+            "resize it to `size` by `resize_mode` and `interpolation`, antialiased",
+            "divide by 255; put the channels first: (n, 3, height, width), float32",
+        ],
+        "size": [width, height],
+        "resize_mode": detector.embedder.resize_mode,
+        "interpolation": backbone.interpolation,
+        "input": "pixels",
+        "outputs": outputs,
+        "threshold": float(detector.threshold),
+        "int8": bool(int8),
+        "agreement": agreement,
+        "model": {
+            "model_name": backbone.model_name,
+            "pretrained": backbone.pretrained,
+            "fingerprint": backbone.fingerprint,
+        },
+        "detector": {name: repr(value) for name, value in parameters.items()},
+        "versions": {name: version(name) for name in ("skclipad", "torch", "onnx")},
+    }

@@ -1,0 +1,318 @@
+"""Where prompts, pictures and sentences lie in the space of CLIP."""
+
+import numpy as np
+from sklearn.manifold import TSNE
+from sklearn.utils.validation import check_is_fitted
+
+from skclipad._network import network_layers
+from skclipad._prompts import n_blocks, training_block
+from skclipad._scores import unit
+from skclipad.plotting._axes import ANOMALOUS, NORMAL, figure_and_axes, pyplot
+
+MARKERS = {"prompts": ".", "pictures": "^", "texts": "s"}
+
+
+class EmbeddingDisplay:
+    """Embeddings in the plane, laid out by t-SNE [1]_.
+
+    The paper's Figures 3 and 5: prompts with random words, to which pictures and
+    sentences of yours can be added, as CLIP sees them or as a layer of the network
+    does. Make a display with `from_estimator` or `from_predictions`, which draw it as
+    well; all parameters are kept as attributes.
+
+    Parameters
+    ----------
+    positions : array-like of shape (n_points, 2)
+        Where the points lie.
+    groups : sequence of str of length n_points
+        What each of them is. Names such as "normal prompts" or "anomalous pictures"
+        have colours and marks of their own.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        The axes, after `plot`.
+    figure_ : matplotlib.figure.Figure
+        The figure, after `plot`.
+    points_ : list of matplotlib.collections.PathCollection
+        The points of each group, after `plot`.
+
+    See Also
+    --------
+    sklearn.manifold.TSNE : Lays the points out.
+
+    Notes
+    -----
+    t-SNE keeps neighbours together. Distances between clusters and their sizes mean
+    little, and pictures lie apart from texts in CLIP whatever they show.
+
+    References
+    ----------
+    .. [1] L. van der Maaten and G. Hinton, "Visualizing Data using t-SNE", JMLR 2008.
+
+    Examples
+    --------
+    >>> from skclipad.plotting import EmbeddingDisplay
+    >>> display = EmbeddingDisplay([[0, 1], [1, 0]], ["normal texts", "mine"]).plot()
+    >>> [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    ['normal texts (1)', 'mine (1)']
+    """
+
+    def __init__(self, positions, groups):
+        self.positions = positions
+        self.groups = groups
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X=None,
+        y=None,
+        *,
+        texts=None,
+        text_labels=None,
+        n_pairs=200,
+        layer=0,
+        perplexity=30.0,
+        random_state=0,
+        ax=None,
+        **kwargs,
+    ):
+        """Lay out the prompts of a fitted detector, and what else is given.
+
+        The prompts are drawn anew, as `fit` draws its own.
+
+        Parameters
+        ----------
+        estimator : RandomWordCLIPDetector
+            A fitted detector.
+        X : sequence of images, or array-like of shape (n_samples, C_e), default=None
+            Pictures or embeddings to lay out with the prompts.
+        y : array-like of shape (n_samples,), default=None
+            1 for anomalous, 0 for normal pictures; None makes one group of them.
+        texts : sequence of str, default=None
+            Sentences to lay out with the prompts.
+        text_labels : array-like of shape (n_texts,), default=None
+            1 for anomalous, 0 for normal sentences; None makes one group of them.
+        n_pairs : int, default=200
+            Pairs of prompts with random words.
+        layer : int, default=0
+            0 for CLIP's embeddings, 1, 2 or 3 for what that hidden layer of the
+            network makes of them.
+        perplexity : float, default=30.0
+            How many neighbours count, for t-SNE; less if there are few points.
+        random_state : int, default=0
+            Seed of the words and of t-SNE.
+        ax : matplotlib.axes.Axes, default=None
+            Axes to draw on; None makes a new figure.
+        **kwargs : dict
+            Passed to ``Axes.scatter``.
+
+        Returns
+        -------
+        EmbeddingDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there is no such layer, or labels are not as many as what they label.
+
+        See Also
+        --------
+        from_predictions : Lay out embeddings made before.
+
+        Examples
+        --------
+        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+        >>> from skclipad.plotting import EmbeddingDisplay
+        >>> detector = RandomWordCLIPDetector(
+        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
+        ... ).fit()
+        >>> display = EmbeddingDisplay.from_estimator(detector, n_pairs=20, layer=1)
+        >>> sorted(set(display.groups))
+        ['anomalous prompts', 'normal prompts']
+        """
+        check_is_fitted(estimator)
+        pyplot()  # before anything slow
+        n_layers = len(estimator.coefs_) - 1
+        if layer not in range(n_layers + 1):
+            raise ValueError(
+                f"Got layer={layer!r} but expected 0, CLIP's embeddings, or one of the "
+                f"{n_layers} hidden layers."
+            )
+        embedder = estimator._checked_embedder()
+        embeddings = [embedder.encode_text(_prompts(estimator, n_pairs, random_state))]
+        groups = ["normal prompts"] * n_pairs + ["anomalous prompts"] * n_pairs
+        if X is not None:
+            embeddings.append(embedder.transform(X))
+            groups += _named(y, len(embeddings[-1]), "pictures")
+        if texts is not None:
+            embeddings.append(embedder.encode_text(list(texts)))
+            groups += _named(text_labels, len(embeddings[-1]), "texts")
+        features = np.concatenate(embeddings)
+        features = unit(features) if estimator.normalize or layer == 0 else features
+        if layer:
+            layers = network_layers(features, estimator.coefs_, estimator.intercepts_)
+            features = layers[layer - 1]
+        return cls.from_predictions(
+            features,
+            groups,
+            perplexity=perplexity,
+            random_state=random_state,
+            ax=ax,
+            **kwargs,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        embeddings,
+        groups,
+        *,
+        perplexity=30.0,
+        random_state=0,
+        ax=None,
+        **kwargs,
+    ):
+        """Lay out embeddings made before.
+
+        They are taken as they are: scale them to unit length first if their lengths
+        should not count.
+
+        Parameters
+        ----------
+        embeddings : array-like of shape (n_points, n_features)
+            Embeddings.
+        groups : sequence of str of length n_points
+            What each of them is.
+        perplexity : float, default=30.0
+            How many neighbours count, for t-SNE; less if there are few points.
+        random_state : int, default=0
+            Seed of t-SNE.
+        ax : matplotlib.axes.Axes, default=None
+            Axes to draw on; None makes a new figure.
+        **kwargs : dict
+            Passed to ``Axes.scatter``.
+
+        Returns
+        -------
+        EmbeddingDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there are not as many groups as embeddings.
+
+        See Also
+        --------
+        from_estimator : Make the embeddings too.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skclipad.plotting import EmbeddingDisplay
+        >>> embeddings = np.random.default_rng(0).normal(size=(12, 5))
+        >>> display = EmbeddingDisplay.from_predictions(embeddings, ["mine"] * 12)
+        >>> display.positions.shape
+        (12, 2)
+        """
+        pyplot()  # before anything slow
+        _check_groups(embeddings, groups)
+        perplexity = min(perplexity, (len(embeddings) - 1) / 3)
+        tsne = TSNE(perplexity=perplexity, init="pca", random_state=random_state)
+        return cls(tsne.fit_transform(embeddings), groups).plot(ax=ax, **kwargs)
+
+    def plot(self, *, ax=None, **kwargs):
+        """Draw the points.
+
+        Groups are drawn in the order in which they come.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, default=None
+            Axes to draw on; None makes a new figure.
+        **kwargs : dict
+            Passed to ``Axes.scatter``.
+
+        Returns
+        -------
+        EmbeddingDisplay
+            This display.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there are not as many groups as points.
+
+        See Also
+        --------
+        from_estimator : Make embeddings, lay them out and draw them.
+        from_predictions : Lay out embeddings made before.
+
+        Examples
+        --------
+        >>> from skclipad.plotting import EmbeddingDisplay
+        >>> display = EmbeddingDisplay([[0, 1], [1, 0]], ["a", "b"]).plot(s=40)
+        >>> len(display.points_)
+        2
+        """
+        positions = np.asarray(self.positions)
+        _check_groups(positions, self.groups)
+        self.figure_, self.ax_ = figure_and_axes(ax)
+        groups = np.asarray(self.groups)
+        self.points_ = []
+        for name in dict.fromkeys(self.groups):
+            x, y = positions[groups == name].T
+            kind, _, what = name.partition(" ")
+            look = {
+                "label": f"{name} ({len(x)})",
+                "marker": MARKERS.get(what, "."),
+                "s": 18,
+            }
+            colour = {"normal": NORMAL, "anomalous": ANOMALOUS}.get(kind)
+            if colour is not None:
+                look["color"] = colour
+            self.points_.append(self.ax_.scatter(x, y, **look | kwargs))
+        self.ax_.set(xticks=[], yticks=[])  # t-SNE's axes mean nothing
+        self.ax_.legend()
+        return self
+
+
+def _prompts(detector, n_pairs, seed):
+    """Write prompts as `fit` does: all normal ones, then all anomalous ones."""
+    names = ("normal_word", "anomaly_word", "l_min", "l_max", "paired_words")
+    words = {name: getattr(detector, name) for name in names}
+    blocks = [training_block(i, seed=seed, **words) for i in range(n_blocks(n_pairs))]
+    halves = [
+        [text for block in blocks for text in np.split(np.array(block), 2)[label]]
+        for label in (0, 1)
+    ]
+    return [str(text) for half in halves for text in half[:n_pairs]]
+
+
+def _named(labels, n, what):
+    if labels is None:
+        return [what] * n
+    labels = np.asarray(labels)
+    if labels.shape != (n,):
+        raise ValueError(
+            f"Got {n} {what} and labels of shape {labels.shape} but expected one label "
+            "for each."
+        )
+    return [f"{'anomalous' if label else 'normal'} {what}" for label in labels]
+
+
+def _check_groups(points, groups):
+    if len(points) != len(groups):
+        raise ValueError(
+            f"Got {len(points)} points and {len(groups)} groups but expected as many "
+            "of one as of the other."
+        )

@@ -1,0 +1,232 @@
+"""The report: one HTML file that needs nothing but a browser."""
+
+import base64
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from html import escape
+from pathlib import Path
+from string import Template
+
+import joblib
+import numpy as np
+
+from skclipad._images import as_image_list
+from skclipad.report._thumbnails import heat_map, thumbnail
+
+FOLDER = Path(__file__).parent
+CHUNK = 60  # pictures that the page unpacks at once: those of one of its pages
+PAGE_BYTES = 24_000_000  # of all thumbnails together, where that leaves enough for each
+SIDES = {2000: 192, 5000: 144, None: 112}  # pixels of a thumbnail, by their number
+
+
+def write_report(
+    path,
+    images,
+    scores,
+    *,
+    names=None,
+    components=None,
+    labels=None,
+    maps=None,
+    errors=None,
+    threshold=0.5,
+    settings=None,
+    title="Anomaly scores",
+):
+    """Write scores and their pictures as one self-contained HTML file.
+
+    The page shows a histogram of the scores with a threshold that can be moved, and
+    all pictures, to be sorted, filtered, and looked at with their heat maps. It needs
+    no network and no server, and forbids itself both by its content-security policy.
+
+    Parameters
+    ----------
+    path : str or path
+        The file to write.
+    images : sequence of length n_samples
+        Paths, PIL images or arrays: what the estimators take. One that cannot be read
+        gets no thumbnail.
+    scores : array-like of shape (n_samples,)
+        Anomaly scores, higher for more anomalous; NaN for a picture without.
+    names : sequence of str of length n_samples, default=None
+        What to call the pictures; None is their paths, or their numbers.
+    components : dict of str to array-like of shape (n_samples,), default=None
+        Further scores of each picture, to be shown and sorted by.
+    labels : array-like of shape (n_samples,), default=None
+        1 for pictures known to be anomalous, 0 for normal ones.
+    maps : sequence of length n_samples, default=None
+        An anomaly map of shape (height, width), or None, for each picture. Small ones
+        (32 x 32) keep the file small. All share one scale of colours.
+    errors : sequence of length n_samples, default=None
+        Why a picture has no score, a str, or None.
+    threshold : float, default=0.5
+        Score above which a picture is called anomalous.
+    settings : dict of str to dict, default=None
+        Sections of names and values, to reproduce the scores by; see `describe_run`.
+    title : str, default="Anomaly scores"
+        Heading of the page.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ or there is no picture.
+    OSError
+        If the file cannot be written.
+
+    See Also
+    --------
+    contact_sheet : The most and the least anomalous as one picture.
+    describe_run : Settings and versions.
+
+    Notes
+    -----
+    Pictures become thumbnails of 192 pixels (fewer when there are more than 2,000) and
+    about 16 kB at most, so 1,000 of them take less than 30 MB. The page unpacks them 60
+    at a time. Names are shown as text, whatever they hold.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from skclipad.report import write_report
+    >>> images = np.random.default_rng(0).random((3, 16, 16, 3))
+    >>> path = Path(tempfile.mkdtemp(), "report.html")
+    >>> write_report(path, images, [0.2, 0.9, 0.4])
+    >>> path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    True
+    """
+    images = list(as_image_list(images))
+    scores = np.asarray(scores, dtype=float)
+    columns = {
+        name: np.asarray(column, dtype=float)
+        for name, column in (components or {}).items()
+    }
+    given = {"scores": scores, "names": names, "labels": labels, "maps": maps}
+    _check_lengths(len(images), given | {"errors": errors} | columns)
+    scale = _scale(maps)
+    order = np.argsort(-scores, kind="stable")  # rows without a score come last
+    pictures = _thumbnails([images[row] for row in order], order)
+    heat = [
+        None if maps is None or maps[row] is None else heat_map(maps[row], *scale)
+        for row in order
+    ]
+    data = {
+        "names": [_name(images[row], row, names) for row in order],
+        "scores": _numbers(scores[order]),
+        "components": {
+            name: _numbers(column[order]) for name, column in columns.items()
+        },
+        "labels": None if labels is None else [int(labels[row]) for row in order],
+        "errors": [_error(errors, row, scores) for row in order],
+        "hasMap": [one is not None for one in heat],
+        "scale": scale,
+        "threshold": float(threshold),
+        "chunk": CHUNK,
+    }
+    # The settings may hold names that are no UTF-8, too.
+    how = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
+    with open(path, "w", **how) as file:
+        file.writelines(_page(data, pictures, heat, settings or {}, title))
+
+
+def _check_lengths(n_images, columns):
+    for name, column in columns.items():
+        if column is not None and len(column) != n_images:
+            raise ValueError(
+                f"Got {n_images} images and {len(column)} {name} but expected as many "
+                "of one as of the other."
+            )
+
+
+def _scale(maps):
+    """Return the least and the greatest finite value of all maps, or None."""
+    ends = [
+        end
+        for one in ([] if maps is None else maps)
+        if one is not None and np.isfinite(one).any()
+        for end in (np.nanmin(one), np.nanmax(one))
+    ]
+    return (float(min(ends)), float(max(ends))) if ends else None
+
+
+def _thumbnails(images, rows):
+    side = next(s for n, s in SIDES.items() if n is None or len(images) <= n)
+    n_bytes = max(4_000, min(16_000, PAGE_BYTES // len(images)))
+    n_threads = min(8, joblib.cpu_count())  # decoding leaves the interpreter's lock
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(
+            pool.map(
+                lambda image, row: thumbnail(image, int(row), side, n_bytes),
+                images,
+                rows,
+            )
+        )
+
+
+def _name(image, row, names):
+    name = str(names[row] if names is not None else _path_or_number(image, row))
+    # Names that are no UTF-8 cannot be written into the page.
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _path_or_number(image, row):
+    return image if isinstance(image, (str, Path)) else f"picture {row}"
+
+
+def _numbers(values):
+    return [None if np.isnan(v) else round(float(v), 6) for v in values]
+
+
+def _error(errors, row, scores):
+    error = None if errors is None else errors[row]
+    return error or ("it has no score" if np.isnan(scores[row]) else None)
+
+
+# The page
+
+
+def _page(data, pictures, heat, settings, title):
+    """Yield the text of the page, piece by piece."""
+    style, script = (
+        (FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
+    )
+    head, foot = (FOLDER / "page.html").read_text(encoding="utf-8").split("$pictures")
+    words = {
+        "title": escape(title),
+        "style": style,
+        "style_hash": _hash(style),
+        "script": script,
+        "script_hash": _hash(script),
+        "settings": "".join(map(_section, settings, settings.values())),
+        "data": _json(data),
+    }
+    yield Template(head).substitute(words)
+    for number, first in enumerate(range(0, len(pictures), CHUNK)):
+        chunk = [
+            picture and {**picture, "png": heat[first + i]}
+            for i, picture in enumerate(pictures[first : first + CHUNK])
+        ]
+        yield (
+            f'<script type="application/json" id="pictures-{number}">'
+            f"{_json(chunk)}</script>\n"
+        )
+    yield Template(foot).substitute(words)
+
+
+def _hash(text):
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _json(value):
+    # A "<" could end the element that holds it; JSON may write it in other words.
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def _section(name, values):
+    rows = "".join(
+        f"<tr><th scope=row>{escape(str(key))}</th><td>{escape(str(value))}</td></tr>"
+        for key, value in values.items()
+    )
+    return f"<table><caption>{escape(name)}</caption>{rows}</table>"

@@ -1,0 +1,90 @@
+"""What it takes to make a run again: settings, versions, the command."""
+
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+
+import skclipad
+
+PACKAGES = ("open_clip_torch", "torch", "scikit-learn", "numpy", "scipy", "pillow")
+
+
+def package_versions(missing=None):
+    """Return the versions of this package and of those that scores depend on.
+
+    Parameters
+    ----------
+    missing : str, default=None
+        What to say of a package that is not installed; None leaves it out.
+
+    Returns
+    -------
+    dict of str to str
+        Version by name, Python's among them.
+
+    See Also
+    --------
+    describe_run : Versions and settings together.
+
+    Examples
+    --------
+    >>> from skclipad.report import package_versions
+    >>> list(package_versions())[:2]
+    ['skclipad', 'open_clip_torch']
+    """
+    versions = {"skclipad": skclipad.__version__}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            if missing is not None:
+                versions[name] = missing
+    return versions | {"python": platform.python_version()}
+
+
+def describe_run(detector, *, command=None):
+    """Say how scores were made, for the report's page.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector.
+    command : str, default=None
+        The command that was run, if there was one.
+
+    Returns
+    -------
+    dict of str to dict
+        Sections "Run", "Detector", "Embedder" and "Versions", each of names and
+        values.
+
+    See Also
+    --------
+    write_report : Shows them.
+
+    Examples
+    --------
+    >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+    >>> from skclipad.report import describe_run
+    >>> detector = RandomWordCLIPDetector(
+    ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
+    ... ).fit()
+    >>> describe_run(detector)["Detector"]["N_p"]
+    '200'
+    """
+    embedder = detector._get_embedder()
+    run = {"date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"}
+    if command is not None:
+        run["command"] = command
+    run["backbone"] = detector.backbone_
+    run["fitted in"] = f"{detector.fit_time_:.1f} s"
+    parameters = detector.get_params(deep=False)
+    parameters.pop("embedder")
+    return {
+        "Run": run,
+        "Detector": {name: repr(value) for name, value in parameters.items()},
+        "Embedder": {
+            name: repr(value) for name, value in embedder.get_params(deep=False).items()
+        },
+        "Versions": package_versions(),
+    }

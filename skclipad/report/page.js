@@ -1,0 +1,337 @@
+"use strict";
+(() => {
+  const PER_PAGE = 60;
+  const N_BINS = 50;
+  const $ = (id) => document.getElementById(id);
+  const data = JSON.parse($("data").textContent);
+  const names = data.names;
+  const scores = data.scores;
+  const parts = Object.keys(data.components);
+  const anyMaps = data.hasMap.some(Boolean);
+  const chunks = new Map();
+  let threshold = data.threshold;
+  let shown = []; // numbers of the pictures that pass the filters, in order
+  let page = 0;
+  let descending = true;
+  let detail = -1; // place in `shown` of the picture looked at closely
+
+  const element = (tag, className, text) => {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  };
+  const digits = (value) => (value === null ? "–" : value.toFixed(3));
+  const isAnomalous = (i) => scores[i] !== null && scores[i] > threshold;
+  const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
+
+  // Pictures are unpacked chunk by chunk, the first time one of them is shown; of
+  // thousands of pictures only a few chunks are ever in memory twice.
+  const picture = (i) => {
+    const number = Math.floor(i / data.chunk);
+    if (!chunks.has(number)) {
+      if (chunks.size > 40) chunks.delete(chunks.keys().next().value);
+      chunks.set(number, JSON.parse($(`pictures-${number}`).textContent));
+    }
+    return chunks.get(number)[i % data.chunk];
+  };
+
+  const square = (i) => {
+    const box = element("span", "square");
+    const found = picture(i);
+    if (!found) {
+      box.append(element("span", "missing", "no picture"));
+      return box;
+    }
+    const frame = element("span", "frame");
+    const longer = Math.max(found.w, found.h);
+    frame.style.width = `${(100 * found.w) / longer}%`;
+    frame.style.aspectRatio = `${found.w} / ${found.h}`;
+    const image = element("img", longer < 100 ? "coarse" : "");
+    image.alt = "";
+    image.src = `data:image/jpeg;base64,${found.jpg}`;
+    frame.append(image);
+    if (found.png) {
+      const heat = element("img", "heat");
+      heat.alt = "";
+      heat.src = `data:image/png;base64,${found.png}`;
+      frame.append(heat);
+    }
+    box.append(frame);
+    return box;
+  };
+
+  const verdict = (i) => {
+    if (scores[i] === null) return ["", "not scored"];
+    return isAnomalous(i) ? ["anomalous", "anomalous"] : ["normal", "normal"];
+  };
+  const truth = (i) =>
+    data.labels === null ? "" : data.labels[i] ? "labelled anomalous" : "labelled normal";
+
+  const card = (i, place) => {
+    const button = element("button", "card");
+    button.type = "button";
+    button.dataset.place = place;
+    const [kind, word] = verdict(i);
+    button.setAttribute("aria-label", `${names[i]}, score ${digits(scores[i])}, ${word}`);
+    const words = element("span", "words");
+    const line = element("span", "line");
+    line.append(element("span", "score", digits(scores[i])));
+    line.append(element("span", `verdict ${kind}`, word));
+    const bar = element("span", "bar");
+    const filled = element("i", kind);
+    filled.style.width = `${100 * (scores[i] ?? 0)}%`;
+    bar.append(filled);
+    words.append(line, bar);
+    const about = parts.map((part) => `${part} ${digits(data.components[part][i])}`);
+    const more = data.errors[i] ?? about.join(" · ");
+    if (more) words.append(element("span", "parts", more));
+    if (truth(i)) words.append(element("span", "parts", truth(i)));
+    words.append(element("span", "name", names[i]));
+    button.title = names[i];
+    button.append(square(i), words);
+    const item = element("li");
+    item.append(button);
+    return item;
+  };
+
+  // Which pictures, and in which order
+
+  const filters = {
+    all: ["All", () => true],
+    anomalous: ["Above the threshold", isAnomalous],
+    normal: ["Not above it", (i) => scores[i] !== null && !isAnomalous(i)],
+    unscored: ["Not scored", (i) => scores[i] === null],
+  };
+  if (data.labels !== null) {
+    const known = (i) => data.labels[i] === 1;
+    filters.missed = ["Missed anomalous", (i) => known(i) && !isAnomalous(i)];
+    filters.alarm = ["False alarms", (i) => !known(i) && isAnomalous(i)];
+    filters.labelled1 = ["Labelled anomalous", known];
+    filters.labelled0 = ["Labelled normal", (i) => !known(i)];
+  }
+  const sorts = { score: ["score", scores] };
+  for (const part of parts) sorts[`part ${part}`] = [part, data.components[part]];
+  sorts.name = ["name", names];
+  for (const [select, options] of [["show", filters], ["sort", sorts]]) {
+    for (const [value, [label]] of Object.entries(options)) {
+      const option = element("option", "", label);
+      option.value = value;
+      $(select).append(option);
+    }
+  }
+
+  const compare = (values, sign) => (a, b) => {
+    const [x, y] = [values[a], values[b]];
+    if (x === null || y === null) return (x === null) - (y === null) || a - b; // last
+    if (typeof x === "string") return sign * x.localeCompare(y, "en", { numeric: true }) || a - b;
+    return sign * (x - y) || a - b;
+  };
+
+  const select = () => {
+    const passes = filters[$("show").value][1];
+    const text = $("search").value.trim().toLowerCase();
+    const [low, high] = ["from", "to"].map((id) => $(id).value);
+    shown = [];
+    for (let i = 0; i < names.length; i++) {
+      if (!passes(i)) continue;
+      if (text && !names[i].toLowerCase().includes(text)) continue;
+      if (low !== "" && !(scores[i] !== null && scores[i] >= Number(low))) continue;
+      if (high !== "" && !(scores[i] !== null && scores[i] <= Number(high))) continue;
+      shown.push(i);
+    }
+    shown.sort(compare(sorts[$("sort").value][1], descending ? -1 : 1));
+    page = 0;
+    draw();
+  };
+
+  const nPages = () => Math.max(1, Math.ceil(shown.length / PER_PAGE));
+  const draw = () => {
+    const first = page * PER_PAGE;
+    const some = shown.slice(first, first + PER_PAGE);
+    $("gallery").replaceChildren(...some.map((i, k) => card(i, first + k)));
+    const which = shown.length > PER_PAGE ? `, ${first + 1} to ${first + some.length} of them here` : "";
+    $("found").textContent = `${count(shown.length, "picture")}${which}`;
+    $("page").textContent = `Page ${page + 1} of ${nPages()}`;
+    $("pages").hidden = nPages() === 1;
+    for (const id of ["first", "previous"]) $(id).disabled = page === 0;
+    for (const id of ["next", "last"]) $(id).disabled = page === nPages() - 1;
+  };
+  const turn = (to, focus = true) => {
+    page = Math.min(Math.max(to, 0), nPages() - 1);
+    draw();
+    if (focus) $("pictures-heading").scrollIntoView({ block: "start" });
+  };
+
+  // Histogram
+
+  const svg = (tag, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  };
+  const histogram = () => {
+    const bins = [0, 1].map(() => new Array(N_BINS).fill(0));
+    scores.forEach((score, i) => {
+      if (score === null) return;
+      const bin = Math.min(N_BINS - 1, Math.max(0, Math.floor(score * N_BINS)));
+      bins[data.labels === null ? Number(isAnomalous(i)) : data.labels[i]][bin] += 1;
+    });
+    const most = Math.max(1, ...bins[0].map((n, k) => n + bins[1][k]));
+    const drawing = svg("svg", {
+      viewBox: `0 0 ${N_BINS} 100`, preserveAspectRatio: "none", role: "img",
+      "aria-label": `Histogram of ${count(scores.filter((s) => s !== null).length, "score")}`,
+    });
+    for (let k = 0; k < N_BINS; k++) {
+      let top = 100;
+      for (const kind of [0, 1]) {
+        const height = (98 * bins[kind][k]) / most;
+        if (!height) continue;
+        top -= height;
+        const bar = svg("rect", {
+          x: k + 0.06, y: top, width: 0.88, height, class: kind ? "anomalous" : "normal",
+        });
+        const title = svg("title", {});
+        title.textContent = `${(k / N_BINS).toFixed(2)} to ${((k + 1) / N_BINS).toFixed(2)}: ${bins[kind][k]}`;
+        bar.append(title);
+        drawing.append(bar);
+      }
+    }
+    drawing.append(svg("line", { x1: 0, x2: N_BINS, y1: 100, y2: 100, class: "axis" }));
+    const at = threshold * N_BINS;
+    drawing.append(svg("line", { x1: at, x2: at, y1: 0, y2: 100, class: "threshold" }));
+    const ticks = element("div", "ticks");
+    for (const tick of ["0", "0.25", "0.5", "0.75", "1"]) ticks.append(element("span", "", tick));
+    const legend = element("div", "legend");
+    const said = data.labels === null ? ["not above the threshold", "above it"] : ["labelled normal", "labelled anomalous"];
+    legend.append(element("span", "", said[0]), element("span", "anomalous", said[1]));
+    $("histogram").replaceChildren(drawing, ticks, legend);
+
+    const scored = scores.filter((score) => score !== null).length;
+    const above = scores.filter((_, i) => isAnomalous(i)).length;
+    let text = `${count(above, "picture")} of ${scored.toLocaleString("en")} above ${threshold.toFixed(3)}`;
+    text += scored ? ` (${((100 * above) / scored).toFixed(1)} %)` : "";
+    if (data.labels !== null) {
+      const anomalies = data.labels.filter((label, i) => label && scores[i] !== null).length;
+      const found = data.labels.filter((label, i) => label && isAnomalous(i)).length;
+      text += `; found ${found} of ${anomalies} labelled anomalous, false alarms ${above - found} of ${scored - anomalies} labelled normal`;
+    }
+    $("above").textContent = `${text}.`;
+    $("threshold-value").textContent = threshold.toFixed(3);
+    $("reset").disabled = threshold === data.threshold;
+  };
+  const moveTo = (value) => {
+    threshold = value;
+    histogram();
+    const here = page;
+    select();
+    turn(here, false);
+  };
+
+  // One picture, closely
+
+  const look = (place) => {
+    detail = place;
+    const i = shown[place];
+    $("detail-picture").replaceChildren(square(i));
+    $("detail-name").textContent = names[i];
+    const rows = [["score", digits(scores[i])], ["called", verdict(i)[1]]];
+    if (truth(i)) rows.push(["labelled", truth(i).replace("labelled ", "")]);
+    for (const part of parts) rows.push([part, digits(data.components[part][i])]);
+    if (data.errors[i]) rows.push(["error", data.errors[i]]);
+    $("detail-scores").replaceChildren(
+      ...rows.map(([name, value]) => {
+        const row = element("tr");
+        row.append(element("th", "", name), element("td", "", value));
+        return row;
+      })
+    );
+    $("detail-heat").hidden = !data.hasMap[i];
+    $("detail-previous").disabled = place === 0;
+    $("detail-next").disabled = place === shown.length - 1;
+    if (!$("detail").open) $("detail").showModal();
+  };
+  const focusPlace = (place) => {
+    if (place < 0 || place >= shown.length) return;
+    const to = Math.floor(place / PER_PAGE);
+    if (to !== page) turn(to, false);
+    $("gallery").querySelector(`[data-place="${place}"]`).focus();
+  };
+  const press = (id, pressed) => $(id).setAttribute("aria-pressed", String(pressed));
+  const heatAll = () => press("heat", document.body.classList.toggle("warm"));
+  const heatOne = () => press("detail-heat", $("detail").classList.toggle("hot"));
+
+  // Hands
+
+  $("tools").addEventListener("submit", (event) => event.preventDefault());
+  for (const id of ["search", "from", "to"]) $(id).addEventListener("input", select);
+  for (const id of ["show", "sort"]) {
+    $(id).addEventListener("change", () => {
+      if (id === "sort") setDirection($("sort").value !== "name");
+      select();
+    });
+  }
+  const setDirection = (down) => {
+    descending = down;
+    $("direction").textContent = down ? "↓" : "↑";
+  };
+  $("direction").addEventListener("click", () => { setDirection(!descending); select(); });
+  $("heat").addEventListener("click", heatAll);
+  $("clear").addEventListener("click", () => { $("tools").reset(); setDirection(true); select(); });
+  $("first").addEventListener("click", () => turn(0));
+  $("previous").addEventListener("click", () => turn(page - 1));
+  $("next").addEventListener("click", () => turn(page + 1));
+  $("last").addEventListener("click", () => turn(nPages() - 1));
+  $("threshold").addEventListener("input", () => moveTo(Number($("threshold").value)));
+  $("reset").addEventListener("click", () => {
+    $("threshold").value = data.threshold;
+    moveTo(data.threshold);
+  });
+  $("gallery").addEventListener("click", (event) => {
+    const button = event.target.closest(".card");
+    if (button) look(Number(button.dataset.place));
+  });
+  $("detail-previous").addEventListener("click", () => look(detail - 1));
+  $("detail-next").addEventListener("click", () => look(detail + 1));
+  $("detail-heat").addEventListener("click", heatOne);
+  $("detail-close").addEventListener("click", () => $("detail").close());
+  $("detail").addEventListener("close", () => focusPlace(detail));
+  $("detail").addEventListener("click", (event) => {
+    if (event.target === $("detail")) $("detail").close(); // beside it
+  });
+
+  const columns = () => getComputedStyle($("gallery")).gridTemplateColumns.split(" ").length;
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, select")) return;
+    const key = event.key;
+    if ($("detail").open) {
+      if (key === "ArrowLeft" && detail > 0) look(detail - 1);
+      else if (key === "ArrowRight" && detail < shown.length - 1) look(detail + 1);
+      else if (key === "h") heatOne();
+      return;
+    }
+    const place = event.target.dataset.place;
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(), ArrowDown: columns() };
+    if (place !== undefined && key in steps) focusPlace(Number(place) + steps[key]);
+    else if (key === "/") $("search").focus();
+    else if (key === "h" && anyMaps) heatAll();
+    else if (key === "n") turn(page + 1);
+    else if (key === "p") turn(page - 1);
+    else return;
+    event.preventDefault();
+  });
+
+  // First look
+
+  const unscored = scores.filter((score) => score === null).length;
+  $("summary").textContent =
+    count(names.length, "picture") + (unscored ? `, ${unscored.toLocaleString("en")} not scored` : "");
+  $("heat").hidden = !anyMaps;
+  if (data.scale) $("scale").textContent = `, from ${digits(data.scale[0])} to ${digits(data.scale[1])}`;
+  $("threshold").value = threshold;
+  $("original").textContent = data.threshold.toFixed(3);
+  $("detail").classList.add("hot");
+  histogram();
+  select();
+})();

@@ -1,0 +1,522 @@
+"""``skclipad score``: tables, reports, maps, thresholds, and what goes wrong."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from PIL import Image
+
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
+from skclipad.cli import _detectors, _score
+from skclipad.datasets import make_defect_images
+from skclipad.metrics import aupr, auroc, f1_max
+
+TINY = ["--model", "tiny", "--n-pairs", "200"]
+COLUMNS = ["path", "score", "label", "s_pr", "s_fnn", "s_img", "error"]
+
+
+@pytest.fixture(scope="module")
+def bunch():
+    return make_defect_images(12, random_state=7)
+
+
+@pytest.fixture(scope="module")
+def detector_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
+    assert cli.main(["fit", "-o", str(path), *TINY]) == 0
+    return str(path)
+
+
+@pytest.fixture
+def photos(tmp_path, bunch):
+    """A folder in MVTec's layout, test/good and test/crack, and one picture above."""
+    for i, (image, target) in enumerate(zip(bunch.images, bunch.target, strict=True)):
+        folder = tmp_path / "photos" / "test" / ("crack" if target else "good")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{i:02d}.png")
+    Image.fromarray(bunch.images[0]).save(tmp_path / "photos" / "top.JPG")
+    return tmp_path / "photos"
+
+
+def read_rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def rows_of(path):
+    return read_rows(path.read_text(encoding="utf-8"))
+
+
+def test_score_writes_one_row_a_picture_sorted_folder_by_folder(
+    photos, detector_file, tmp_path
+):
+    output = tmp_path / "scores.csv"
+    code = cli.main(["score", str(photos), "-d", detector_file, "-o", str(output)])
+    assert code == 0
+    rows = rows_of(output)
+    assert list(rows[0]) == COLUMNS
+    paths = [str(photos / "top.JPG"), *sorted(map(str, photos.glob("test/*/*")))]
+    assert [row["path"] for row in rows] == paths and len(paths) == 13
+    detector = joblib.load(detector_file)
+    expected = dict(detector.score_components(paths))
+    expected["score"] = detector.predict_proba(paths)[:, 1]
+    for name, scores in expected.items():
+        assert [float(row[name]) for row in rows] == pytest.approx(scores, abs=1e-6)
+    assert [int(row["label"]) for row in rows] == detector.predict(paths).tolist()
+    assert {row["error"] for row in rows} == {""}
+
+
+def test_score_in_blocks_equals_score_at_once(
+    photos, detector_file, monkeypatch, capsys
+):
+    arguments = ["score", str(photos), "-d", detector_file, "--batch-size", "3"]
+    assert cli.main(arguments) == 0
+    at_once = read_rows(capsys.readouterr().out)
+    monkeypatch.setattr(_score, "BLOCK", 5)
+    monkeypatch.setattr(_score, "BLOCK_SECONDS", 0)
+    assert cli.main(arguments) == 0
+    in_blocks = read_rows(capsys.readouterr().out)
+    assert [row["path"] for row in in_blocks] == [row["path"] for row in at_once]
+    assert [float(row["score"]) for row in in_blocks] == pytest.approx(
+        [float(row["score"]) for row in at_once], abs=1e-6
+    )
+
+
+def test_a_detector_with_references_tells_their_score_too(
+    photos, detector_file, tmp_path, capsys
+):
+    paths = list(map(str, photos.glob("test/*/*")))
+    normal = [path for path in paths if "good" in path]
+    detector = joblib.load(detector_file).set_params(n_shots=2).fit(normal)
+    joblib.dump(detector, tmp_path / "shots.joblib")
+    arguments = ["score", *paths, "-d", str(tmp_path / "shots.joblib")]
+    assert cli.main([*arguments, "--labels-from-folders"]) == 0
+    output = capsys.readouterr()
+    rows = read_rows(output.out)
+    assert list(rows[0]) == COLUMNS
+    expected = detector.score_components(paths).s_img
+    assert [float(row["s_img"]) for row in rows] == pytest.approx(expected, abs=1e-5)
+    assert "\ns_img " in output.err
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"scores": ("fnn",)},
+        {"embedder__crops": "multi"},
+        {"embedder__crops": "multi", "scores": ("prompt",), "n_shots": 1},
+    ],
+)
+def test_score_is_what_predict_proba_says(
+    settings, photos, detector_file, tmp_path, capsys
+):
+    paths = sorted(map(str, photos.glob("test/*/*")))
+    detector = joblib.load(detector_file).set_params(**settings)
+    detector.fit([path for path in paths if "good" in path])
+    joblib.dump(detector, tmp_path / "d.joblib")
+    assert cli.main(["score", *paths, "-d", str(tmp_path / "d.joblib")]) == 0
+    rows = read_rows(capsys.readouterr().out)
+    expected = detector.predict_proba(paths)[:, 1]
+    assert [float(row["score"]) for row in rows] == pytest.approx(expected, abs=1e-6)
+    assert [int(row["label"]) for row in rows] == detector.predict(paths).tolist()
+
+
+def test_score_without_a_detector_fits_one_with_the_settings_given(
+    photos, detector_file, capsys
+):
+    assert cli.main(["score", str(photos), *TINY]) == 0
+    fitted = capsys.readouterr().out
+    assert cli.main(["score", str(photos), "-d", detector_file]) == 0
+    assert capsys.readouterr().out == fitted
+
+
+def test_bad_pictures_get_their_reason_and_the_others_their_scores(
+    photos, detector_file, capsys
+):
+    good = sorted((photos / "test" / "good").iterdir())
+    (photos / "a_text.png").write_text("no picture", encoding="utf-8")
+    (photos / "b_empty.jpg").write_bytes(b"")
+    (photos / "c_half.png").write_bytes(good[0].read_bytes()[:200])
+    (photos / "notes.txt").write_text("not looked at", encoding="utf-8")
+    missing = str(photos / "missing.png")
+    code = cli.main(["score", missing, str(photos), "-d", detector_file])
+    assert code == 3
+    output = capsys.readouterr()
+    rows = read_rows(output.out)
+    assert len(rows) == 4 + 13
+    bad = {os.path.basename(row["path"]): row for row in rows if row["error"]}
+    assert list(bad) == ["missing.png", "a_text.png", "b_empty.jpg", "c_half.png"]
+    assert "No such file" in bad["missing.png"]["error"]
+    assert "not an image" in bad["a_text.png"]["error"]
+    assert "empty" in bad["b_empty.jpg"]["error"]
+    for row in bad.values():
+        assert row["score"] == row["label"] == row["s_pr"] == row["s_fnn"] == ""
+        assert "on_error" not in row["error"]
+    assert all(row["score"] for row in rows if not row["error"])
+    assert "13 of 17 pictures scored" in output.err
+
+
+def test_a_picture_that_can_be_read_only_later_has_no_score(
+    photos, detector_file, monkeypatch, capsys
+):
+    score_components = RandomWordCLIPDetector.score_components
+
+    def unread(self, X):
+        components = score_components(self, X)
+        return {name: column * np.nan for name, column in components.items()}
+
+    monkeypatch.setattr(RandomWordCLIPDetector, "score_components", unread)
+    assert cli.main(["score", str(photos), "-d", detector_file]) == 2
+    rows = read_rows(capsys.readouterr().out)
+    assert {row["error"] for row in rows} == {"not readable at first, but it is now"}
+
+
+def test_nothing_scored_exits_with_2(tmp_path, detector_file, capsys):
+    assert cli.main(["score", str(tmp_path), "-d", detector_file]) == 2
+    assert "no pictures found" in capsys.readouterr().err
+    missing = str(tmp_path / "missing.png")
+    assert cli.main(["score", missing, "-d", detector_file]) == 2
+    (row,) = read_rows(capsys.readouterr().out)
+    assert row["path"] == missing and row["error"]
+
+
+def test_threshold_moves_the_labels_and_not_the_scores(photos, detector_file, capsys):
+    tables = []
+    for threshold in ("0", "1"):
+        arguments = ["score", str(photos), "-d", detector_file]
+        assert cli.main([*arguments, "--threshold", threshold]) == 0
+        tables.append(read_rows(capsys.readouterr().out))
+    assert [[row.pop("label") for row in table] for table in tables] == [
+        ["1"] * 13,
+        ["0"] * 13,
+    ]
+    assert tables[0] == tables[1]
+
+
+def test_labels_from_folders_gives_the_figures_of_the_table(
+    photos, detector_file, capsys
+):
+    arguments = ["score", str(photos / "test"), "-d", detector_file]
+    assert cli.main([*arguments, "--labels-from-folders"]) == 0
+    output = capsys.readouterr()
+    rows = read_rows(output.out)
+    y_true = ["crack" in row["path"] for row in rows]
+    for name in ("s_pr", "s_fnn", "score"):
+        scores = [float(row[name]) for row in rows]
+        figures = [metric(y_true, scores) for metric in (auroc, aupr, f1_max)]
+        (line,) = [x for x in output.err.splitlines() if x.startswith(f"{name} ")]
+        assert line.split() == [name, *(f"{figure:.3f}" for figure in figures)]
+
+
+def test_labels_from_folders_need_both_kinds(photos, detector_file, capsys):
+    arguments = ["score", str(photos / "test" / "crack"), "-d", detector_file]
+    assert cli.main([*arguments, "--labels-from-folders", "--good", "fine"]) == 0
+    assert "No figures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a,b.png", 'quote".png', "new\nline.png", "=1+1.png"])
+def test_odd_file_names_stay_one_cell(name, tmp_path, bunch, detector_file, capsys):
+    Image.fromarray(bunch.images[0]).save(tmp_path / name)
+    assert cli.main(["score", str(tmp_path), "-d", detector_file]) == 0
+    (row,) = read_rows(capsys.readouterr().out)
+    assert row["path"] == str(tmp_path / name)
+
+
+def test_a_file_name_that_is_no_utf8_is_written_with_escapes(
+    tmp_path, bunch, detector_file, capsys
+):
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        Image.fromarray(bunch.images[0]).save(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert cli.main(["score", str(tmp_path), "-d", detector_file]) == 0
+    (row,) = read_rows(capsys.readouterr().out)
+    assert row["path"] == str(tmp_path / "caf\\xe9.png") and row["score"]
+
+
+def test_an_interruption_keeps_the_old_table_and_what_was_scored(
+    photos, detector_file, tmp_path, monkeypatch, capsys
+):
+    output = tmp_path / "scores.csv"
+    output.write_text("the old table", encoding="utf-8")
+    score_block = _score._score_block
+
+    def interrupted(detector, paths, first):
+        if first > 0:
+            raise KeyboardInterrupt
+        return score_block(detector, paths, first)
+
+    monkeypatch.setattr(_score, "BLOCK", 5)
+    monkeypatch.setattr(_score, "BLOCK_SECONDS", 0)
+    monkeypatch.setattr(_score, "_score_block", interrupted)
+    arguments = ["score", str(photos), "-d", detector_file, "-o", str(output)]
+    assert cli.main(arguments) == 130
+    assert output.read_text(encoding="utf-8") == "the old table"
+    assert len(rows_of(tmp_path / "scores.csv.partial")) == 5
+    assert "scores.csv.partial" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["fit", "score"])
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    command, tmp_path, photos, detector_file, monkeypatch, capsys
+):
+    def too_late(*args, **kwargs):
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr(RandomWordCLIPDetector, "fit", too_late)
+    monkeypatch.setattr(_score, "load_detector", too_late)
+    inputs = [str(photos), "-d", detector_file] if command == "score" else []
+    for target, reason in (
+        (tmp_path / "no" / "where.csv", "does not exist"),
+        (tmp_path, "is a folder"),
+    ):
+        assert cli.main([command, *inputs, "-o", str(target)]) == 1
+        assert reason in capsys.readouterr().err
+
+
+def test_a_detector_takes_no_settings_twice(photos, detector_file, capsys):
+    arguments = ["score", str(photos), "-d", detector_file, "--normal", "a good"]
+    assert cli.main(arguments) == 1
+    assert "Got --detector and --normal" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_detector_is_refused(photos, tmp_path, capsys):
+    garbage, other = tmp_path / "garbage.joblib", tmp_path / "other.joblib"
+    garbage.write_bytes(b"garbage")
+    joblib.dump({"a": 1}, other)
+    for path, reason in (
+        (garbage, "cannot be loaded"),
+        (other, "holds a dict"),
+        (tmp_path / "missing.joblib", "No such file"),
+    ):
+        assert cli.main(["score", str(photos), "-d", str(path)]) == 1
+        assert reason in capsys.readouterr().err
+
+
+def test_a_detector_of_another_model_is_refused(
+    photos, detector_file, tmp_path, capsys
+):
+    detector = joblib.load(detector_file)
+    detector.backbone_ = "another"
+    joblib.dump(detector, tmp_path / "other.joblib")
+    assert cli.main(["score", str(photos), "-d", str(tmp_path / "other.joblib")]) == 1
+    assert "was fitted with" in capsys.readouterr().err
+
+
+def test_a_detector_with_the_default_embedder_is_given_one(
+    photos, detector_file, tmp_path, monkeypatch
+):
+    detector = joblib.load(detector_file).set_params(embedder=None)
+    joblib.dump(detector, tmp_path / "default.joblib")
+    # The paper's weights are not at hand here: the default is stood in for.
+    monkeypatch.setattr(
+        _detectors, "CLIPImageEmbedder", lambda: CLIPImageEmbedder(model_name="tiny")
+    )
+    assert cli.main(["score", str(photos), "-d", str(tmp_path / "default.joblib")]) == 0
+
+
+# Kinds of tables, pictures from everywhere
+
+
+def read_parquet(path):
+    return pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+
+
+@pytest.mark.parametrize(
+    "name, read",
+    [
+        ("scores.jsonl", lambda p: [json.loads(x) for x in p.read_text().splitlines()]),
+        ("scores.parquet", read_parquet),
+    ],
+)
+def test_all_kinds_of_tables_say_the_same(name, read, photos, detector_file, tmp_path):
+    (photos / "bad.png").write_text("no picture", encoding="utf-8")
+    score = ["score", str(photos), "-d", detector_file, "-o"]
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    assert cli.main([*score, str(tmp_path / "scores.csv")]) == 3
+    assert cli.main([*score, str(tmp_path / name)]) == 3
+    expected, rows = rows_of(tmp_path / "scores.csv"), read(tmp_path / name)
+    assert len(rows) == len(expected) == 14
+    for row, line in zip(rows, expected, strict=True):
+        assert list(row) == COLUMNS
+        assert {k: "" if v is None else str(v) for k, v in row.items()} == line
+    assert {type(row["score"]) for row in rows} == {float, type(None)}
+
+
+def test_an_ending_that_is_no_table_is_refused(photos, detector_file, tmp_path, capsys):
+    target = str(tmp_path / "scores.xlsx")
+    assert cli.main(["score", str(photos), "-d", detector_file, "-o", target]) == 1
+    assert ".csv, .jsonl or .parquet" in capsys.readouterr().err
+
+
+def test_without_pyarrow_the_message_says_what_to_install(
+    photos, detector_file, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    target = str(tmp_path / "scores.parquet")
+    assert cli.main(["score", str(photos), "-d", detector_file, "-o", target]) == 1
+    assert "pip install 'skclipad[parquet]'" in capsys.readouterr().err
+
+
+def test_an_interrupted_parquet_file_can_be_read(
+    photos, detector_file, tmp_path, monkeypatch
+):
+    pytest.importorskip("pyarrow")
+    score_block = _score._score_block
+
+    def interrupted(detector, paths, first):
+        if first > 0:
+            raise KeyboardInterrupt
+        return score_block(detector, paths, first)
+
+    monkeypatch.setattr(_score, "BLOCK", 5)
+    monkeypatch.setattr(_score, "_score_block", interrupted)
+    target = tmp_path / "scores.parquet"
+    assert (
+        cli.main(["score", str(photos), "-d", detector_file, "-o", str(target)]) == 130
+    )
+    assert not target.exists()
+    assert len(read_parquet(tmp_path / "scores.parquet.partial")) == 5
+
+
+def test_patterns_are_expanded_and_nothing_is_scored_twice(
+    photos, detector_file, monkeypatch, capsys
+):
+    monkeypatch.chdir(photos)
+    for pattern, names in (
+        ("test/**/*.png", sorted(map(str, photos.glob("test/*/*.png")))),
+        ("**", sorted([*map(str, photos.glob("test/*/*")), str(photos / "top.JPG")])),
+        ("*.JPG", [str(photos / "top.JPG")]),
+    ):
+        assert cli.main(["score", pattern, "-d", detector_file]) == 0
+        rows = read_rows(capsys.readouterr().out)
+        found = [os.path.abspath(row["path"]) for row in rows]
+        assert sorted(found) == names and len(found) == len(set(found))
+
+
+def test_a_pattern_that_nothing_matches_gets_a_row_with_the_reason(
+    photos, detector_file, capsys
+):
+    pattern = str(photos / "*.bmp")
+    assert cli.main(["score", pattern, str(photos), "-d", detector_file]) == 3
+    first, *others = read_rows(capsys.readouterr().out)
+    assert first["path"] == pattern and "No such file" in first["error"]
+    assert len(others) == 13
+
+
+def test_names_come_from_standard_input(photos, detector_file):
+    names = sorted(map(str, photos.glob("test/*/*")))[:2]
+    listed = "\n".join([names[0], "", names[1], "missing.png"]) + "\r\n"
+    process = subprocess.run(
+        [sys.executable, "-m", "skclipad", "score", "-", "-d", detector_file],
+        input=listed.encode(),
+        capture_output=True,
+    )
+    assert process.returncode == 3
+    rows = read_rows(process.stdout.decode())
+    assert [row["path"] for row in rows] == [*names, "missing.png"]
+    # Nobody looks at a terminal here: no progress bar.
+    (line,) = process.stderr.decode().splitlines()
+    assert line.startswith("2 of 3 pictures scored in ")
+
+
+# Threshold, maps, report
+
+
+def test_a_false_alarm_rate_chooses_the_threshold(photos, detector_file, capsys):
+    good = str(photos / "test" / "good")
+    arguments = ["score", good, "-d", detector_file, "--normal-dir", good]
+    n = len(os.listdir(good))
+    for fpr, most in ((0.0, 0), (1 / n, 1), (1.0, n)):
+        assert cli.main([*arguments, "--fpr", str(fpr)]) == 0
+        output = capsys.readouterr()
+        labels = [int(row["label"]) for row in read_rows(output.out)]
+        assert sum(labels) == most
+        assert f"{most} of {n} normal pictures above it" in output.err
+
+
+def test_a_false_alarm_rate_that_is_too_fine_to_measure_is_told(
+    photos, detector_file, capsys
+):
+    arguments = ["--fpr", "0.001", "--normal-dir", str(photos / "test" / "good")]
+    assert cli.main(["score", str(photos), "-d", detector_file, *arguments]) == 0
+    assert "takes 1000 normal pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        (["--fpr", "0.1"], "go together"),
+        (["--fpr", "0.1", "--threshold", "0.3"], "not allowed with"),
+        (["--fpr", "7"], "between 0 and 1"),
+        (["--threshold", "1.2"], "between 0 and 1"),
+        (["--heat-maps", "-1"], "less than 0"),
+        (["--report", "report.pdf"], ".html"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(
+    arguments, reason, photos, detector_file, capsys
+):
+    assert cli.main(["score", str(photos), "-d", detector_file, *arguments]) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_normal_pictures_that_cannot_be_read_give_no_threshold(
+    photos, detector_file, tmp_path, capsys
+):
+    (tmp_path / "normal").mkdir()
+    (tmp_path / "normal" / "bad.png").write_bytes(b"")
+    arguments = ["--fpr", "0.1", "--normal-dir", str(tmp_path / "normal")]
+    assert cli.main(["score", str(photos), "-d", detector_file, *arguments]) == 1
+    assert "holds no picture that can be scored" in capsys.readouterr().err
+
+
+def test_maps_are_laid_out_like_the_pictures(photos, detector_file, tmp_path, capsys):
+    (photos / "bad.png").write_bytes(b"")
+    out = tmp_path / "maps"
+    arguments = ["score", str(photos), "-d", detector_file, "--maps", str(out)]
+    assert cli.main(arguments) == 3
+    rows = [row for row in read_rows(capsys.readouterr().out) if not row["error"]]
+    paths = [row["path"] for row in rows]
+    expected = joblib.load(detector_file).anomaly_map(paths)
+    found = [str(p.relative_to(out)) for p in out.rglob("*.png")]
+    assert sorted(found) == sorted(os.path.relpath(p, photos) + ".png" for p in paths)
+    for path, values in zip(paths, expected, strict=True):
+        with Image.open(out / (os.path.relpath(path, photos) + ".png")) as image:
+            drawn = np.asarray(image) / 65535
+        np.testing.assert_allclose(drawn, values, atol=1e-4)
+
+
+def page_data(path):
+    page = path.read_text(encoding="utf-8")
+    start = page.index('id="data">') + len('id="data">')
+    return json.loads(page[start : page.index("</script>", start)])
+
+
+def test_a_report_shows_scores_truth_and_the_maps_asked_for(
+    photos, detector_file, tmp_path, capsys
+):
+    (photos / "bad.png").write_bytes(b"")
+    target = tmp_path / "report.html"
+    arguments = ["score", str(photos), "-d", detector_file, "--threshold", "0.4"]
+    arguments += ["--labels-from-folders", "--report", str(target), "--heat-maps", "4"]
+    assert cli.main(arguments) == 3
+    rows = {row["path"]: row for row in read_rows(capsys.readouterr().out)}
+    data = page_data(target)
+    assert sorted(data["names"]) == sorted(rows)
+    assert data["threshold"] == 0.4
+    assert data["hasMap"] == [True] * 4 + [False] * 10
+    assert data["scores"][:13] == sorted(data["scores"][:13], reverse=True)
+    for i, name in enumerate(data["names"][:13]):
+        assert data["scores"][i] == pytest.approx(float(rows[name]["score"]), abs=1e-6)
+        assert data["labels"][i] == int("good" not in name)
+    assert data["errors"] == [None] * 13 + ["the file is empty"]
+    page = target.read_text(encoding="utf-8")
+    assert "skclipad score" in page and "--threshold 0.4" in page

@@ -1,0 +1,215 @@
+"""ONNX graphs: they say what the detector says, for any number of pictures."""
+
+import json
+import os
+import runpy
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_clip import small_clip
+
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, export
+from skclipad.datasets import make_defect_images
+from skclipad.export import export_onnx
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+SCRIPT = "examples/score_with_onnxruntime.py"
+
+
+def tiny(**settings):
+    return RandomWordCLIPDetector(
+        N_p=200, random_state=0, embedder=CLIPImageEmbedder("tiny"), **settings
+    )
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return make_defect_images(12, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    detector = tiny(threshold=0.4).fit()
+    path = tmp_path_factory.mktemp("onnx") / "detector.onnx"
+    return detector, export_onnx(detector, path)
+
+
+def run(path, images):
+    session = onnxruntime.InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+    pixels = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    return dict(zip(names, session.run(names, {"pixels": pixels}), strict=True))
+
+
+def check(path, detector, images):
+    found = run(path, images)
+    expected = dict(detector.score_components(images))
+    expected["score"] = detector.predict_proba(images)[:, 1]
+    assert list(found) == [*expected]
+    for name, scores in expected.items():
+        assert found[name].shape == (len(images),)
+        np.testing.assert_allclose(found[name], scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_a_graph_says_what_the_detector_says_for_any_number(n, exported, photos):
+    detector, result = exported
+    check(result.path, detector, list(photos.images[:n]))
+
+
+def test_the_agreement_reported_is_that_of_the_file(exported):
+    _, result = exported
+    assert set(result.agreement["max_difference"]) == {"s_pr", "s_fnn", "score"}
+    assert max(result.agreement["max_difference"].values()) <= 1e-4
+    assert result.agreement["same_label"] == 1.0
+    assert result.agreement["rank_correlation"] > 0.999
+
+
+def test_nothing_is_left_but_the_graph_and_how_to_feed_it(exported):
+    _, result = exported
+    assert sorted(os.listdir(result.path.parent)) == [
+        "detector.onnx",
+        "detector.preprocess.json",
+    ]
+    how = json.loads(result.preprocess_path.read_text(encoding="utf-8"))
+    assert (how["size"], how["resize_mode"]) == ([64, 64], "squash")
+    assert how["interpolation"] == "bicubic" and how["threshold"] == 0.4
+    assert how["outputs"] == ["s_pr", "s_fnn", "score"]
+    assert how["detector"]["N_p"] == "200"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"scores": ("fnn",), "normalize": False},
+        {"scores": ("prompt",), "prompt_set": "winclip", "temperature": 0.05},
+    ],
+)
+def test_settings_of_the_detector_are_in_the_graph(settings, photos, tmp_path):
+    detector = tiny(**settings).fit()
+    result = export_onnx(detector, tmp_path / "d.onnx")
+    check(result.path, detector, list(photos.images))
+
+
+@pytest.mark.parametrize(
+    "like, vision",
+    [
+        ("RN50", {"layers": [1, 1, 1, 1], "width": 8, "patch_size": None}),
+    ],
+)
+def test_other_image_towers_become_graphs_too(like, vision, tmp_path):
+    backbone = small_clip(tmp_path, like, vision=vision)
+    embedder = CLIPImageEmbedder(backbone.model_name, None, device="cpu")
+    detector = RandomWordCLIPDetector(N_p=100, random_state=0, embedder=embedder).fit()
+    height, width = backbone.image_size
+    images = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)
+    result = export_onnx(detector, tmp_path / "d.onnx")
+    check(result.path, detector, list(images))
+
+
+def test_references_are_in_the_graph(tmp_path):
+    embedder = CLIPImageEmbedder(
+        small_clip(tmp_path, "ViT-B-32-quickgelu").model_name, None, device="cpu"
+    )
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    detector = RandomWordCLIPDetector(
+        N_p=100, n_shots=2, random_state=0, embedder=embedder
+    ).fit(images)
+    result = export_onnx(detector, tmp_path / "d.onnx", images=images)
+    assert result.agreement["n_pictures"] == 6
+    check(result.path, detector, list(images))
+    # A reference is its own nearest neighbour, at every patch and window.
+    s_img = run(result.path, list(images))["s_img"]
+    assert s_img[detector.reference_rows_].max() < 1e-3 < s_img.max()
+
+
+def test_references_of_a_tower_without_tokens_are_refused(tmp_path):
+    vision = {"layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
+    backbone = small_clip(tmp_path, "RN50", vision=vision)
+    embedder = CLIPImageEmbedder(backbone.model_name, None, device="cpu")
+    images = np.random.default_rng(0).random((2, 32, 32, 3))
+    detector = RandomWordCLIPDetector(N_p=100, n_shots=1, embedder=embedder).fit(images)
+    with pytest.raises(ValueError, match="no plain ViT"):
+        export_onnx(detector, tmp_path / "d.onnx")
+
+
+def test_eight_bits_are_smaller_and_say_how_far_off_they_are(
+    exported, photos, tmp_path
+):
+    detector, result = exported
+    small = export_onnx(
+        detector, tmp_path / "small.onnx", int8=True, images=photos.images
+    )
+    assert small.path.stat().st_size < 0.5 * result.path.stat().st_size
+    # The same batches: activations are scaled batch by batch.
+    batches = np.split(photos.images, [1, 9])
+    found = [run(small.path, list(batch))["score"] for batch in batches]
+    expected = detector.predict_proba(photos.images)[:, 1]
+    off = np.abs(np.concatenate(found) - expected).max()
+    assert small.agreement["max_difference"]["score"] == pytest.approx(off, abs=1e-6)
+    assert small.agreement["n_pictures"] == len(photos.images)
+    assert 0 < off and small.agreement["rank_correlation"] > 0.8
+    assert json.loads(small.preprocess_path.read_text())["int8"] is True
+
+
+def test_crops_are_refused_with_a_way_out(exported, tmp_path):
+    detector = tiny().fit().set_params(embedder__crops="multi")
+    with pytest.raises(ValueError, match="embedder__crops='whole'"):
+        export_onnx(detector, tmp_path / "d.onnx")
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_onnx_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"pip install 'skclipad\[onnx\]'"):
+        export_onnx(tiny(), tmp_path / "d.onnx")
+
+
+def test_a_graph_that_disagrees_is_not_kept(exported, tmp_path, monkeypatch):
+    _, result = exported
+    monkeypatch.setattr(
+        export,
+        "_write_graph",
+        lambda graph, pixels, path: shutil.copy(result.path, path),
+    )
+    detector = tiny(anomaly_word="a burnt").fit()
+    with pytest.raises(RuntimeError, match="was not kept"):
+        export_onnx(detector, tmp_path / "d.onnx")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_example_gives_the_detectors_scores(
+    exported, photos, tmp_path, monkeypatch, capsys
+):
+    detector, result = exported
+    rng = np.random.default_rng(0)
+    deep = rng.integers(0, 65536, (40, 50)).astype(np.uint16)
+    clear = rng.integers(0, 256, (90, 70, 4)).astype(np.uint8)
+    pictures = {
+        "photo.png": Image.fromarray(photos.images[0]).resize((200, 100)),
+        "deep.png": Image.fromarray(deep),
+        "clear.png": Image.fromarray(clear),
+    }
+    paths = [str(tmp_path / name) for name in pictures]
+    for path, picture in zip(paths, pictures.values(), strict=True):
+        picture.save(path)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    paths.append(str(tmp_path / "turned.jpg"))
+    pictures["photo.png"].save(paths[-1], exif=turned)
+
+    monkeypatch.setattr(sys, "argv", [SCRIPT, str(result.path), *paths])
+    runpy.run_path(os.path.join(os.path.dirname(os.path.dirname(__file__)), SCRIPT))
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header == "path,s_pr,s_fnn,score,label"
+    scores = detector.predict_proba(paths)[:, 1]
+    for line, path, score in zip(lines, paths, scores, strict=True):
+        name, *numbers, label = line.split(",")
+        assert name == path
+        assert float(numbers[-1]) == pytest.approx(score, abs=1e-4)
+        assert int(label) == int(score > 0.4)

@@ -1,0 +1,182 @@
+"""The report in a browser: what a person does with it. Skipped where there is none."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from skclipad.datasets import make_defect_images
+from skclipad.report import write_report
+
+webdriver = pytest.importorskip("selenium.webdriver")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select  # noqa: E402
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"
+)
+OPTIONS = """--headless=new --no-sandbox --disable-gpu --no-first-run
+--disable-background-networking --disable-component-update --disable-sync
+--disable-quic --window-size=1280,1000""".split()
+NASTY = "<img src=x onerror=document.title='taken'>.png"
+N = 130
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report of 130 pictures, three pages of them; the last has no score."""
+    bunch = make_defect_images(10, image_size=48, random_state=0)
+    rows = np.arange(N) % 10
+    scores = np.linspace(0.99, 0.01, N)
+    scores[-1] = np.nan
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(
+        path,
+        bunch.images[rows],
+        scores,
+        names=[NASTY, *(f"picture-{i:03d}.png" for i in range(1, N))],
+        components={"s_pr": scores[::-1].copy(), "s_fnn": scores},
+        labels=bunch.target[rows],
+        maps=[np.eye(8) if i < 100 else None for i in range(N)],
+        title="A report",
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in [*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def page(browser, report):
+    browser.get(report.as_uri())
+    yield browser
+    # No error of the page, and nothing that its policy had to forbid.
+    assert browser.get_log("browser") == []
+    assert browser.title == "A report"
+
+
+def find(page, selector):
+    return page.find_element(By.CSS_SELECTOR, selector)
+
+
+def scores(page):
+    cards = page.find_elements(By.CSS_SELECTOR, ".card .score")
+    return [card.text for card in cards]
+
+
+def test_highest_scores_come_first_sixty_a_page(page):
+    assert len(scores(page)) == 60
+    assert scores(page)[:2] == ["0.990", "0.982"]
+    assert find(page, "#page").text == "Page 1 of 3"
+    find(page, "#last").click()
+    assert len(scores(page)) == 10 and scores(page)[-1] == "–"
+
+
+def test_a_name_with_markup_is_shown_as_it_is(page):
+    assert find(page, ".card .name").text == NASTY
+    images = page.find_elements(By.CSS_SELECTOR, "img")
+    assert all(image.get_attribute("src").startswith("data:") for image in images)
+
+
+def test_pictures_are_drawn_with_their_maps_over_them(page):
+    sizes = page.execute_script(
+        "return [...document.querySelectorAll('.card:first-child img')]"
+        ".slice(0, 2).map(i => [i.naturalWidth, i.clientWidth, i.clientHeight])"
+    )
+    (picture, width, height), (heat, *over) = sizes
+    assert (picture, heat) == (48, 8) and over == [width, height] and width > 100
+
+
+def test_sorting_by_another_score_and_turning_the_order(page):
+    Select(find(page, "#sort")).select_by_visible_text("s_pr")
+    assert scores(page)[0] == "–" and scores(page)[1] == "0.018"
+    find(page, "#direction").click()
+    assert scores(page)[0] == "0.990"
+    Select(find(page, "#sort")).select_by_visible_text("name")
+    names = [n.text for n in page.find_elements(By.CSS_SELECTOR, ".card .name")]
+    assert names == sorted(names)
+
+
+def test_filters_by_name_label_and_score(page):
+    find(page, "#search").send_keys("PICTURE-01")
+    assert find(page, "#found").text == "10 pictures"
+    find(page, "#from").send_keys("0.9")
+    assert find(page, "#found").text == "2 pictures"
+    find(page, "#clear").click()
+    assert find(page, "#found").text.startswith("130 pictures")
+    show = Select(find(page, "#show"))
+    show.select_by_visible_text("Not scored")
+    assert scores(page) == ["–"]
+    assert "it has no score" in find(page, ".card").text
+    show.select_by_visible_text("Above the threshold")
+    assert find(page, "#found").text.startswith("65 pictures")
+
+
+def test_the_threshold_moves_counts_and_words(page):
+    assert find(page, "#above").text.startswith("65 pictures of 129 above 0.500")
+    page.execute_script(
+        "const t = document.getElementById('threshold'); t.value = 0.985;"
+        "t.dispatchEvent(new Event('input'))"
+    )
+    assert find(page, "#above").text.startswith("1 picture of 129 above 0.985")
+    verdicts = page.find_elements(By.CSS_SELECTOR, ".card .verdict")
+    assert [v.text for v in verdicts[:2]] == ["anomalous", "normal"]
+    find(page, "#reset").click()
+    assert find(page, "#above").text.startswith("65 pictures")
+
+
+def opacity(page, selector):
+    script = f"return getComputedStyle(document.querySelector('{selector}')).opacity"
+    return float(page.execute_script(script))
+
+
+def test_heat_maps_are_switched_on_by_button_and_key(page):
+    page.execute_script(
+        "for (const e of document.querySelectorAll('.heat'))"
+        " e.style.transition = 'none'"
+    )
+    assert opacity(page, ".card .heat") == 0
+    find(page, "#heat").click()
+    assert find(page, "#heat").get_attribute("aria-pressed") == "true"
+    assert opacity(page, ".card .heat") > 0.5
+    find(page, "h1").click()
+    page.switch_to.active_element.send_keys("h")
+    assert opacity(page, ".card .heat") == 0
+
+
+def test_a_picture_is_looked_at_closely_and_left_by_keys_alone(page):
+    find(page, ".card").send_keys(Keys.ARROW_RIGHT)
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert find(page, "#detail").is_displayed()
+    assert find(page, "#detail-name").text == "picture-001.png"
+    assert "s_fnn 0.982" in find(page, "#detail-scores").text
+    page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert find(page, "#detail-name").text == "picture-002.png"
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not find(page, "#detail").is_displayed()
+    assert page.switch_to.active_element.get_attribute("data-place") == "2"
+    page.switch_to.active_element.send_keys("/")
+    assert page.switch_to.active_element.get_attribute("id") == "search"
+
+
+def test_a_phone_shows_everything_within_its_width(page):
+    page.set_window_size(390, 800)
+    try:
+        page.refresh()
+        width, inner = page.execute_script(
+            "return [document.documentElement.scrollWidth, innerWidth]"
+        )
+        assert width <= inner
+    finally:
+        page.set_window_size(1280, 1000)

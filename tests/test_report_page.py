@@ -1,0 +1,179 @@
+"""The report's page as text: whole, self-contained, and safe to open."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad.report import describe_run, write_report
+
+NASTY = [
+    "<img src=x onerror=alert(1)>.png",
+    "</script><script>alert(1)</script>.png",
+    "<!--<script>.png",
+    "a & b \"quoted\" 'single'.png",
+    "$title ${data} \\u003c.png",
+    "\udce9\u2028\u202e日本.png",
+]
+
+
+def pictures(n, size=(20, 30)):
+    rng = np.random.default_rng(0)
+    return list(rng.integers(0, 256, (n, *size, 3), np.uint8))
+
+
+def written(tmp_path, images, scores, **more):
+    path = tmp_path / "report.html"
+    assert write_report(path, images, scores, **more) is None
+    return path.read_text(encoding="utf-8")
+
+
+def block(page, name):
+    """Return what an element with JSON holds, as a browser would find its end."""
+    (text,) = re.findall(
+        rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.S
+    )
+    return json.loads(text)
+
+
+def opened(data):
+    return Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+def test_rows_are_in_order_of_their_scores_and_keep_together(tmp_path):
+    images = [Image.new("RGB", (9, 9), (v, v, v)) for v in (0, 80, 160, 240)]
+    page = written(
+        tmp_path,
+        images,
+        [0.3, np.nan, 0.9, 0.5],
+        names=list("abcd"),
+        components={"s_pr": [0.1, np.nan, 0.3, 0.4]},
+        labels=[0, 0, 1, 1],
+        errors=[None, "broken", None, None],
+        maps=[None, None, np.eye(4), np.zeros((4, 4))],
+        threshold=0.4,
+    )
+    data = block(page, "data")
+    assert data["names"] == ["c", "d", "a", "b"]
+    assert data["scores"] == [0.9, 0.5, 0.3, None]
+    assert data["components"] == {"s_pr": [0.3, 0.4, 0.1, None]}
+    assert data["labels"] == [1, 1, 0, 0]
+    assert data["errors"] == [None, None, None, "broken"]
+    assert data["hasMap"] == [True, True, False, False]
+    assert (data["threshold"], data["scale"]) == (0.4, [0, 1])
+    greys = [np.asarray(opened(p["jpg"])).mean() for p in block(page, "pictures-0")]
+    assert greys == pytest.approx([160, 240, 0, 80], abs=3)
+
+
+def test_nothing_comes_from_elsewhere_and_the_policy_forbids_it(tmp_path):
+    page = written(tmp_path, pictures(3), [0.1, 0.2, 0.3])
+    assert not re.findall(
+        r"(?:https?:)?//[a-z]", page.replace("http://www.w3.org/", "")
+    )
+    assert not re.findall(r"<(?:link|iframe|object|embed|base|form action)", page)
+    assert not re.findall(r"<[^>]*\s(?:style|on\w+)\s*=", page)
+    (policy,) = re.findall(r'"Content-Security-Policy" content="(.*?)"', page)
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    for kind in ("script", "style"):
+        (text,) = re.findall(rf"<{kind}>(.*?)</{kind}>", page, re.S)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_names_stay_text(name, tmp_path):
+    page = written(
+        tmp_path,
+        pictures(1),
+        [0.5],
+        names=[name],
+        errors=[name],
+        title=name.encode("utf-8", "replace").decode(),
+        settings={name.encode("utf-8", "replace").decode(): {"<b>": "<i>"}},
+    )
+    data = block(page, "data")
+    expected = name.encode("utf-8", "backslashreplace").decode()
+    assert data["names"] == [expected]
+    # Tags of the page itself, and none besides.
+    assert "<img" not in page and page.count("<script") == 3
+    assert "<b>" not in page and "<i>" not in page and "&lt;b&gt;" in page
+
+
+def test_paths_are_names_and_other_pictures_have_numbers(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(pictures(1)[0]).save(path)
+    page = written(tmp_path, [str(path), path, pictures(1)[0]], [0.3, 0.2, 0.1])
+    assert block(page, "data")["names"] == [str(path), str(path), "picture 2"]
+
+
+def test_a_picture_that_cannot_be_read_has_no_thumbnail(tmp_path):
+    (tmp_path / "bad.png").write_text("no picture")
+    page = written(tmp_path, [tmp_path / "bad.png", pictures(1)[0]], [0.9, 0.1])
+    assert [bool(p) for p in block(page, "pictures-0")] == [False, True]
+
+
+@pytest.mark.parametrize("size, expected", [((300, 600), (192, 96)), ((8, 8), (8, 8))])
+def test_thumbnails_keep_proportions_and_never_grow(size, expected, tmp_path):
+    page = written(tmp_path, pictures(1, size), [0.5])
+    (picture,) = block(page, "pictures-0")
+    assert (picture["w"], picture["h"]) == opened(picture["jpg"]).size == expected
+
+
+def test_noise_stays_within_its_share_of_thirty_megabytes(tmp_path):
+    # The worst there is: nothing in it can be compressed.
+    page = written(tmp_path, pictures(30, (400, 400)), np.linspace(0, 1, 30))
+    assert len(page) < 30 * 30_000
+
+
+def test_pictures_come_in_chunks_of_a_page(tmp_path):
+    page = written(tmp_path, pictures(130, (4, 4)), np.linspace(0, 1, 130))
+    assert [len(block(page, f"pictures-{i}")) for i in range(3)] == [60, 60, 10]
+
+
+def test_maps_share_one_scale_and_let_the_picture_show_where_they_are_low(tmp_path):
+    maps = [np.zeros((4, 4)), np.full((4, 4), 0.5), np.ones((4, 4)), [[np.nan]]]
+    page = written(tmp_path, pictures(4), [0.4, 0.3, 0.2, 0.1], maps=maps)
+    assert block(page, "data")["scale"] == [0, 1]
+    heat = [
+        np.asarray(opened(p["png"]).convert("RGBA"))
+        for p in block(page, "pictures-0")[:3]
+    ]
+    opacity = [int(one[..., 3].mean()) for one in heat]
+    assert opacity[0] == 0 < opacity[1] < opacity[2] == 255
+    assert heat[2][0, 0].tolist() == [252, 255, 164, 255]
+
+
+def test_settings_and_versions_are_on_the_page(tmp_path):
+    detector = RandomWordCLIPDetector(
+        N_p=100, random_state=0, embedder=CLIPImageEmbedder("tiny")
+    ).fit()
+    settings = describe_run(detector, command="skclipad score 'a b'")
+    page = written(tmp_path, pictures(1), [0.5], settings=settings)
+    assert "<th scope=row>N_p</th><td>100</td>" in page
+    assert "<th scope=row>model_name</th><td>&#x27;tiny&#x27;</td>" in page
+    assert "<td>skclipad score &#x27;a b&#x27;</td>" in page
+    assert set(settings) == {"Run", "Detector", "Embedder", "Versions"}
+    assert settings["Versions"]["numpy"] == np.__version__
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ({"scores": [0.1]}, "Got 2 images and 1 scores"),
+        ({"names": ["a"]}, "Got 2 images and 1 names"),
+        ({"labels": [0, 1, 1]}, "Got 2 images and 3 labels"),
+        ({"maps": [None]}, "Got 2 images and 1 maps"),
+        ({"errors": [None]}, "Got 2 images and 1 errors"),
+        ({"components": {"s_pr": [0.1]}}, "Got 2 images and 1 s_pr"),
+    ],
+)
+def test_columns_of_another_length_are_refused(more, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        write_report(tmp_path / "r.html", pictures(2), **{"scores": [0.1, 0.2], **more})
+    assert not (tmp_path / "r.html").exists()
