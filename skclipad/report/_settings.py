@@ -12,6 +12,8 @@ PACKAGES = ("open_clip_torch", "torch", "scikit-learn", "numpy", "scipy", "pillo
 def package_versions(missing=None):
     """Return the versions of this package and of those that scores depend on.
 
+    The page of `write_report` shows them, and `skclipad info` prints them.
+
     Parameters
     ----------
     missing : str, default=None
@@ -44,6 +46,8 @@ def package_versions(missing=None):
 
 def describe_run(detector, *, command=None):
     """Say how scores were made, for the report's page.
+
+    With it and the pictures, somebody else can make the same scores again.
 
     Parameters
     ----------
