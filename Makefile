@@ -4,19 +4,35 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DOCS_VENV := .venv-docs
+MIN_VENV := .venv-min
 DEMO := demo
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-min fuzz audit docs lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## say what each target does
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 demo: $(VENV)/.ready-demo  ## fit on random words, score painted pictures, leave a contact sheet
 	$(BIN)/python -m skclipad demo --out $(DEMO)
 
 test: $(VENV)/.ready-test lint  ## lint, then every test and doctest, with coverage (95 % of the lines at least)
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95
+
+test-min: $(MIN_VENV)/.ready  ## every test with the oldest versions that setup.cfg allows
+	$(MIN_VENV)/bin/python -m pytest
+
+fuzz: $(VENV)/.ready-test  ## read 20,000 damaged pictures; the tests read 750
+	$(BIN)/python tools/fuzz.py
+
+audit: $(VENV)/.ready-test  ## known vulnerabilities of what is installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit --local --skip-editable
+
+docs: $(DOCS_VENV)/.ready  ## the documentation, with its gallery, as docs/_build/html; a warning is an error
+	MPLBACKEND=agg $(DOCS_VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 lint: $(VENV)/.ready-test  ## ruff's rules and ruff's format
 	$(BIN)/ruff check .
@@ -27,13 +43,19 @@ format: $(VENV)/.ready-test  ## mend what ruff can mend
 	$(BIN)/ruff format .
 
 clean:  ## remove the environment and everything the targets left
-	rm -rf $(VENV) $(DEMO) build dist htmlcov .coverage .coverage.* *.egg-info \
+	rm -rf $(VENV) $(DOCS_VENV) $(MIN_VENV) $(DEMO) docs/_build docs/auto_examples docs/generated \
+	    docs/sg_execution_times.rst build dist htmlcov .coverage .coverage.* *.egg-info \
 	    .pytest_cache .ruff_cache .hypothesis
 	find skclipad tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 10) or sys.exit("make: $(PYTHON) is Python %d.%d, but skclipad needs 3.10 or newer; name another with `make PYTHON=...`" % v[:2])'
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(DOCS_VENV)/.ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(DOCS_VENV) || { rm -rf $(DOCS_VENV); exit 1; }
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
 
 # One pip command for everything: pip then chooses torch and torchvision together.
 # Installed in two steps, they may not match. The stamps keep a second `make` quick.
@@ -44,3 +66,10 @@ $(VENV)/.ready-demo: setup.cfg pyproject.toml | $(BIN)/python
 $(VENV)/.ready-test: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $(VENV)/.ready-demo $@
+
+$(MIN_VENV)/.ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(MIN_VENV) || { rm -rf $(MIN_VENV); exit 1; }
+	$(PYTHON) tools/oldest.py > $(MIN_VENV)/oldest.txt
+	$(MIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --requirement $(MIN_VENV)/oldest.txt --editable .
+	touch $@

@@ -22,11 +22,14 @@ from skclipad._references import (
     reference_scores,
     stack_features,
 )
+from skclipad._repr import AnomalyMaps, FittedSummary
 from skclipad._sentences import checked_sentences
 from skclipad._training import check_setting, train_once
 
 
-class RandomWordCLIPDetector(ClassifierMixin, ComponentScores, BaseEstimator):
+class RandomWordCLIPDetector(
+    ClassifierMixin, ComponentScores, FittedSummary, BaseEstimator
+):
     """Tell damaged from normal pictures without any training picture.
 
     `fit` writes pairs of prompts with random words in them, one of a pair about a
@@ -90,6 +93,10 @@ class RandomWordCLIPDetector(ClassifierMixin, ComponentScores, BaseEstimator):
         Weight decay of AdamW.
     lr_decay : float, default=0.1
         Factor on the learning rate after each epoch. Our choice likewise.
+    input_noise : float, default=0.0
+        Length of a random vector that is added to each text embedding whenever it is
+        trained on, as a multiple of the embedding's own length. It keeps the FNN from
+        what tells texts apart but not pictures. Our addition.
     n_networks : int, default=1
         Networks trained on the same prompts from different initial weights; the FNN
         is then their average. Our addition.
@@ -140,7 +147,7 @@ class RandomWordCLIPDetector(ClassifierMixin, ComponentScores, BaseEstimator):
         Fingerprint of the CLIP that `fit` used.
     n_features_in_ : int
         Width ``C_e`` of the embeddings.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (C_e,)
         Names of the columns, if `fit` saw embeddings in a DataFrame.
     fit_time_ : float
         Seconds that `fit` took.
@@ -209,6 +216,7 @@ class RandomWordCLIPDetector(ClassifierMixin, ComponentScores, BaseEstimator):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "lr_decay": [Interval(Real, 0, None, closed="neither")],
+        "input_noise": [Interval(Real, 0, None, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_sentences": [Mapping, None],
@@ -242,6 +250,7 @@ class RandomWordCLIPDetector(ClassifierMixin, ComponentScores, BaseEstimator):
         learning_rate=1e-3,
         weight_decay=1e-4,
         lr_decay=0.1,
+        input_noise=0.0,
         n_networks=1,
         early_stopping=False,
         validation_sentences=None,
@@ -271,6 +280,7 @@ class RandomWordCLIPDetector(ClassifierMixin, ComponentScores, BaseEstimator):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.lr_decay = lr_decay
+        self.input_noise = input_noise
         self.n_networks = n_networks
         self.early_stopping = early_stopping
         self.validation_sentences = validation_sentences
@@ -442,6 +452,7 @@ class RandomWordCLIPDetector(ClassifierMixin, ComponentScores, BaseEstimator):
         list of ndarray of shape (height, width), dtype float32
             One map an image, in [0, 1], higher for more anomalous. An image that cannot
             be read has a map of NaN (`on_error="nan"`), of one pixel if `size` is None.
+            A notebook shows the list as pictures.
 
         Raises
         ------
@@ -488,7 +499,7 @@ class RandomWordCLIPDetector(ClassifierMixin, ComponentScores, BaseEstimator):
         prompts = cycle(self._prompts_of(objects).swapaxes(0, 1))  # one pair for all
         with_shots = self.references_ is not None
         stream = self._checked_embedder()._stream_windows(images, patches=with_shots)
-        return [
+        return AnomalyMaps(
             picture_map(
                 features,
                 partial(self._chosen_scores, prompts=pair),
@@ -496,7 +507,7 @@ class RandomWordCLIPDetector(ClassifierMixin, ComponentScores, BaseEstimator):
                 size,
             )
             for features, pair in zip(stream, prompts, strict=False)
-        ]
+        )
 
     def predict_proba(self, X):
         """Score images as normal and anomalous.
@@ -620,7 +631,7 @@ class RandomWordCLIPDetector(ClassifierMixin, ComponentScores, BaseEstimator):
         if self.early_stopping:
             sentences = checked_sentences(self.validation_sentences)
         names = ("dropout", "n_epochs", "batch_size", "learning_rate")
-        names += ("weight_decay", "lr_decay", "n_networks")
+        names += ("weight_decay", "lr_decay", "input_noise", "n_networks")
         return train_once(
             embedder.encode_text,
             backbone,

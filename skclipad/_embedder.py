@@ -382,6 +382,11 @@ class CLIPImageEmbedder(
     def _n_features_out(self):
         return self._width()
 
+    def _get_fitted_attr_html(self, doc_link=""):
+        # Nothing is learnt. scikit-learn 1.9 would look at every property to find out,
+        # and `_n_features_out` loads the model: a picture of this object must not.
+        return {}
+
     def __sklearn_is_fitted__(self):
         return True
 

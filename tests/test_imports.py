@@ -16,7 +16,7 @@ RINGS = [
     # 0: words, prompts, equations, figures; no torch
     [
         *("_exceptions", "_words", "_prompts", "_sentences", "_scores"),
-        *("_cache_file", "_store", "_prompt_embeddings", "metrics"),
+        *("_cache_file", "_store", "_prompt_embeddings", "_lock", "metrics"),
         "statistics",
     ],
     # 1: pictures and models
@@ -27,9 +27,12 @@ RINGS = [
         *("_windows", "_maps", "_references"),
     ],
     # 3: the estimators
-    ["_embedder", "_components", "_detector", "export"],
+    ["_embedder", "_components", "_repr", "_detector", "export"],
     # 4: what people meet
-    ["datasets", "plotting", "__init__", "benchmark", "report", "cli", "__main__"],
+    [
+        *("datasets", "plotting", "__init__", "benchmark", "report"),
+        *("_rows", "distributed", "cli", "__main__"),
+    ],
 ]
 PLACES = {
     name: (ring, position)
@@ -51,7 +54,6 @@ OPTIONAL = {
     "matplotlib",
     "onnx",
     "onnxruntime",
-    "onnxscript",
     "pandas",
     "polars",
     "pyarrow",
