@@ -245,16 +245,17 @@ def test_an_interruption_keeps_the_old_table_and_what_was_scored(
 ):
     output = tmp_path / "scores.csv"
     output.write_text("the old table", encoding="utf-8")
-    score_block = _score._score_block
+    score_rows, blocks = _score.score_rows, []
 
-    def interrupted(detector, paths, first):
-        if first > 0:
+    def interrupted(detector, paths):
+        if blocks:
             raise KeyboardInterrupt
-        return score_block(detector, paths, first)
+        blocks.append(paths)
+        return score_rows(detector, paths)
 
     monkeypatch.setattr(_score, "BLOCK", 5)
     monkeypatch.setattr(_score, "BLOCK_SECONDS", 0)
-    monkeypatch.setattr(_score, "_score_block", interrupted)
+    monkeypatch.setattr(_score, "score_rows", interrupted)
     arguments = ["score", str(photos), "-d", detector_file, "-o", str(output)]
     assert cli.main(arguments) == 130
     assert output.read_text(encoding="utf-8") == "the old table"
@@ -369,15 +370,16 @@ def test_an_interrupted_parquet_file_can_be_read(
     photos, detector_file, tmp_path, monkeypatch
 ):
     pytest.importorskip("pyarrow")
-    score_block = _score._score_block
+    score_rows, blocks = _score.score_rows, []
 
-    def interrupted(detector, paths, first):
-        if first > 0:
+    def interrupted(detector, paths):
+        if blocks:
             raise KeyboardInterrupt
-        return score_block(detector, paths, first)
+        blocks.append(paths)
+        return score_rows(detector, paths)
 
     monkeypatch.setattr(_score, "BLOCK", 5)
-    monkeypatch.setattr(_score, "_score_block", interrupted)
+    monkeypatch.setattr(_score, "score_rows", interrupted)
     target = tmp_path / "scores.parquet"
     assert (
         cli.main(["score", str(photos), "-d", detector_file, "-o", str(target)]) == 130

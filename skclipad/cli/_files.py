@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from skclipad._lock import written_by_one
 from skclipad.cli._talk import say
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -31,6 +32,8 @@ def checked_target(name, endings=()):
     ------
     ValueError
         If its folder does not exist, it is a folder, or its ending is another.
+    BlockingIOError
+        If another run writes it.
     """
     target = Path(name)
     if not target.parent.is_dir():
@@ -42,7 +45,8 @@ def checked_target(name, endings=()):
             f"Got {str(target)!r} but expected a name that ends in "
             f"{', '.join(endings[:-1])} or {endings[-1]}."
         )
-    return target
+    with written_by_one(target):
+        return target
 
 
 def checked_table(name):
@@ -75,7 +79,8 @@ def checked_table(name):
 def whole(target):
     """Give a path beside the target to write to, which takes its name at the end.
 
-    What is left after an interruption has another name than a whole file.
+    What is left after an interruption has another name than a whole file. Two runs
+    that write one file at once would spoil it, so the second is refused.
 
     Parameters
     ----------
@@ -86,14 +91,20 @@ def whole(target):
     ------
     pathlib.Path
         Where to write it.
+
+    Raises
+    ------
+    BlockingIOError
+        If another run writes it.
     """
     partial = target.with_name(target.name + ".partial")
-    try:
-        yield partial
-    except KeyboardInterrupt:
-        say(f"what was done so far is in {partial}")
-        raise
-    os.replace(partial, target)
+    with written_by_one(target):
+        try:
+            yield partial
+        except KeyboardInterrupt:
+            say(f"what was done so far is in {partial}")
+            raise
+        os.replace(partial, target)
 
 
 @contextmanager

@@ -41,7 +41,33 @@ class MapFolder:
             self.root = os.path.commonpath(folders)
         except ValueError as error:  # Windows: pictures on several drives
             raise ValueError(f"--maps: {error}; score one drive at a time.") from error
+        self.kept = frozenset()
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def has(self, path):
+        """Tell whether the map of a picture is there.
+
+        Parameters
+        ----------
+        path : str
+            The picture.
+
+        Returns
+        -------
+        bool
+            True if it is.
+        """
+        return self._place(path).exists()
+
+    def keep(self, paths):
+        """Take the maps of some pictures as they are there.
+
+        Parameters
+        ----------
+        paths : iterable of str
+            Pictures of which `has` is true.
+        """
+        self.kept = frozenset(paths)
 
     def write(self, detector, block):
         """Write the maps of the next of the pictures.
@@ -59,23 +85,38 @@ class MapFolder:
             The maps as the report shows them.
         """
         paths = [next(self.paths) for _ in block]
-        scored = [i for i, row in enumerate(block) if "score" in row]
-        small = [None] * len(block)
-        maps = detector.anomaly_map([paths[i] for i in scored]) if scored else []
-        for i, values in zip(scored, maps, strict=True):
+        small = [self._small(p) if p in self.kept else None for p in paths]
+        new = [
+            i
+            for i, row in enumerate(block)
+            if "score" in row and paths[i] not in self.kept
+        ]
+        maps = detector.anomaly_map([paths[i] for i in new]) if new else []
+        for i, values in zip(new, maps, strict=True):
             if np.isnan(values).any():  # the picture was readable a moment ago
                 continue
             self._write(paths[i], values)
-            small[i] = np.asarray(Image.fromarray(values).resize((MAP_SIDE, MAP_SIDE)))
+            small[i] = _shrunk(values)
         return small
 
-    def _write(self, path, values):
+    def _place(self, path):
         name = os.path.relpath(os.path.abspath(path), self.root)
-        target = self.folder / f"{name}.png"
+        return self.folder / f"{name}.png"
+
+    def _small(self, path):
+        with Image.open(self._place(path)) as image:
+            return _shrunk(np.asarray(image, dtype=np.float32) / 65535)
+
+    def _write(self, path, values):
+        target = self._place(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole(target) as partial:
             image = Image.fromarray(np.rint(values * 65535).astype(np.uint16))
             image.save(partial, format="PNG")
+
+
+def _shrunk(values):
+    return np.asarray(Image.fromarray(values).resize((MAP_SIDE, MAP_SIDE)))
 
 
 def most_anomalous_maps(detector, paths, rows, n_maps):

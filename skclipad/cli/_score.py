@@ -1,14 +1,11 @@
 """``skclipad score``: pictures in, a table of scores out; a report, maps if asked."""
 
-import os
 import time
-import warnings
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from skclipad._exceptions import ImageReadError
-from skclipad._images import read_image
+from skclipad._rows import detector_identity, row_columns, score_rows
 from skclipad.cli._detectors import (
     DETECTOR_HELP,
     DETECTOR_OPTIONS,
@@ -17,12 +14,7 @@ from skclipad.cli._detectors import (
     load_detector,
     new_detector,
 )
-from skclipad.cli._files import (
-    ENDINGS,
-    checked_table,
-    checked_target,
-    open_table,
-)
+from skclipad.cli._files import ENDINGS, checked_table, checked_target
 from skclipad.cli._pictures import PICTURES_HELP, find_pictures
 from skclipad.cli._results import (
     MapFolder,
@@ -30,6 +22,7 @@ from skclipad.cli._results import (
     most_anomalous_maps,
     report_scores,
 )
+from skclipad.cli._resume import open_run
 from skclipad.cli._talk import (
     ALL_SCORED,
     NOTHING_SCORED,
@@ -38,6 +31,7 @@ from skclipad.cli._talk import (
     say,
     share,
 )
+from skclipad.distributed import open_client, stream_rows
 
 BLOCK = 16  # pictures scored before their rows are written, to begin with
 BLOCK_SECONDS = 2.0  # blocks grow until they take this long
@@ -55,7 +49,14 @@ Columns: path, score (0 normal to 1 anomalous, the mean of the scores in use), l
 detector that has some), error (why a picture has no score).
 
 exit codes: 0 everything scored; 1 not started; 2 nothing scored; 3 some pictures
-            failed; 130 interrupted, and what was scored is in FILE.partial"""
+            failed; 130 interrupted, and what was scored is in FILE.partial: the same
+            command with --resume goes on from there"""
+RESUME_HELP = """\
+go on where a run with the same --output died: pictures that it scored, and that have
+not changed since, are not scored again"""
+DASK_HELP = """\
+score on a cluster of Dask: the address of its scheduler, such as tcp://10.0.0.1:8786,
+or local:4 for 4 processes on this machine"""
 THRESHOLD_HELP = "score above which a picture is labelled 1 (the detector's, 0.5)"
 FPR_HELP = """\
 choose the threshold so that this share of the pictures in --normal-dir is above it, say
@@ -88,6 +89,7 @@ def add_arguments(parser):
     add("-d", "--detector", metavar="FILE", help=f"{DETECTOR_HELP} (default: fit one)")
     output = f"table to write, {', '.join(ENDINGS)} (CSV on standard output)"
     add("-o", "--output", metavar="FILE", help=output)
+    add("--resume", action="store_true", help=RESUME_HELP)
     add("--report", metavar="FILE", help=REPORT_HELP)
     add("--heat-maps", type=count, default=100, metavar="N", help=HEAT_HELP)
     add("--maps", metavar="DIR", help=MAPS_HELP)
@@ -99,6 +101,7 @@ def add_arguments(parser):
     add("--good", default="good", metavar="NAME", help=GOOD_HELP)
     group = parser.add_argument_group("where it runs")
     add_parameters(group.add_argument, RUNNING_OPTIONS)
+    group.add_argument("--dask", metavar="ADDRESS", help=DASK_HELP)
     group = parser.add_argument_group("settings, without --detector")
     add_parameters(group.add_argument, DETECTOR_OPTIONS)
 
@@ -126,6 +129,8 @@ def run(args):
             "--fpr and --normal-dir go together: a share of false alarms, and the "
             "normal pictures that would be falsely alarmed at."
         )
+    if args.resume and args.output is None:
+        raise ValueError("--resume needs --output FILE, the table to go on with.")
     target = None if args.output is None else checked_table(args.output)
     report = None if args.report is None else checked_target(args.report, (".html",))
     paths = find_pictures(args.pictures)
@@ -144,10 +149,20 @@ def run(args):
     start = time.perf_counter()
     folder = None if args.maps is None else MapFolder(args.maps, paths)
     rows, maps = [], []
+    begun = open_run(
+        target,
+        row_columns(components),
+        paths,
+        identity=_identity(detector),
+        threshold=detector.threshold,
+        resume=args.resume,
+        usable=None if folder is None else folder.has,
+    )
     try:
-        with open_table(target, _columns(components)) as write:
-            for block in _scored_blocks(detector, paths, "Scoring"):
-                write(block)
+        with begun as table:
+            if folder is not None:
+                folder.keep(table.known)
+            for block in table.rows(_blocks_of(args.dask, detector, table.todo)):
                 rows += block
                 if folder is not None:
                     maps += folder.write(detector, block)
@@ -166,12 +181,26 @@ def run(args):
     return ALL_SCORED if len(scored) == len(rows) else SOME_FAILED
 
 
-def _columns(components):
-    scores = dict.fromkeys(("s_pr", "s_fnn", "s_img", *components), float)
-    return {"path": str, "score": float, "label": int, **scores, "error": str}
+def _identity(detector):
+    """Say what determines the scores; labels are made anew by the threshold."""
+    numbers = str(detector.embedder._load().dtype)
+    return detector_identity(detector, leave_out=("threshold",)) | {"numbers": numbers}
 
 
 # Scoring
+
+
+def _blocks_of(address, detector, paths):
+    """Yield rows block by block, made here or on the cluster at an address."""
+    if address is None or not paths:
+        yield from _scored_blocks(detector, paths, "Scoring")
+        return
+    bar = tqdm(total=len(paths), desc="Scoring", unit="image", disable=None)
+    with open_client(address) as client, bar as progress:
+        say(f"Dask: {len(client.nthreads())} workers")
+        for block in stream_rows(client, detector, paths):
+            yield block
+            progress.update(len(block))
 
 
 def _scored_blocks(detector, paths, what):
@@ -180,44 +209,13 @@ def _scored_blocks(detector, paths, what):
     with tqdm(total=len(paths), desc=what, unit="image", disable=None) as progress:
         while first < len(paths):
             start = time.perf_counter()
-            block = _score_block(detector, paths[first : first + size], first)
+            block = score_rows(detector, paths[first : first + size])
             yield block
             progress.update(len(block))
             first += len(block)
             # Small blocks show and keep what is done, large ones keep a GPU busy.
             if time.perf_counter() - start < BLOCK_SECONDS / 2:
                 size = min(2 * size, LARGEST_BLOCK)
-
-
-def _score_block(detector, paths, first):
-    """Score some pictures and return their rows; `first` is the row of the first."""
-    with warnings.catch_warnings():
-        # Unreadable pictures are told about row by row.
-        warnings.filterwarnings("ignore", ".* images could not be read")
-        columns = detector.score_components(paths)
-    score = detector._combine_components(columns)
-    labels = np.where(score > detector.threshold, 1, 0)
-    rows = []
-    for i, path in enumerate(paths):
-        # Names that are no UTF-8 are written with escapes: the table stays readable.
-        row = {"path": os.fsencode(path).decode("utf-8", "backslashreplace")}
-        if np.isnan(score[i]):
-            rows.append(row | {"error": _why_not(path, first + i)})
-        else:
-            parts = {name: float(column[i]) for name, column in columns.items()}
-            row |= {"score": float(score[i]), "label": int(labels[i])}
-            rows.append(row | parts)
-    return rows
-
-
-def _why_not(path, row):
-    """Say why a picture has no score, by trying once more to read it."""
-    try:
-        read_image(path, row)
-    except ImageReadError as error:
-        # Row, path and the advice for Python's users say nothing new in a table.
-        return str(error).partition(" cannot be read: ")[2].partition(". Replace")[0]
-    return "not readable at first, but it is now"
 
 
 def _normal_threshold(detector, args):

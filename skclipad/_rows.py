@@ -1,0 +1,164 @@
+"""Pictures in, rows of a table out: scores, labels, and why a picture has none.
+
+The command line and Dask write the same rows, so a row is made in one place: here.
+"""
+
+import copy
+import hashlib
+import os
+import warnings
+
+import numpy as np
+
+import skclipad
+from skclipad._embedder import CLIPImageEmbedder, split_objects
+from skclipad._exceptions import ImageReadError
+from skclipad._images import read_image
+
+# What determines a score beside the fitted attributes; words and prompts do it for
+# rows that name an object of their own.
+_SETTINGS = (
+    *("scores", "combine_views", "temperature", "normalize", "threshold"),
+    *("normal_word", "anomaly_word", "prompt_set", "prompt_average"),
+    *("embedder__crops", "embedder__resize_mode", "embedder__precision"),
+)
+_LEARNT = ("coefs_", "intercepts_", "prompt_embeddings_", "references_")
+
+
+def row_columns(components):
+    """Name the columns of a table of scores and their types.
+
+    Parameters
+    ----------
+    components : iterable of str
+        Names of the scores, as `score_components` gives them.
+
+    Returns
+    -------
+    dict of str to type
+        `str`, `int` or `float` by name.
+    """
+    scores = dict.fromkeys(("s_pr", "s_fnn", "s_img", *components), float)
+    return {"path": str, "score": float, "label": int, **scores, "error": str}
+
+
+def detector_of_rows(detector):
+    """Return a copy of a detector for which a bad picture is a row, not an error.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector, which stays as it is.
+
+    Returns
+    -------
+    RandomWordCLIPDetector
+        The copy, silent and with ``on_error="nan"``.
+    """
+    detector = copy.deepcopy(detector)
+    if detector.embedder is None:
+        detector.set_params(embedder=CLIPImageEmbedder())
+    return detector.set_params(embedder__on_error="nan", embedder__verbose=False)
+
+
+def score_rows(detector, X):
+    """Score pictures and return their rows.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        From `detector_of_rows`.
+    X : sequence of str or path-like, or DataFrame
+        Paths, or columns "image" (of paths) and "object".
+
+    Returns
+    -------
+    list of dict
+        One a picture, in order, with the columns of `row_columns`; what does not apply
+        is left out. A picture without a score has "path" and "error" alone.
+    """
+    with warnings.catch_warnings():
+        # Unreadable pictures are told about row by row.
+        warnings.filterwarnings("ignore", ".* images could not be read")
+        columns = detector.score_components(X)
+    score = detector._combine_components(columns)
+    paths, _ = split_objects(X)
+    rows = []
+    for i, path in enumerate(paths):
+        row = {"path": printable(path)}
+        if np.isnan(score[i]):
+            rows.append(row | {"error": _why_not(path)})
+        else:
+            parts = {name: float(column[i]) for name, column in columns.items()}
+            label = int(score[i] > detector.threshold)
+            rows.append(row | {"score": float(score[i]), "label": label} | parts)
+    return rows
+
+
+def printable(path):
+    """Write a path so that every table can hold it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A path.
+
+    Returns
+    -------
+    str
+        The path; bytes of its name that are no UTF-8 are written with escapes.
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _why_not(path):
+    """Say why a picture has no score, by trying once more to read it."""
+    try:
+        read_image(path)
+    except ImageReadError as error:
+        # Path and the advice for Python's users say nothing new in a table.
+        return str(error).partition(" cannot be read: ")[2].partition(". Replace")[0]
+    return "not readable at first, but it is now"
+
+
+def detector_identity(detector, leave_out=()):
+    """Say what determines the scores of a detector, to compare with another run's.
+
+    The model is not loaded for it.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector.
+    leave_out : sequence of str, default=()
+        Settings that do not matter to who asks.
+
+    Returns
+    -------
+    dict of str to str
+        "detector", a digest of what `fit` learnt, "backbone", "skclipad", its version,
+        and each setting as text.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name in _LEARNT:
+        value = getattr(detector, name)
+        arrays = list(value.values()) if isinstance(value, dict) else value
+        for array in () if arrays is None else arrays:
+            array = np.ascontiguousarray(array)
+            digest.update(f"{name} {array.shape} {array.dtype.str} ".encode())
+            digest.update(array.data)
+    settings = detector.get_params()
+    identity = {
+        "skclipad": skclipad.__version__,
+        "backbone": detector.backbone_,
+        "detector": digest.hexdigest(),
+    }
+    for name in _SETTINGS:
+        if name in settings and name not in leave_out:
+            identity[name] = _as_text(settings[name])
+    return identity
+
+
+def _as_text(value):
+    # A function is known by its name; its repr would tell where it lies in memory.
+    return getattr(value, "__qualname__", None) or repr(value)

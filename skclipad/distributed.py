@@ -1,0 +1,507 @@
+"""Scores of any number of pictures, on a cluster of Dask."""
+
+import hashlib
+import json
+import os
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from sklearn.utils import Bunch
+from sklearn.utils.validation import check_is_fitted
+
+from skclipad._lock import written_by_one
+from skclipad._rows import (
+    detector_identity,
+    detector_of_rows,
+    printable,
+    row_columns,
+    score_rows,
+)
+
+__all__ = ["score_distributed"]
+
+MANIFEST = "_manifest.json"  # readers of Parquet folders pass over "_"
+FORMAT = 1  # of the folder; raised when it changes
+PIECES = 16  # parts of a block that killed its workers, to find out which picture did
+WINDOW = 3  # blocks sent ahead for each thread of the cluster
+
+
+def score_distributed(detector, X, client=None, *, out, block_size=256):
+    """Score pictures on a cluster, into a folder of Parquet files.
+
+    The detector is sent to each worker once, and each worker loads the CLIP once; paths
+    go out, rows come back, and no picture travels. A picture that cannot be read is a
+    row with an error; so is one that each process dies of that reads it. Workers may
+    come and go.
+
+    Blocks are written as they finish, under a temporary name first, to
+    ``OUT.partial``, which is renamed to ``OUT`` when all are there: what is called
+    ``OUT`` is whole. A run that died is called again with the same arguments, and
+    computes only the blocks that are missing.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector. Its weights must be found on each worker.
+    X : sequence of str or path-like, or DataFrame
+        Paths of the pictures, as the workers see them; or a DataFrame (pandas, polars)
+        with a column "image" of paths, perhaps a column "object" of what they show, and
+        any others, which are handed on.
+    client : distributed.Client, default=None
+        The cluster; the current client if None.
+    out : str or path-like
+        Folder to make. It is written by this process, not by the workers.
+    block_size : int, default=256
+        Pictures that a worker scores at a time.
+
+    Returns
+    -------
+    sklearn.utils.Bunch
+        ``path``, the folder, and the counts ``n_rows``, ``n_failed`` (rows with an
+        error), ``n_blocks`` and ``n_blocks_before``, those of an earlier run.
+
+    Raises
+    ------
+    ImportError
+        If the extra "dask" is not installed.
+    ValueError
+        If X has no pictures, no column "image", or a column that the result has too;
+        if there is no client; or if ``OUT.partial`` was begun with other arguments.
+    TypeError
+        If X holds anything but paths.
+    FileExistsError
+        If `out` holds something else than the result of this very call.
+    BlockingIOError
+        If another run writes to `out`.
+
+    See Also
+    --------
+    RandomWordCLIPDetector.score_components : The same on one machine.
+
+    Notes
+    -----
+    The files have the columns ``row`` (0 for the first picture of X), ``path``,
+    ``score``, ``label``, ``s_pr``, ``s_fnn``, ``s_img`` (empty without references),
+    ``error``, and those of X; all rows of X are there, in its order, when the files are
+    read by name, as ``pandas.read_parquet(out)`` does.
+
+    Give workers one thread each (``threads_per_worker=1``) and as many as there are
+    cores or GPUs: a thread is a picture decoded and a model used, and torch has threads
+    of its own.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from distributed import Client
+    >>> from PIL import Image
+    >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+    >>> from skclipad.distributed import score_distributed
+    >>> detector = RandomWordCLIPDetector(
+    ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
+    ... ).fit()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     picture = os.path.join(folder, "a.png")
+    ...     Image.new("RGB", (64, 64)).save(picture)
+    ...     with Client(processes=False, n_workers=1, dashboard_address=None) as client:
+    ...         run = score_distributed(
+    ...             detector,
+    ...             [picture, "gone.png"],
+    ...             client,
+    ...             out=os.path.join(folder, "scores"),
+    ...         )
+    >>> run.n_rows, run.n_failed
+    (2, 1)
+    """
+    check_is_fitted(detector)
+    client = _client(client)
+    paths, objects, others = _inputs(X)
+    out = Path(out)
+    detector = detector_of_rows(detector)
+    manifest = {
+        "format": FORMAT,
+        "block_size": int(block_size),
+        "n_rows": len(paths),
+        "pictures": _digest(paths, others),
+        **detector_identity(detector),
+    }
+    blocks = [
+        range(first, min(first + block_size, len(paths)))
+        for first in range(0, len(paths), block_size)
+    ]
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out}: the folder {out.parent} does not exist.")
+    with written_by_one(out):
+        if out.exists():
+            _check_finished(out, manifest)
+            return _summary(out, blocks, n_before=len(blocks))
+        folder = out.with_name(out.name + ".partial")
+        _begin(folder, manifest)
+        missing = [block for block in blocks if _part_counts(folder, block) is None]
+        for block, rows in stream_blocks(client, detector, paths, objects, missing):
+            _write_part(folder, block, rows, others)
+        os.replace(folder, out)
+    return _summary(out, blocks, n_before=len(blocks) - len(missing))
+
+
+# What goes out and what comes back
+
+
+def stream_blocks(client, detector, paths, objects, blocks):
+    """Yield the rows of blocks as they are finished.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The cluster.
+    detector : RandomWordCLIPDetector
+        From `skclipad._rows.detector_of_rows`.
+    paths : sequence of str
+        Paths of all pictures.
+    objects : sequence of str or None
+        What they show.
+    blocks : iterable of range
+        Rows to score together.
+
+    Yields
+    ------
+    block : range
+        One of `blocks`.
+    rows : list of dict
+        Its rows; see `skclipad._rows.score_rows`.
+    """
+    from distributed import KilledWorker, as_completed
+
+    # A task, not scattered data: the scheduler has it made again if every worker that
+    # held it has died.
+    shared = client.submit(_received, detector, pure=False)
+    running, results = {}, as_completed()
+    gathered = {}  # first row of a block -> its pieces, where it had to be cut
+
+    def send(block, piece):
+        chosen = [paths[row] for row in piece]
+        named = None if objects is None else [objects[row] for row in piece]
+        future = client.submit(_score, shared, chosen, named, pure=False)
+        running[future] = block, piece
+        results.add(future)
+
+    blocks = iter(blocks)
+    try:
+        for block in islice(blocks, _window(client)):
+            send(block, block)
+        for future in results:
+            block, piece = running.pop(future)
+            if isinstance(future.exception(), KilledWorker):
+                if len(piece) > 1:
+                    for smaller in _pieces(piece):
+                        send(block, smaller)
+                    continue
+                rows = [_deadly(paths[piece[0]])]
+            else:
+                rows = future.result()
+            future.release()
+            pieces = gathered.setdefault(block.start, {})
+            pieces[piece.start] = rows
+            if sum(map(len, pieces.values())) == len(block):
+                del gathered[block.start]
+                yield block, [row for start in sorted(pieces) for row in pieces[start]]
+            for following in islice(blocks, _window(client) - len(running)):
+                send(following, following)
+    finally:
+        client.cancel(list(running))
+
+
+def stream_rows(client, detector, paths, block_size=64):
+    """Yield the rows of pictures block by block, in their order.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The cluster.
+    detector : RandomWordCLIPDetector
+        From `skclipad._rows.detector_of_rows`.
+    paths : sequence of str
+        The pictures.
+    block_size : int, default=64
+        Pictures that a worker scores at a time.
+
+    Yields
+    ------
+    list of dict
+        Rows; see `skclipad._rows.score_rows`.
+    """
+    blocks = [
+        range(first, min(first + block_size, len(paths)))
+        for first in range(0, len(paths), block_size)
+    ]
+    early, expected = {}, 0
+    for block, rows in stream_blocks(client, detector, paths, None, blocks):
+        early[block.start] = rows
+        while expected in early:
+            rows = early.pop(expected)
+            expected += len(rows)
+            yield rows
+
+
+def _received(detector):
+    """Be the task whose result is the detector: one copy a worker."""
+    return detector
+
+
+def _score(detector, paths, objects):
+    if objects is None:
+        return score_rows(detector, paths)
+    names = ("image", "object")
+    return score_rows(detector, Bunch(columns=names, image=paths, object=objects))
+
+
+def _window(client):
+    return max(2, WINDOW * sum(client.nthreads().values()))
+
+
+def _pieces(block):
+    step = -(-len(block) // PIECES)
+    return [block[first : first + step] for first in range(0, len(block), step)]
+
+
+def _deadly(path):
+    return {
+        "path": printable(path),
+        "error": "every process that read it died (of memory, perhaps)",
+    }
+
+
+@contextmanager
+def open_client(address):
+    """Connect to a cluster, or start one on this machine.
+
+    Parameters
+    ----------
+    address : str
+        Of a scheduler, such as "tcp://10.0.0.1:8786"; or "local:4" for 4 processes on
+        this machine.
+
+    Yields
+    ------
+    distributed.Client
+        The client, closed afterwards, with the processes that were started.
+
+    Raises
+    ------
+    ImportError
+        If the extra "dask" is not installed.
+    ValueError
+        If the address is of neither kind.
+    OSError
+        If no scheduler answers there.
+    """
+    distributed = _distributed()
+    kind, _, rest = address.partition(":")
+    if kind == "local":
+        if not rest.isdecimal() or int(rest) < 1:
+            raise ValueError(
+                f"Got {address!r} but expected a number of processes, as in 'local:4'."
+            )
+        cluster = distributed.LocalCluster(
+            n_workers=int(rest), threads_per_worker=1, dashboard_address=None
+        )
+        with cluster, distributed.Client(cluster) as client:
+            yield client
+        return
+    if "://" not in address:
+        raise ValueError(
+            f"Got {address!r} but expected 'local:4', or the address of a scheduler "
+            "such as 'tcp://10.0.0.1:8786'."
+        )
+    with distributed.Client(address) as client:
+        yield client
+
+
+def _client(client):
+    distributed = _distributed()
+    if client is not None:
+        return client
+    try:
+        return distributed.get_client()
+    except ValueError as error:
+        raise ValueError(
+            "Got client=None but there is no current client of Dask. Make one, such as "
+            "Client(LocalCluster(n_workers=4, threads_per_worker=1)), or pass it."
+        ) from error
+
+
+def _distributed():
+    try:
+        import distributed
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "Scoring on a cluster needs Dask and pyarrow, which could not be imported "
+            f"({error}). Install them with `pip install 'skclipad[dask]'`."
+        ) from error
+    return distributed
+
+
+# The input
+
+
+def _inputs(X):
+    """Return paths, objects or None, and a pyarrow.Table of the other columns."""
+    import pyarrow
+
+    others = None
+    if hasattr(X, "columns"):
+        column = "image" if "image" in X.columns else X.columns[0]
+        if column != "image" and len(X.columns) > 1:
+            raise ValueError(
+                f"Got a DataFrame with the columns {list(X.columns)}, but expected one "
+                "named 'image' with the paths of the pictures."
+            )
+        items = list(X[column])
+        rest = X[[name for name in X.columns if name != column]]
+        polars = hasattr(rest, "to_arrow")
+        others = rest.to_arrow() if polars else pyarrow.Table.from_pandas(rest)
+        taken = {"row", *row_columns(())} & set(others.column_names)
+        if taken:
+            raise ValueError(
+                f"Got a DataFrame with the columns {sorted(taken)}, which the result "
+                "has too; rename or drop them."
+            )
+    elif isinstance(X, (str, bytes, os.PathLike)):
+        raise TypeError(
+            f"Got the single path {X!r}, but expected several; pass [path]."
+        )
+    else:
+        items = list(X)
+    for row, item in enumerate(items):
+        if not isinstance(item, (str, os.PathLike)):
+            raise TypeError(
+                f"Got an object of type {type(item).__name__} in row {row}, but "
+                "expected a path: pictures stay where they are, and workers read them. "
+                "Write them to files first."
+            )
+    if not items:
+        raise ValueError("Got no pictures, but expected at least one.")
+    objects = None
+    if others is not None and "object" in others.column_names:
+        objects = others.column("object").to_pylist()
+    return [os.fsdecode(item) for item in items], objects, others
+
+
+def _digest(paths, others):
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        digest.update(os.fsencode(path) + b"\0")
+    if others is not None:
+        for name, column in zip(others.column_names, others.columns, strict=True):
+            digest.update(repr((name, column.to_pylist())).encode())
+    return digest.hexdigest()
+
+
+# The folder
+
+
+def _begin(folder, manifest):
+    """Make the folder of parts, or check that it was begun by such a run."""
+    folder.mkdir(exist_ok=True)
+    for leftover in folder.glob("*.tmp"):
+        leftover.unlink()
+    begun_with = _read_manifest(folder)
+    if begun_with is None:
+        _replace(folder / MANIFEST, lambda path: path.write_text(_json(manifest)))
+    elif begun_with != manifest:
+        raise ValueError(
+            f"{folder} was left by a run with {_differences(begun_with, manifest)}, "
+            "but expected the same arguments: their rows do not belong together. Call "
+            "it as before, remove that folder, or name another output."
+        )
+
+
+def _check_finished(out, manifest):
+    if (made_with := _read_manifest(out)) != manifest:
+        raise FileExistsError(
+            f"{out} exists, "
+            + (
+                "and no run of score_distributed made it"
+                if made_with is None
+                else f"made with {_differences(made_with, manifest)}"
+            )
+            + ". Remove it, or name another output."
+        )
+
+
+def _read_manifest(folder):
+    try:
+        return json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _json(manifest):
+    return json.dumps(manifest, indent=1) + "\n"
+
+
+def _differences(one, other):
+    names = sorted(n for n in one | other if one.get(n) != other.get(n))
+    return "another " + ", ".join(names)
+
+
+def _part(folder, block):
+    # Of one width, so that the order of names is that of rows.
+    return folder / f"part-{block.start:012d}.parquet"
+
+
+def _part_counts(folder, block):
+    """Return the counts of a part, None if it is not there or not whole."""
+    from pyarrow import parquet
+
+    try:
+        metadata = parquet.read_metadata(_part(folder, block))
+        counts = json.loads(metadata.metadata[b"skclipad"])
+    except Exception:  # whatever a damaged file makes of its reader
+        return None
+    return counts if metadata.num_rows == counts["n_rows"] == len(block) else None
+
+
+def _write_part(folder, block, rows, others):
+    import pyarrow
+    from pyarrow import parquet
+
+    types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    fields = [(name, types[kind]) for name, kind in row_columns(()).items()]
+    table = pyarrow.Table.from_pylist(rows, pyarrow.schema(fields))
+    table = table.add_column(0, "row", pyarrow.array(block, pyarrow.int64()))
+    if others is not None:
+        carried = others.slice(block.start, len(block))
+        for name, column in zip(carried.column_names, carried.columns, strict=True):
+            table = table.append_column(name, column)
+    counts = {"n_rows": len(rows), "n_failed": sum("error" in row for row in rows)}
+    table = table.replace_schema_metadata({"skclipad": json.dumps(counts)})
+    _replace(_part(folder, block), lambda path: parquet.write_table(table, path))
+
+
+def _replace(target, write):
+    """Write a file under another name, see that it is on disk, and rename it."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    write(temporary)
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, target)
+
+
+def _summary(out, blocks, n_before):
+    counts = [_part_counts(out, block) for block in blocks]
+    lost = [block for block, found in zip(blocks, counts, strict=True) if found is None]
+    if lost:
+        raise FileExistsError(
+            f"{out} has lost or damaged {len(lost)} of {len(blocks)} parts, such as "
+            f"{_part(out, lost[0]).name}. Rename it to {out.name}.partial and call "
+            "this again: those parts are computed anew."
+        )
+    return Bunch(
+        path=out,
+        n_rows=sum(found["n_rows"] for found in counts),
+        n_failed=sum(found["n_failed"] for found in counts),
+        n_blocks=len(blocks),
+        n_blocks_before=n_before,
+    )
