@@ -56,7 +56,7 @@ go on where a run with the same --output died: pictures that it scored, and that
 not changed since, are not scored again"""
 DASK_HELP = """\
 score on a cluster of Dask: the address of its scheduler, such as tcp://10.0.0.1:8786,
-or local:4 for 4 processes on this machine"""
+or local:4 for 4 processes on this machine (maps are made by this process)"""
 THRESHOLD_HELP = "score above which a picture is labelled 1 (the detector's, 0.5)"
 FPR_HELP = """\
 choose the threshold so that this share of the pictures in --normal-dir is above it, say
