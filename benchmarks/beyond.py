@@ -54,6 +54,7 @@ LEVERS = {
     "words of state drawn": STATES,
     "early stopping": {"early_stopping": True},
     "paired words": {"paired_words": True},
+    "input noise": {"input_noise": 1.0},
     "5 networks": {"n_networks": 5},
 }
 ALL = {name: value for lever in LEVERS.values() for name, value in lever.items()}
@@ -210,19 +211,6 @@ def verdict(met):
     return "met" if met else "MISSED"
 
 
-def noisy(scale):
-    """Return a lever that adds noise of so much length to every text."""
-
-    def change(texts, rng):
-        normal, anomalous = (
-            unit(X + scale * unit(rng.standard_normal(X.shape))).astype(np.float32)
-            for X in texts
-        )
-        return normal, anomalous
-
-    return change
-
-
 def smoothed(share):
     """Return a lever that swaps the labels of a share of the pairs.
 
@@ -248,9 +236,10 @@ TRIED = {
     "weight decay 1": ({"weight_decay": 1.0}, None, False),
     "labels smoothed 0.1": ({}, smoothed(0.1), False),
     "labels smoothed 0.3": ({}, smoothed(0.3), False),
-    "noise of length 0.3": ({}, noisy(0.3), False),
-    "noise of length 1": ({}, noisy(1), False),
-    "noise of length 2": ({}, noisy(2), False),
+    "noise of length 0.3": ({"input_noise": 0.3}, None, False),
+    "noise of length 1": ({"input_noise": 1.0}, None, False),
+    "noise of length 2": ({"input_noise": 2.0}, None, False),
+    "noise of length 4": ({"input_noise": 4.0}, None, False),
     "centred": ({}, None, True),
     "3 networks": ({"n_networks": 3}, None, False),
     "10 networks": ({"n_networks": 10}, None, False),

@@ -165,6 +165,7 @@ def train_network(
     weight_decay,
     lr_decay,
     seed,
+    input_noise=0.0,
     n_networks=1,
     validation=None,
     device="cpu",
@@ -195,6 +196,9 @@ def train_network(
         Factor on the learning rate after each epoch.
     seed : int
         Seed of initial weights, order of pairs and dropout.
+    input_noise : float, default=0.0
+        Length of a random vector added to each embedding of a batch, as a multiple of
+        the embedding's own length.
     n_networks : int, default=1
         Networks to train on the same pairs, from seeds of their own, and to average;
         the first is that of `seed` alone.
@@ -221,6 +225,7 @@ def train_network(
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             lr_decay=lr_decay,
+            input_noise=input_noise,
             seed=one_seed,
         )
         for one_seed in (seed, *others.tolist())
@@ -258,6 +263,7 @@ def training_steps(
     weight_decay,
     lr_decay,
     seed,
+    input_noise=0.0,
 ):
     """Train one network step by step.
 
@@ -267,7 +273,7 @@ def training_steps(
         Embeddings, on the device to train on.
     hidden_layer_sizes, dropout, n_epochs, batch_size, learning_rate : object
         As in `train_network`.
-    weight_decay, lr_decay, seed : object
+    weight_decay, lr_decay, seed, input_noise : object
         As in `train_network`.
 
     Yields
@@ -288,6 +294,8 @@ def training_steps(
         order = torch.from_numpy(order_rng.permutation(len(normal))).to(device)
         for rows in order.split(pairs_per_batch):
             batch = torch.cat([normal[rows], anomalous[rows]])  # (2 * n, C_e)
+            if input_noise > 0:
+                batch = _with_noise(batch, input_noise, generator)
             target = torch.arange(2, device=device).repeat_interleave(len(rows))
             loss = F.binary_cross_entropy_with_logits(
                 network(batch)[:, 0], target.float()
@@ -295,6 +303,13 @@ def training_steps(
             loss.backward()
             optimizer.step(learning_rate * lr_decay**epoch)
             yield network, loss.detach()
+
+
+def _with_noise(batch, length, generator):
+    """Add to each row a vector in a random direction, `length` times as long."""
+    noise = torch.empty_like(batch).normal_(generator=generator)
+    scale = batch.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True)
+    return batch + length * scale * noise
 
 
 def fold_batch_norm(network):

@@ -77,7 +77,7 @@ def encode_texts(backbone, texts, *, verbose=False):
         total=len(tokens), desc="Encoding texts", unit="text", disable=not verbose
     )
     with torch.inference_mode(), progress:
-        for rows in _batches(
+        for rows, at in _batches(
             lengths, trunks, shared, tokens_per_batch(backbone.device)
         ):
             batch = tokens[torch.from_numpy(rows)]
@@ -85,15 +85,8 @@ def encode_texts(backbone, texts, *, verbose=False):
                 batch = batch.to(backbone.device)
                 encoded = backbone.model.encode_text(batch, normalize=False)
             else:
-                # Where in this batch the trunk of each text lies.
-                places_of = {row: i for i, row in enumerate(rows.tolist())}
                 encoded = _encode_causal(
-                    tower,
-                    batch,
-                    lengths[rows],
-                    np.array([places_of[trunk] for trunk in trunks[rows].tolist()]),
-                    shared[rows],
-                    backbone.device,
+                    tower, batch, lengths[rows], at, shared[rows], backbone.device
                 )
             embeddings[rows] = encoded.float().cpu().numpy()
             progress.update(len(rows))
@@ -266,9 +259,15 @@ def _find_trunks(tokens, lengths):
 def _batches(lengths, trunks, shared, n_tokens):
     """Cut each group into even batches of about `n_tokens`.
 
-    Short texts come first; a text is in the batch of its trunk, and all trunks of a
-    batch come before what begins as they do.
+    Yields
+    ------
+    rows : ndarray of shape (n_batch,)
+        Texts of a batch, short ones first; a text is in the batch of its trunk, and
+        trunks come before what begins as they do.
+    at : ndarray of shape (n_batch,)
+        Where in `rows` the trunk of each lies.
     """
+    place = np.empty(len(lengths), dtype=int)
     for first in range(0, len(lengths), TEXTS_PER_GROUP):
         group = np.arange(first, min(first + TEXTS_PER_GROUP, len(lengths)))
         is_branch = shared[group] > 0
@@ -280,7 +279,9 @@ def _batches(lengths, trunks, shared, n_tokens):
         own_trunk = np.where(is_branch, 0, np.arange(len(group)))
         batch = batch[np.maximum.accumulate(own_trunk)]
         for rows in np.split(group, np.flatnonzero(np.diff(batch)) + 1):
-            yield rows[np.argsort(shared[rows] > 0, kind="stable")]
+            rows = rows[np.argsort(shared[rows] > 0, kind="stable")]
+            place[rows] = np.arange(len(rows))
+            yield rows, place[trunks[rows]]
 
 
 def _encode_causal(tower, tokens, lengths, trunks, shared, device):

@@ -298,6 +298,7 @@ def test_changing_a_fitted_array_does_not_reach_other_fits():
         ({"anomaly_word": ["a bad", " "]}, "anomaly_word="),
         ({"anomaly_word": ["a bad", 3]}, "anomaly_word="),
         ({"paired_words": 3}, "'paired_words' parameter"),
+        ({"input_noise": -1}, "'input_noise' parameter"),
         ({"n_networks": 0}, "'n_networks' parameter"),
         ({"early_stopping": "yes"}, "'early_stopping' parameter"),
         ({"validation_sentences": "x"}, "'validation_sentences' parameter"),
@@ -558,6 +559,7 @@ def test_several_networks_vary_less_than_one(pictures):
                 {"normal": ["It is new."], "anomaly": ["It is damaged."]},
             ],
         },
+        {"input_noise": [0.0, 1.0]},
         {"n_networks": [1, 2]},
     ],
     ids=lambda grid: list(grid)[-1],
@@ -577,6 +579,7 @@ def test_recommended_settings_are_cloned_and_pickled_whole(X):
         anomaly_word=ANOMALY_WORDS,
         paired_words=True,
         early_stopping=True,
+        input_noise=1.0,
         n_networks=3,
     )
     fitted = clone(detector).fit()

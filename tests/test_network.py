@@ -338,3 +338,46 @@ def test_several_networks_stop_together_where_their_mean_is_best(pairs, validati
     assert -log_loss(trained, *validation) == pytest.approx(
         max(trained.validation_scores), rel=1e-5
     )
+
+
+def test_noise_is_as_long_as_asked_and_points_anywhere():
+    X = torch.arange(1.0, 41.0)[:, None] * torch.ones(40, 50)
+    noise = _network._with_noise(X, 0.5, generator()) - X
+    torch.testing.assert_close(noise.norm(dim=1), 0.5 * X.norm(dim=1))
+    cosines = torch.nn.functional.cosine_similarity(noise, X)
+    assert cosines.abs().max() < 0.6
+    assert cosines.min() < 0 < cosines.max()
+
+
+def test_noise_is_drawn_afresh_for_every_batch(monkeypatch):
+    batches = spy_on_batches(monkeypatch)
+    normal = np.arange(1, 11, dtype=np.float32)[:, None] * np.ones(6, np.float32)
+    few = normal, -normal
+    trained = train_network(*few, **SETTING, input_noise=0.01)
+    first, second = (batch[batch[:, 0].argsort()] for batch in batches)
+    plain = torch.from_numpy(np.concatenate([-normal[::-1], normal]))
+    for difference in (first - plain, second - plain, first - second):
+        assert 0.005 < difference.norm() / plain.norm() < 0.02
+    again = train_network(*few, **SETTING, input_noise=0.01)
+    for a, b in zip(arrays(trained), arrays(again), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_noise_keeps_the_network_from_single_features():
+    rng = np.random.default_rng(2)
+    normal, anomalous = rng.standard_normal((2, 600, 20), dtype=np.float32)
+    # One coordinate tells the classes apart without error, ten others nearly so.
+    for X, side in ((normal, -1), (anomalous, 1)):
+        X[:, 0] = 0.3 * side
+        X[:, 1:11] += side
+    weights = []
+    for noise in (0.0, 1.0):
+        trained = train_network(
+            normal,
+            anomalous,
+            **SETTING | {"hidden_layer_sizes": (), "n_epochs": 40, "lr_decay": 1.0},
+            input_noise=noise,
+        )
+        weights.append(np.abs(trained.coefs[0][:, 0]))
+    shares = [w[0] / w[1:11].mean() for w in weights]
+    assert shares[1] < 0.7 * shares[0]

@@ -82,6 +82,7 @@ def test_a_setting_is_trained_once(counted):
         {"training": {"batch_size": 50}},
         {"training": {"learning_rate": 1e-3}},
         {"training": {"weight_decay": 1e-3}},
+        {"training": {"input_noise": 0.5}},
         {"training": {"n_networks": 2}},
         {"sentences": (("It is new.",), ("It broke.",))},
         {"training": {"lr_decay": 0.2, "n_epochs": 2}},
