@@ -6,6 +6,7 @@ import os
 import tempfile
 import warnings
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from skclipad._windows import _grid, _window_tokens
 
 __all__ = ["export_onnx"]
 
-OPSET = 18  # read by onnxruntime 1.14 and later
+OPSET = 17  # read by onnxruntime 1.12 and later
 TOLERANCE = 1e-4  # between graph and detector
 LARGEST = 1_900_000_000  # bytes: a protobuf message ends at 2 GB
 N_PICTURES = 16  # that graph and detector are compared on, if none are given
@@ -70,7 +71,7 @@ def export_onnx(detector, path, *, int8=False, images=None):
     Raises
     ------
     ImportError
-        If onnx, onnxscript or onnxruntime is not installed.
+        If onnx or onnxruntime is not installed.
     ValueError
         If the detector cannot become one graph: it looks at crops, compares windows
         with references that are no tokens of a ViT, or has an image tower that torch
@@ -252,7 +253,7 @@ class ScoringGraph(nn.Module):
         maps = []
         for side in self.sides:
             if side == 1:
-                features = patches.unflatten(1, grid)
+                features = patches.reshape(-1, *grid, patches.shape[-1])
             else:
                 features = self._windows(tokens, grid, side)
             cosines = _unit(features) @ getattr(self, f"reference_{side}")
@@ -292,10 +293,9 @@ def _onnxruntime():
     try:
         import onnx  # noqa: F401
         import onnxruntime
-        import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "onnx, onnxscript and onnxruntime are needed to export a detector "
+            "onnx and onnxruntime are needed to export a detector "
             f"({error}). Install them with `pip install 'skclipad[onnx]'`."
         ) from error
     return onnxruntime
@@ -343,28 +343,32 @@ def _pictures(embedder, backbone, images):
     for row, item in enumerate(as_image_list(images)):
         image = read_image(item, row)
         pixels.append(resize_image(image, (0, 0, *image.size), *how))
-    # Two at least: of a batch of one the exporter takes the one for a constant.
-    return np.stack(pixels if len(pixels) > 1 else 2 * pixels)
+    return np.stack(pixels)
 
 
 def _write_graph(graph, pixels, path):
-    example = torch.from_numpy(_as_input(pixels))
+    # The tracing exporter: twenty times faster than the one through torch.export, and
+    # in every torch that this package supports. Older ones know no other.
+    tracing = (
+        {"dynamo": False} if "dynamo" in signature(torch.onnx.export).parameters else {}
+    )
+    any_number = dict.fromkeys(["pixels", *graph.outputs], {0: "n"})
+    fast_attention = torch.backends.mha.get_fastpath_enabled()
     with warnings.catch_warnings(), torch.enable_grad():
         # The exporter warns about its own workings. With gradients the blocks run
         # in separate steps, not in place.
         warnings.simplefilter("ignore")
+        torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no word for it
         try:
             torch.onnx.export(
                 graph.eval(),
-                (example,),
+                (torch.from_numpy(_as_input(pixels)),),
                 str(path),
-                dynamo=True,
                 input_names=["pixels"],
                 output_names=graph.outputs,
-                dynamic_shapes={"pixels": {0: torch.export.Dim("n", min=1)}},
+                dynamic_axes=any_number,
                 opset_version=OPSET,
-                external_data=False,
-                verbose=False,
+                **tracing,
             )
         except Exception as error:  # whatever the exporter meets in a model
             raise ValueError(
@@ -372,6 +376,8 @@ def _write_graph(graph, pixels, path):
                 f"({type(error).__name__}: {error}). Plain ViTs and ResNets can be; "
                 "please report which model this was."
             ) from error
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast_attention)
 
 
 def _as_input(pixels):

@@ -16,7 +16,6 @@ from skclipad.datasets import make_defect_images
 from skclipad.export import export_onnx
 
 onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
 
 SCRIPT = "examples/score_with_onnxruntime.py"
 
@@ -99,6 +98,7 @@ def test_settings_of_the_detector_are_in_the_graph(settings, photos, tmp_path):
 @pytest.mark.parametrize(
     "like, vision",
     [
+        ("ViT-B-32", {"pool_type": "avg"}),
         ("RN50", {"layers": [1, 1, 1, 1], "width": 8, "patch_size": None}),
     ],
 )
