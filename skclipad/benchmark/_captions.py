@@ -10,6 +10,9 @@ _STATES = {"normal": r"\bnormal\b", "anomaly": r"\bdamage"}
 def read_captions(path, *, n_sentences=300):
     """Find sentences with "normal" or "damage" among COCO captions (Sec. 4.5).
 
+    They serve as the natural sentences of Figure 5, and as `validation_sentences` of a
+    detector.
+
     Parameters
     ----------
     path : str or path

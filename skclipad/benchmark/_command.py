@@ -14,7 +14,7 @@ from skclipad.benchmark._figures import (
     import_pyplot,
     save_figure,
 )
-from skclipad.benchmark._index import write_index
+from skclipad.benchmark._index import BUNDLED, write_index
 from skclipad.benchmark._measure import Benchmark
 from skclipad.benchmark._plan import FIGURES, TABLES, needs_of
 from skclipad.benchmark._table_files import write_tables
@@ -211,7 +211,9 @@ def _counts(benchmark):
 
 def _write(args, benchmark, rows, tables, figures, sentences):
     out = Path(args.out)
-    written = write_tables(rows, out, tables=TABLES if args.tables is None else tables)
+    tables = TABLES if args.tables is None else tables
+    note = BUNDLED if args.model == "tiny" else None
+    written = write_tables(rows, out, tables=tables, note=note)
     shown = args.shown
     draw = {
         3: lambda: figure3(benchmark.first_detector(), n_pairs=shown),

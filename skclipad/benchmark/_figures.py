@@ -11,9 +11,10 @@ from skclipad._network import network_layers
 from skclipad._prompts import training_block
 from skclipad._scores import unit
 from skclipad._sentences import load_sentences
+from skclipad.benchmark._paper import DATASET_TITLES
 from skclipad.benchmark._plan import Setting
 from skclipad.benchmark._results import as_rows, replace_text
-from skclipad.benchmark._tables import first_setting
+from skclipad.benchmark._tables import METRIC_TITLES, first_setting
 
 # Orange and blue stay apart for colour-blind readers.
 NORMAL, ANOMALOUS, GREY = "#0072b2", "#d55e00", "#666666"
@@ -44,6 +45,8 @@ def import_pyplot():
 
 def figure3(detector, *, n_pairs=500, random_state=0):
     """Draw Figure 3: where generated text embeddings lie, by t-SNE.
+
+    Normal and anomalous prompts should lie apart, and each spread out (Sec. 3.2).
 
     Parameters
     ----------
@@ -91,6 +94,9 @@ def figure3(detector, *, n_pairs=500, random_state=0):
 
 def figure4(results, *, metric="auroc"):
     """Draw Figure 4: how good the network is, against the number of prompt pairs.
+
+    With few pairs it has learnt little; with very many it learns the random words
+    (Sec. 4.4).
 
     Parameters
     ----------
@@ -141,8 +147,14 @@ def figure4(results, *, metric="auroc"):
     for point in points:
         if point["method"] == "CLIP":
             ax.axhline(point["mean"], color=GREY, ls="--", label="CLIP")
-    ax.set(xscale="log", xlabel="pairs of prompts", ylabel=f"{metric.upper()} (%)")
-    ax.set_title(f"{rows[0]['dataset']}, object unknown")
+    numbers = sorted({point["N_p"] for point in points if point["N_p"]})
+    ax.set(
+        xscale="log", xlabel="pairs of prompts", ylabel=f"{METRIC_TITLES[metric]} (%)"
+    )
+    ax.set_xticks(numbers, [f"{n:,}" for n in numbers])
+    ax.set_xticks([], minor=True)
+    dataset = rows[0]["dataset"]
+    ax.set_title(f"{DATASET_TITLES.get(dataset, dataset)}, object unknown")
     ax.grid(alpha=0.3)
     ax.legend()
     figure.points = points
@@ -205,6 +217,9 @@ def pairs_points(rows, metric):
 
 def figure5(detector, sentences=None, *, n_pairs=300, random_state=0):
     """Draw Figure 5: prompts and natural sentences in CLIP and in the network's layers.
+
+    In CLIP they lie apart by domain; layer by layer they should come to lie apart by
+    state (Sec. 4.5).
 
     Parameters
     ----------

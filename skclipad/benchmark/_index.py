@@ -1,12 +1,15 @@
 """``index.md`` of a run: what was measured, with what, and what lies beside it."""
 
+import itertools
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import skclipad
 from skclipad.benchmark._paper import DATASET_TITLES
+from skclipad.benchmark._plan import COLUMNS, row_key
 from skclipad.benchmark._results import replace_text
+from skclipad.statistics import compare_methods
 
 PACKAGES = ("torch", "open_clip_torch", "scikit-learn", "numpy", "pillow")
 BUNDLED = (
@@ -51,7 +54,9 @@ def write_index(folder, benchmark, *, rows, written, command=None):
     if command is not None:
         lines += ["```", command, "```", ""]
     lines += ["## Files", "", f"- `results.csv`: {len(rows):,} rows, one a figure"]
-    lines += [f"- [{file.name}]({file.name})" for file in written]
+    for stem, files in itertools.groupby(written, key=lambda file: file.stem):
+        links = ", ".join(f"[{file.suffix[1:]}]({file.name})" for file in files)
+        lines.append(f"- {stem}: {links}")
     lines += ["", "## Settings", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in _settings(benchmark).items()]
     lines += ["", OUR_CHOICES, "", "## Pictures", ""]
@@ -61,6 +66,7 @@ def write_index(folder, benchmark, *, rows, written, command=None):
         counts = f"{len(category.target) - n_anomalous} | {n_anomalous}"
         called = benchmark.object_name(category.name)
         lines.append(f"| {category.name} | {counts} | {called} |")
+    lines += _difference(benchmark, rows)
     lines += ["", "## Time", "", *_times(benchmark)]
     replace_text(path, "\n".join(lines) + "\n")
     return path
@@ -101,6 +107,33 @@ def _version(package):
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _difference(benchmark, rows):
+    """Say whether the network helps, over categories; nothing where there is one."""
+    case = benchmark.cases[0]
+    names = [category.name for category in benchmark.categories]
+    wanted = {
+        row_key(row)
+        for seed in (None, *benchmark.seeds)
+        for row in case.rows(benchmark.name, names, seed)
+        if row["shots"] == 0 and row["setup"] == case.setups[0]
+        if row["crops"] == case.crops[-1]
+    }
+    chosen = [row for row in rows if row_key(row) in wanted]
+    if len(names) < 2 or not chosen:
+        return []
+    columns = {name: [row[name] for row in chosen] for name in COLUMNS}
+    test = compare_methods(columns, "CLIP", "CLIP + ours", random_state=0)
+    return [
+        "",
+        "## Does the network help?",
+        "",
+        f'AUROC of "CLIP + ours" minus "CLIP" (0-shot, object {case.setups[0]}, '
+        f"{case.crops[-1]} crops), paired over {test.n_categories} categories: "
+        f"{100 * test.difference:+.1f} points, 95 % interval {100 * test.low:+.1f} to "
+        f"{100 * test.high:+.1f}, p = {test.p_value:.3f}.",
+    ]
 
 
 def _times(benchmark):

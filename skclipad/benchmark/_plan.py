@@ -39,14 +39,26 @@ FIGURES = (3, 4, 5)
 class Setting:
     """What the network is trained on.
 
-    Attributes
+    The defaults are the paper's, and so are the names, which are columns of results.
+
+    Parameters
     ----------
-    normal_word, anomaly_word : str
+    normal_word, anomaly_word : str, default="a" and "a damaged"
         Words of state, of the images' prompts too.
-    l_min, l_max : int
+    l_min, l_max : int, default=5 and 10
         Shortest and longest random word.
-    N_p : int
+    N_p : int, default=10000
         Number of prompt pairs.
+
+    See Also
+    --------
+    make_table : Shows the results of a setting.
+
+    Examples
+    --------
+    >>> from skclipad.benchmark import Setting
+    >>> Setting(N_p=1000).anomaly_word
+    'a damaged'
     """
 
     normal_word: str = "a"
@@ -57,7 +69,25 @@ class Setting:
 
     @property
     def words(self):
-        """All but the number of pairs: settings alike in it share their prompts."""
+        """All but the number of pairs.
+
+        Settings alike in it share their prompts.
+
+        Returns
+        -------
+        tuple of (str, str, int, int)
+            `normal_word`, `anomaly_word`, `l_min` and `l_max`.
+
+        See Also
+        --------
+        Setting : The whole.
+
+        Examples
+        --------
+        >>> from skclipad.benchmark import Setting
+        >>> Setting().words
+        ('a', 'a damaged', 5, 10)
+        """
         return self.normal_word, self.anomaly_word, self.l_min, self.l_max
 
 

@@ -201,6 +201,8 @@ def replace_text(path, text):
 def read_results(path):
     """Read a table of results.
 
+    It needs no pandas; ``pandas.read_csv`` reads the file as well.
+
     Parameters
     ----------
     path : str or path

@@ -26,8 +26,10 @@ _TEX = {
 }
 
 
-def write_tables(results, folder, *, tables=TABLES, setting=None):
+def write_tables(results, folder, *, tables=TABLES, setting=None, note=None):
     """Write tables as Markdown, LaTeX and CSV.
+
+    Of a table that does not apply the files say so.
 
     Parameters
     ----------
@@ -40,6 +42,8 @@ def write_tables(results, folder, *, tables=TABLES, setting=None):
         Which tables.
     setting : Setting, default=None
         The network's setting; see `make_table`.
+    note : str, default=None
+        What to say under every table that applies.
 
     Returns
     -------
@@ -63,6 +67,8 @@ def write_tables(results, folder, *, tables=TABLES, setting=None):
     rows, written = as_rows(results), []
     for number in tables:
         table = make_table(rows, number, setting=setting)
+        if note is not None and table.rows:
+            table.notes.insert(0, note)
         for suffix, kind in (("md", "markdown"), ("tex", "latex"), ("csv", "csv")):
             path = folder / f"table{number}.{suffix}"
             replace_text(path, table_text(table, kind))
@@ -73,13 +79,16 @@ def write_tables(results, folder, *, tables=TABLES, setting=None):
 def table_text(table, kind="markdown"):
     """Write a table as text.
 
+    A cell without measured number is a dash.
+
     Parameters
     ----------
     table : Table
         What `make_table` made.
     kind : {"markdown", "latex", "csv"}, default="markdown"
         Markdown and LaTeX show the paper's value and the difference in brackets; CSV
-        has a line for each cell, unrounded.
+        has a line for each cell, unrounded, and no notes but that a table does not
+        apply.
 
     Returns
     -------
@@ -117,8 +126,9 @@ def _markdown(table):
         for title, cells in table.rows:
             texts = [_bar_free(title), *map(_cell_text, cells)]
             lines.append("| " + " | ".join(texts) + " |")
-        lines += ["", LEGEND]
-    return "\n".join([*lines, *table.notes]) + "\n"
+        lines += ["", LEGEND, ""]
+    notes = [f"- {note}" for note in table.notes] if table.rows else table.notes
+    return "\n".join([*lines, *notes]) + "\n"
 
 
 def _bar_free(text):
@@ -167,12 +177,12 @@ def _csv(table):
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    note = " ".join(table.notes)
     if not table.rows:
-        writer.writerow([table.number, *[""] * (len(CSV_COLUMNS) - 2), note])
+        blank = [""] * (len(CSV_COLUMNS) - 2)
+        writer.writerow([table.number, *blank, *table.notes])
     for title, cells in table.rows:
         for column, cell in zip(table.columns, cells, strict=True):
             numbers = (cell.mean, cell.std, cell.n_seeds or None)
             numbers += (cell.paper_mean, cell.paper_std, cell.difference)
-            writer.writerow([table.number, title, column, *numbers, note])
+            writer.writerow([table.number, title, column, *numbers, None])
     return text.getvalue()

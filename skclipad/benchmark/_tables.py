@@ -39,15 +39,27 @@ WINCLIP_NOTE = (
 class Cell:
     """A number of a table, in percent.
 
-    Attributes
+    What was measured and what the paper prints stand in it side by side.
+
+    Parameters
     ----------
-    mean, std : float or None
+    mean, std : float or None, default=None
         Measured: mean and standard deviation over seeds, of the mean over categories;
         no deviation where no seed has a part.
-    n_seeds : int
+    n_seeds : int, default=0
         How many seeds these are of; 0 if none has a part or nothing was measured.
-    paper_mean, paper_std : float or None
+    paper_mean, paper_std : float or None, default=None
         What the paper prints.
+
+    See Also
+    --------
+    Table : Holds cells.
+
+    Examples
+    --------
+    >>> from skclipad.benchmark import Cell
+    >>> Cell(mean=92.5, paper_mean=92.0).difference
+    0.5
     """
 
     mean: float | None = None
@@ -58,7 +70,25 @@ class Cell:
 
     @property
     def difference(self):
-        """Measured minus printed, None if either is missing."""
+        """Measured minus printed.
+
+        Both are in percent, and so is the difference.
+
+        Returns
+        -------
+        float or None
+            None if either is missing.
+
+        See Also
+        --------
+        Cell : What it is the difference of.
+
+        Examples
+        --------
+        >>> from skclipad.benchmark import Cell
+        >>> Cell(mean=92.5).difference is None
+        True
+        """
         if self.mean is None or self.paper_mean is None:
             return None
         return self.mean - self.paper_mean
@@ -68,17 +98,19 @@ class Cell:
 class Table:
     """A table of the paper, measured.
 
-    Attributes
+    It holds numbers; `table_text` writes them down.
+
+    Parameters
     ----------
     number : int
         Its number in the paper.
     title : str
         Its title.
-    columns : list of str
+    columns : list of str, default=[]
         Titles of the columns.
-    rows : list of (str, list of Cell)
+    rows : list of (str, list of Cell), default=[]
         Title and cells of each row; none if the table does not apply.
-    notes : list of str
+    notes : list of str, default=[]
         What a reader must know.
 
     See Also

@@ -1,0 +1,111 @@
+"""
+================================
+Reading the results of benchmark
+================================
+
+A benchmark gives thousands of numbers; which of them mean something? This essay
+measures the paper's methods on painted pictures with the small bundled model, which
+takes seconds, and reads the outcome step by step: single figures, their scatter over
+seeds, over pictures and over categories. **The numbers say nothing about real
+pictures**; what is to be learnt is how to read them.
+"""
+
+# %%
+# Measure
+# -------
+#
+# Four categories of painted parts, with a few normal pictures of each as references.
+# :func:`skclipad.benchmark.run_benchmark` shows every picture to CLIP once and trains
+# one network for each seed; with ``output="somewhere"`` it could be stopped and go on.
+
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad.benchmark import figure4, make_table, run_benchmark, table_text
+from skclipad.datasets import make_defect_images
+from skclipad.metrics import auroc
+from skclipad.statistics import bootstrap_interval, compare_methods
+
+categories = ["bottle", "coin", "leather", "wood"]
+photos = make_defect_images(120, categories=categories, random_state=2_000_000_001)
+normal = make_defect_images(
+    40, categories=categories, anomaly_fraction=0, random_state=2_000_000_002
+)
+detector = RandomWordCLIPDetector(N_p=1000, embedder=CLIPImageEmbedder("tiny"))
+results = run_benchmark(
+    photos,
+    references=normal,
+    detector=detector,
+    seeds=3,
+    crops=["multi"],
+    shots=[0, 2],
+    pairs=[100, 300],
+)
+print(f"{len(results)} rows")
+results.head()
+
+# %%
+# One row is one figure
+# ---------------------
+#
+# Every row says what it is about: category, set-up, method, shots, seed and metric.
+# pandas does the rest. "CLIP" has no random words, hence no seed.
+
+main = results.query("metric == 'auroc' and shots == 0 and setup == 'unknown'")
+main = main[main.N_p.isin([1000]) | main.N_p.isna()]
+main.pivot_table(index="category", columns="method", values="value").round(3)
+
+# %%
+# The same as in the paper: means over categories, and the standard deviation of that
+# mean over seeds. On MVTec-AD the paper's own values would stand in brackets.
+
+print(table_text(make_table(results, 1)))
+
+# %%
+# Scatter over seeds
+# ------------------
+#
+# The ± of the table is what another draw of random words and of initial weights would
+# change, on the same pictures. It shrinks as prompts are added, up to a point:
+
+figure = figure4(results)
+
+# %%
+# Scatter over pictures
+# ---------------------
+#
+# A small ± over seeds does not make a figure certain: other pictures of the same parts
+# would have given another one. The bootstrap draws pictures again and again:
+
+images = photos.images[photos.category == "coin"]
+target = photos.target[photos.category == "coin"]
+fitted = detector.set_params(random_state=0, embedder__crops="multi").fit()
+scores = fitted.predict_proba(images)[:, 1]
+interval = bootstrap_interval(target, scores, random_state=0)
+print(f"AUROC of {len(target)} coins: {auroc(target, scores):.3f}")
+print(f"95 % interval over pictures: {interval.low:.3f} to {interval.high:.3f}")
+
+# %%
+# With a few dozen pictures the interval is wide. Two methods that differ by a hundredth
+# on one category are not told apart by it.
+#
+# Scatter over categories
+# -----------------------
+#
+# Does "CLIP + ours" beat "CLIP"? What one wants to know is whether it would on other
+# parts too, so categories are the sample, and the same pictures under both methods are
+# a pair:
+
+comparable = main.query("method in ['CLIP', 'CLIP + ours']")
+test = compare_methods(comparable, "CLIP", "CLIP + ours", random_state=0)
+print(f"difference {test.difference:+.3f}, from {test.low:+.3f} to {test.high:+.3f}")
+print(f"p = {test.p_value:.2f} over {test.n_categories} categories")
+
+# %%
+# Four categories cannot give a p-value below 1/8, however clear the difference: with so
+# few the test can only fail to tell. The paper's 15 can.
+#
+# Conclusion
+# ----------
+#
+# Read a table in this order: how many categories and pictures is a cell made of, how
+# far do seeds move it, how far would other pictures, and does a difference hold across
+# categories. Only the last one speaks for the next part that comes along the belt.
