@@ -49,7 +49,7 @@ for name, values in components.items():
 # prompts:
 
 display = EmbeddingDisplay.from_estimator(
-    detector, texts=texts, text_labels=states, n_pairs=150
+    detector, texts=texts, text_labels=states, n_pairs=100
 )
 
 # %%
