@@ -88,9 +88,9 @@ detector
 # Conclusion
 # ----------
 #
-# Read the dashed line against the others: what lies above it is what good pictures gave,
-# what lies below is what they cost. Try it, a handful is enough to see whether it pays,
-# and mind the bars: with one reference, which one it is matters. A reference must show
-# the same thing, taken the same way. These painted coins differ in metal, size, place and
-# light, which is hard on references; parts of one line under one camera do not. In the
-# paper, on such parts, each reference helps.
+# Read the dashed line against the others: what lies above it is what good pictures
+# gave, what lies below is what they cost. Try it, a handful is enough to see whether it
+# pays, and mind the bars: with one reference, which one it is matters. A reference must
+# show the same thing, taken the same way. These painted coins differ in metal, size,
+# place and light, which is hard on references; parts of one line under one camera do
+# not. In the paper, on such parts, references help.

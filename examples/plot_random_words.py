@@ -36,11 +36,11 @@ print("cosines of prompts; rows 0, 2, 4 are normal, 1, 3, 5 damaged")
 print((e @ e.T).round(3))
 
 # %%
-# Read the table so: how near is a prompt to the one that says the opposite with the same
-# words, and how near to one that says the same with other words? Random words move an
-# embedding about, and what stays through all of it is the state. How far they move it
-# depends on the model: the bundled one has learnt from captions with stray words in them,
-# and heeds them less than a CLIP that learnt from the web.
+# Read the table so: how near is a prompt to the one that says the opposite with the
+# same words, and how near to one that says the same with other words? Random words move
+# an embedding about, and what stays through all of it is the state. How far they move
+# it depends on the model: the bundled one has learnt from captions with stray words in
+# them, and may have learnt not to heed them.
 #
 # Prompts in the plane
 # --------------------
