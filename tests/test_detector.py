@@ -511,7 +511,8 @@ def test_early_stopping_keeps_the_step_that_judges_sentences_best(pictures):
     assert len(scores) == 7
     assert stopped.n_iter_ == min(5 * (int(np.argmax(scores)) + 1), 32)
     assert stopped.loss_curve_ == plain.loss_curve_
-    assert roc_auc_score(pictures.target, stopped.predict_proba(pictures.images)[:, 1])
+    scores_of_pictures = stopped.predict_proba(pictures.images)[:, 1]
+    assert roc_auc_score(pictures.target, scores_of_pictures) > 0.8
     logits = []
     for texts in load_sentences().values():
         embeddings = CLIPImageEmbedder("tiny").encode_text(texts)
@@ -586,4 +587,4 @@ def test_recommended_settings_are_cloned_and_pickled_whole(X):
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
     assert again.validation_scores_ == fitted.validation_scores_
-    assert again.normal_word is NORMAL_WORDS or again.normal_word == NORMAL_WORDS
+    assert again.normal_word == NORMAL_WORDS
