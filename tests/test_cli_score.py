@@ -300,6 +300,16 @@ def test_a_file_that_is_no_detector_is_refused(photos, tmp_path, capsys):
         assert reason in capsys.readouterr().err
 
 
+def test_a_detector_of_another_version_is_refused(
+    photos, detector_file, tmp_path, capsys
+):
+    detector = joblib.load(detector_file)
+    del detector.n_shots
+    joblib.dump(detector, tmp_path / "old.joblib")
+    assert cli.main(["score", str(photos), "-d", str(tmp_path / "old.joblib")]) == 1
+    assert "another version of skclipad" in capsys.readouterr().err
+
+
 def test_a_detector_of_another_model_is_refused(
     photos, detector_file, tmp_path, capsys
 ):

@@ -148,6 +148,12 @@ def load_detector(args):
             f"{args.detector} holds a {type(detector).__name__}, but expected a "
             "RandomWordCLIPDetector, as `skclipad fit` writes it."
         )
+    unknown = [n for n in detector._get_param_names() if not hasattr(detector, n)]
+    if unknown:
+        raise ValueError(
+            f"{args.detector} was written by another version of skclipad, whose "
+            f"detectors had no {', '.join(unknown)}. Make it again with `skclipad fit`."
+        )
     if detector.embedder is None:
         detector.set_params(embedder=CLIPImageEmbedder())
     return detector.set_params(**given(args, RUNNING_OPTIONS))
