@@ -30,6 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import captions
+import losses
 import numpy as np
 import open_clip
 import painting
@@ -235,16 +236,25 @@ class Trainer:
         self.embed = torch.compile(embed) if compiled else embed
         # Judges single patches in training, where twins tell which ones are damaged.
         self.head = torch.nn.Linear(MODEL_CONFIG["vision_cfg"]["width"], 1).to(device)
-        self.head_optimizer = torch.optim.AdamW(self.head.parameters(), lr=1e-3)
-        decayed, plain = [], []
+        # Matrices of the blocks take Muon's orthogonal steps, all else AdamW's.
+        matrices, decayed, plain = [], [], []
         for name, p in self.model.named_parameters():
-            big = p.ndim >= 2 and "embedding" not in name
-            (decayed if big else plain).append(p)
+            if p.ndim == 2 and "resblocks" in name:
+                matrices.append(p)
+            else:
+                big = p.ndim >= 2 and "embedding" not in name
+                (decayed if big else plain).append(p)
         groups = [
             {"params": decayed, "weight_decay": 0.1},
             {"params": plain, "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), foreach=True)
+        self.optimizers = (
+            torch.optim.Muon(
+                matrices, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
+            ),
+            torch.optim.AdamW(groups, betas=(0.9, 0.98), foreach=True),
+            torch.optim.AdamW(self.head.parameters(), lr=1e-3),
+        )
         self.n_steps = 0
         self.seconds = 0.0
 
@@ -258,12 +268,12 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(
             [*self.model.parameters(), *self.head.parameters()], 1.0
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.head_optimizer.step()
-        self.head_optimizer.zero_grad()
+        for optimizer in self.optimizers[:2]:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         self.n_steps += 1
         decay = min(self.decay, (1 + self.n_steps) / (10 + self.n_steps))
         with torch.no_grad():
@@ -281,7 +291,7 @@ class Trainer:
         state = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
             "head": self.head.state_dict(),
             "progress": (self.n_steps, self.seconds),
         }
@@ -293,9 +303,9 @@ class Trainer:
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if "head" in state:
-            self.head.load_state_dict(state["head"])
+        self.head.load_state_dict(state["head"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.n_steps, self.seconds = state["progress"]
         with torch.no_grad():
             for p, q in zip(
@@ -303,71 +313,6 @@ class Trainer:
             ):
                 if p is not q:
                     q.copy_(p)
-
-
-# Losses ------------------------------------------------------------------------------
-
-
-def contrastive_loss(similarity, true):
-    """InfoNCE with every true caption as a positive, and every true picture.
-
-    Parameters
-    ----------
-    similarity : torch.Tensor of shape (n_pictures, n_captions)
-        Scaled cosines.
-    true : torch.Tensor of shape (n_pictures, n_captions), bool
-        Which caption is true of which picture.
-    """
-
-    def one_way(logits, positive):
-        kept = positive.any(1)
-        share = positive[kept] / positive[kept].sum(1, keepdim=True)
-        return -(share * logits[kept].log_softmax(1)).sum(1).mean()
-
-    return (one_way(similarity, true) + one_way(similarity.T, true.T)) / 2
-
-
-def state_loss(similarity, fit, target):
-    """Let each picture choose between the twins of every caption that fits it.
-
-    The softmax over a whole and a damaged caption is the paper's ``s_pr``.
-    """
-    whole, damaged = similarity.chunk(2, dim=1)
-    fit_whole, fit_damaged = fit.chunk(2, dim=1)
-    # A whole thing has no kind of defect that a caption could get wrong.
-    valid = fit_whole & (fit_damaged | (target[:, None] == 0))
-    loss = F.binary_cross_entropy_with_logits(
-        damaged - whole, target[:, None].expand_as(whole).float(), reduction="none"
-    )
-    return ((loss * valid).sum(1) / valid.sum(1).clamp(min=1)).mean()
-
-
-def patch_loss(logits, hit):
-    """Let each patch say whether it is damaged; as those are rare, they weigh more."""
-    return F.binary_cross_entropy_with_logits(
-        logits, hit, pos_weight=torch.tensor(5.0, device=logits.device)
-    )
-
-
-def transfer_loss(pictures, texts, target, ridge):
-    """Fit a ridge classifier to the captions' states and judge the pictures with it.
-
-    Captions come whole first, then damaged. A classifier fitted to texts alone uses
-    every direction in which their states differ; this asks that pictures differ in
-    the same ones. Texts and pictures are centred each by their own mean: the gap
-    between the two is no fault of a direction.
-    """
-    n, width = texts.shape
-    sign = torch.ones(n, device=texts.device)
-    sign[: n // 2] = -1
-    X = texts - texts.mean(0)
-    gram = X.T @ X
-    amount = ridge * gram.diagonal().mean().detach()
-    weights = torch.linalg.solve(
-        gram + amount * torch.eye(width, device=texts.device), X.T @ sign
-    )
-    logits = 5 * (pictures - pictures.mean(0)) @ weights
-    return F.binary_cross_entropy_with_logits(logits, target.float())
 
 
 # Evaluation --------------------------------------------------------------------------
@@ -438,8 +383,52 @@ def evaluate(model, tokenizer, pools, device, sizes=(1000, 10000)):
 # Training ----------------------------------------------------------------------------
 
 
-def draw_batch(pool, size, rng, generator, code):
+class Difficulty:
+    """How hard categories are, so that batches show hard ones more often.
+
+    Parameters
+    ----------
+    category : torch.Tensor of shape (n_pictures,)
+        Category of each picture of the pool by number.
+    n_numbers : int
+        Numbers in use.
+    """
+
+    floor = 0.25
+
+    def __init__(self, category, n_numbers):
+        self.category = category
+        self.losses = torch.ones(n_numbers)
+
+    def weights(self):
+        """Return how often to draw each scene, in proportion: loss over mean loss."""
+        shares = self.losses / self.losses[self.category.unique()].mean()
+        return shares.clamp(min=self.floor)[self.category[::2]]
+
+    def update(self, category, each):
+        """Take in the loss of each picture of a batch."""
+        counts = torch.bincount(category, minlength=len(self.losses))
+        sums = torch.bincount(category, each, minlength=len(self.losses)).float()
+        # An average over some fifty pictures of each category.
+        weight = (0.02 * counts).clamp(max=1)
+        self.losses.lerp_(sums / counts.clamp(min=1), weight)
+
+
+def draw_batch(pool, size, weights, rng, generator, code):
     """Draw pictures and the captions that go with them.
+
+    Parameters
+    ----------
+    pool : painting.Pictures
+        Twins to draw from.
+    size : int
+        Pictures in a batch.
+    weights : torch.Tensor of shape (n_scenes,)
+        How often to draw each scene, in proportion.
+    rng, generator : random.Random and torch.Generator
+        Sources of randomness.
+    code : callable
+        Number of a category, colour or defect.
 
     Returns
     -------
@@ -451,7 +440,7 @@ def draw_batch(pool, size, rng, generator, code):
         One caption a scene that calls it whole, then their twins.
     claims : Claims
     """
-    scenes = torch.randint(len(pool) // 2, (size // 2,), generator=generator)
+    scenes = torch.multinomial(weights, size // 2, True, generator=generator)
     rows = torch.cat([2 * scenes, 2 * scenes + 1])
     images, grey = painting.augment(pool.images[rows], generator)
     rows = rows.numpy()
@@ -478,7 +467,17 @@ def draw_batch(pool, size, rng, generator, code):
 
 
 def batch_loss(trainer, tokenizer, batch, args, rng, generator, device):
-    """Compute the four losses of a batch; return their sum and each as a number."""
+    """Compute the four losses of a batch.
+
+    Returns
+    -------
+    total : torch.Tensor
+        Their weighted sum.
+    parts : ndarray of shape (4,)
+        Each as a number.
+    each : torch.Tensor of shape (n_pictures,)
+        State loss of each picture.
+    """
     images, (category, color, defect, target), texts, claims = batch
     hit, kept = painting.damaged_patches(images), None
     if rng.random() < args.windows:
@@ -499,17 +498,18 @@ def batch_loss(trainer, tokenizer, batch, args, rng, generator, device):
     true = fit & (claims.damaged == (target[:, None] == 1))
     fit, true, target = fit.to(device), true.to(device), target.to(device)
     ridge = 10 ** rng.uniform(-2, 0.5)
-    losses = (
-        contrastive_loss(similarity, true),
-        state_loss(similarity, fit, target),
-        transfer_loss(pictures, embedded, target, ridge),
-        patch_loss(trainer.head(patches.float())[..., 0], hit),
+    each = losses.state_loss(similarity, fit, target)
+    parts = (
+        losses.contrastive_loss(similarity, true),
+        each.mean(),
+        losses.transfer_loss(pictures, embedded, target, ridge),
+        losses.patch_loss(trainer.head(patches.float())[..., 0], hit),
     )
     # A text tower that has no states yet gives no classifier to go by.
     ramp = min(max((trainer.n_steps - 500) / 1000, 0.0), 1.0)
     weights = *args.weights[:2], args.weights[2] * ramp, args.weights[3]
-    total = sum(w * loss for w, loss in zip(weights, losses, strict=True))
-    return total, np.array([loss.item() for loss in losses])
+    total = sum(w * loss for w, loss in zip(weights, parts, strict=True))
+    return total, np.array([part.item() for part in parts]), each.detach().cpu()
 
 
 def learning_rate(progress, n_steps, peak):
@@ -531,11 +531,14 @@ def train(trainer, tokenizer, pool, pools, args, device):
     seeds = [2 * (args.seed + trainer.n_steps) + i for i in range(2)]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     pool.strays = [captions.stray_token(rngs[0]) for _ in range(200_000)]
+    category = torch.tensor([code(name) for name in pool.category])
+    difficulty = Difficulty(category, len(names))
     ahead = ThreadPoolExecutor(1)
 
     def next_batch():
+        weights = difficulty.weights()
         return ahead.submit(
-            draw_batch, pool, args.batch_size, rngs[0], generators[0], code
+            draw_batch, pool, args.batch_size, weights, rngs[0], generators[0], code
         )
 
     budget, recent, batch = args.minutes * 60, [], next_batch()
@@ -545,9 +548,10 @@ def train(trainer, tokenizer, pool, pools, args, device):
     while trainer.seconds < budget:
         rate = learning_rate(trainer.seconds / budget, trainer.n_steps, args.rate)
         drawn, batch = batch.result(), next_batch()
-        loss, parts = batch_loss(
+        loss, parts, each = batch_loss(
             trainer, tokenizer, drawn, args, rngs[1], generators[1], device
         )
+        difficulty.update(drawn[1][0], each)
         trainer.step(loss, rate)
         recent.append(parts)
         now = time.monotonic()
@@ -616,7 +620,7 @@ def main():
     parser.add_argument(
         "--windows",
         type=float,
-        default=0.3,
+        default=0.2,
         help="share of steps that see a window of 2 to 5 patches a side alone",
     )
     parser.add_argument("--evaluate-every", type=float, default=6, help="minutes")
