@@ -147,6 +147,9 @@ def test_what_was_not_measured_is_a_dash_or_a_word():
     rows = invented("mvtec_ad", mvtec_categories(), shots=(0,))
     text = table_text(make_table(rows, 1))
     assert "| 1-shot: CLIP + ours | - (93.3 ± 0.5) |" in text
+    assert len(make_table(rows, 5).columns) == 10
+    own = [row | {"dataset": "my parts"} for row in rows]
+    assert len(make_table(own, 5).columns) == 4
     rows = [row for row in rows if row["crops"] == "multi"]
     assert make_table(rows, 2).notes == ["Was not measured in this run."]
 

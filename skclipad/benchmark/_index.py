@@ -13,7 +13,7 @@ from skclipad.statistics import compare_methods
 
 PACKAGES = ("torch", "open_clip_torch", "scikit-learn", "numpy", "pillow")
 BUNDLED = (
-    "**These are figures of the small model that is bundled with skclipad.** It was "
+    "These are figures of the small model that is bundled with skclipad. It was "
     "trained on painted pictures and is no substitute for a real CLIP: nothing here "
     "reproduces the paper, and differences from its values mean nothing."
 )
@@ -50,7 +50,7 @@ def write_index(folder, benchmark, *, rows, written, command=None):
     embedder = benchmark.detector.embedder
     lines = [f"# {_title(benchmark.name)}, measured by skclipad", ""]
     if embedder.model_name == "tiny":
-        lines += [BUNDLED, ""]
+        lines += [f"**{BUNDLED}**", ""]
     if command is not None:
         lines += ["```", command, "```", ""]
     lines += ["## Files", "", f"- `results.csv`: {len(rows):,} rows, one a figure"]

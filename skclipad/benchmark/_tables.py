@@ -445,6 +445,19 @@ def _class_table(measured, number):
             name = "mean" if category is None else category
             title = f"{_title(dataset)}: {name}" if len(datasets) > 1 else name
             table.rows.append((title, cells))
+    return _without_blank_columns(table)
+
+
+def _without_blank_columns(table):
+    """Leave out columns, such as those of shots, that have no number at all."""
+    rows = [cells for _, cells in table.rows]
+    kept = [
+        i
+        for i, column in enumerate(zip(*rows, strict=True))
+        if any(c.mean is not None or c.paper_mean is not None for c in column)
+    ]
+    table.columns = [table.columns[i] for i in kept]
+    table.rows = [(title, [cells[i] for i in kept]) for title, cells in table.rows]
     return table
 
 
