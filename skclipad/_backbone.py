@@ -198,6 +198,35 @@ def load_backbone(model_name, pretrained, *, device="auto", precision="auto"):
         return _cache[key]
 
 
+def embedding_width(model_name):
+    """Return the width of a model's embeddings, from its configuration alone.
+
+    Parameters
+    ----------
+    model_name : str
+        As for `load_backbone`.
+
+    Returns
+    -------
+    int
+        Width ``C_e``. No weights are read; for ``"hf-hub:NAME"`` the model is loaded.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If a folder is not that of a model.
+    ValueError
+        If the model is unknown.
+    """
+    if model_name.startswith("hf-hub:"):
+        return load_backbone(model_name, None).embed_dim
+    if model_name == "tiny" or model_name.startswith("local-dir:"):
+        name = _find_source(model_name, None).create_kwargs["model_name"]
+    else:
+        name = _registry_name(model_name)
+    return _open_clip().get_model_config(name)["embed_dim"]
+
+
 def clear_backbone_cache():
     """Forget every loaded backbone and free its memory.
 
@@ -275,15 +304,20 @@ def _folder_source(model_name, folder):
     return _Source(model_name, None, kwargs, (safe or files)[0])
 
 
-def _registry_source(model_name, pretrained):
-    open_clip = _open_clip()
+def _registry_name(model_name):
     name = model_name.replace("/", "-")
-    if name not in open_clip.list_models():
+    if name not in _open_clip().list_models():
         raise ValueError(
             f"Got model_name={model_name!r} but open_clip knows no such model. "
             "Expected a name of open_clip.list_models() such as 'ViT-B-16-plus-240', "
             "'local-dir:FOLDER', 'hf-hub:NAME' or 'tiny' (the bundled model)."
         )
+    return name
+
+
+def _registry_source(model_name, pretrained):
+    open_clip = _open_clip()
+    name = _registry_name(model_name)
     kwargs = {"model_name": name}
     if pretrained is None:
         return _Source(name, None, kwargs, None)

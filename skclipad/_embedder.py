@@ -12,7 +12,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_array, validate_data
 
-from skclipad._backbone import PRECISIONS, load_backbone
+from skclipad._backbone import PRECISIONS, embedding_width, load_backbone
 from skclipad._images import as_image_list, is_embeddings
 from skclipad._store import open_store
 from skclipad._text import encode_texts
@@ -380,11 +380,12 @@ class CLIPImageEmbedder(
 
     @property
     def _n_features_out(self):
-        return self._width()
+        # scikit-learn asks when an estimator is shown: no reason to fetch weights.
+        return embedding_width(self.model_name)
 
     def _get_fitted_attr_html(self, doc_link=""):
-        # Nothing is learnt. scikit-learn 1.9 would look at every property to find out,
-        # and `_n_features_out` loads the model: a picture of this object must not.
+        # Nothing is learnt. scikit-learn 1.9 would read every property to find out, and
+        # that above raises if the model is unknown.
         return {}
 
     def __sklearn_is_fitted__(self):

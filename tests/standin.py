@@ -28,6 +28,10 @@ class StandInEmbedder(CLIPImageEmbedder):
             device=torch.device("cpu"),
         )
 
+    @property
+    def _n_features_out(self):
+        return self.width
+
     def encode_text(self, texts):
         embeddings = np.empty((len(texts), self.width), dtype=np.float32)
         for row, text in zip(embeddings, texts, strict=True):

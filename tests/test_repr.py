@@ -12,7 +12,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
-from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, _embedder
 from skclipad.datasets import make_defect_images
 
 
@@ -72,10 +72,25 @@ def test_text_display_shows_no_html(detector):
         assert not hasattr(detector, "_repr_html_")
 
 
-def test_an_embedder_is_shown_whether_its_weights_are_there_or_not():
-    embedder = CLIPImageEmbedder("ViT-B-32", pretrained="no such weights")
+@pytest.mark.parametrize("model_name", ["ViT-B-32", "no-such-model"])
+def test_an_embedder_is_shown_without_loading_its_model(model_name, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(_embedder, "load_backbone", loaded.append)
+    embedder = CLIPImageEmbedder(model_name, pretrained="no such weights")
     for estimator in (embedder, make_pipeline(embedder, RandomWordCLIPDetector())):
         assert "no such weights" in html(estimator)
+    assert loaded == []
+
+
+@pytest.mark.parametrize(
+    ("model_name", "width"), [("tiny", 96), ("ViT-B-16-plus-240", 640), ("RN50", 1024)]
+)
+def test_names_of_features_need_no_weights(model_name, width, monkeypatch):
+    monkeypatch.delattr(_embedder, "load_backbone")
+    embedder = CLIPImageEmbedder(model_name, pretrained="no such weights")
+    names = embedder.get_feature_names_out()
+    assert len(names) == width
+    assert names[-1] == f"clipimageembedder{width - 1}"
 
 
 def test_detector_in_a_pipeline_is_shown(detector):
