@@ -125,7 +125,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=5000, help="pictures in a pool")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the sweep")
-    parser.add_argument("--table-seeds", type=int, default=3, help="of the tables")
+    parser.add_argument("--table-seeds", type=int, default=5, help="of the tables")
     parser.add_argument("--table-pairs", type=int, default=10000, help="N_p of those")
     parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=PARTS, help="tables to print"
