@@ -103,7 +103,7 @@ def score_distributed(detector, X, client=None, *, out, block_size=256):
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     picture = os.path.join(folder, "a.png")
     ...     Image.new("RGB", (64, 64)).save(picture)
-    ...     with Client(processes=False, n_workers=1, dashboard_address=None) as client:
+    ...     with Client(processes=False, dashboard_address="127.0.0.1:0") as client:
     ...         run = score_distributed(
     ...             detector,
     ...             [picture, "gone.png"],
@@ -205,7 +205,8 @@ def stream_blocks(client, detector, paths, objects, blocks):
             if sum(map(len, pieces.values())) == len(block):
                 del gathered[block.start]
                 yield block, [row for start in sorted(pieces) for row in pieces[start]]
-            for following in islice(blocks, _window(client) - len(running)):
+            # A cut block may overfill the window, and so does a lost worker.
+            for following in islice(blocks, max(0, _window(client) - len(running))):
                 send(following, following)
     finally:
         client.cancel(list(running))
@@ -303,7 +304,7 @@ def open_client(address):
                 f"Got {address!r} but expected a number of processes, as in 'local:4'."
             )
         cluster = distributed.LocalCluster(
-            n_workers=int(rest), threads_per_worker=1, dashboard_address=None
+            n_workers=int(rest), threads_per_worker=1, dashboard_address="127.0.0.1:0"
         )
         with cluster, distributed.Client(cluster) as client:
             yield client

@@ -287,7 +287,11 @@ def test_a_cluster_scores_what_is_missing(dead_run, score, seen, monkeypatch):
     @contextlib.contextmanager
     def in_this_process(address):
         assert address == "local:2"
-        options = {"processes": False, "dashboard_address": None, "n_workers": 2}
+        options = {
+            "processes": False,
+            "dashboard_address": "127.0.0.1:0",
+            "n_workers": 2,
+        }
         with dask.Client(**options, threads_per_worker=1) as client:
             yield client
 

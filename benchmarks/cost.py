@@ -1,0 +1,153 @@
+"""What a million pictures cost: hours, memory and network, from rates measured here.
+
+JPEG files as a camera writes them are embedded by one process, then by several at once,
+and the parts of it are timed alone: reading and decoding, the image tower, the scores,
+what Dask adds to a picture. The rest is arithmetic, printed with its numbers::
+
+    python benchmarks/cost.py
+    python benchmarks/cost.py --model tiny --images 2000 --processes 1 2 4
+
+The weights are random for every model but ``tiny``: speed does not depend on them. With
+a GPU (``--device cuda``) the column of hours is GPU-hours.
+"""
+
+import argparse
+import os
+import pickle
+import resource
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from _common import describe_machine, print_table
+from PIL import Image
+
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad._images import read_image
+from skclipad.datasets import make_defect_images
+from skclipad.distributed import score_distributed
+
+MILLION = 1_000_000
+
+
+def write_pictures(folder, n, side):
+    """Paint 50 pictures and write them n times over, as JPEG files of `side` pixels."""
+    images = make_defect_images(50, random_state=0).images
+    paths = []
+    for i in range(n):
+        picture = Image.fromarray(images[i % 50]).resize((side, side))
+        paths.append(str(folder / f"{i:05d}.jpg"))
+        picture.save(paths[-1], quality=90)
+    return paths
+
+
+def rate(function, n):
+    """Return how many of n a second a call gets done."""
+    start = time.perf_counter()
+    function()
+    return n / (time.perf_counter() - start)
+
+
+def cost_of(detector, paths):
+    """Print what one process needs, part by part."""
+    embedder = detector.embedder
+    backbone = embedder._load()
+    size = backbone.image_size[0]
+    some = paths[: min(len(paths), 64)]
+    embedder.transform(some)  # warm
+    pixels = torch.zeros(len(some), *backbone.image_size, 3, dtype=torch.uint8)
+    images = [np.asarray(image) for image in pixels]
+    X = np.random.default_rng(0).normal(size=(20_000, backbone.embed_dim))
+
+    def decode():
+        for path in some:
+            read_image(path, draft_size=size)
+
+    rates = {
+        "all of it, from files": rate(lambda: embedder.transform(paths), len(paths)),
+        "image tower alone": rate(lambda: embedder.transform(images), len(images)),
+        "reading and decoding alone": rate(decode, len(some)),
+        "scores of embeddings": rate(lambda: detector.predict_proba(X), len(X)),
+    }
+    print_table(
+        ["one process", "pictures/s", "hours per million"],
+        [[name, r, MILLION / r / 3600] for name, r in rates.items()],
+    )
+    bytes_each = np.mean([os.path.getsize(path) for path in paths])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    row = {"path": paths[0], "score": 0.5, "label": 0, "s_pr": 0.5, "s_fnn": 0.5}
+    print_table(
+        ["", "size"],
+        [
+            ["peak memory of the process, MB", peak],
+            ["detector sent to a worker, kB", len(pickle.dumps(detector)) / 1e3],
+            ["files of a million pictures, GB", bytes_each * MILLION / 1e9],
+            ["rows of a million, over the network, GB", len(pickle.dumps(row)) / 1e3],
+            ["embeddings of a million, GB", backbone.embed_dim * 4 / 1e3],
+        ],
+    )
+    return rates["all of it, from files"]
+
+
+def cost_on_dask(detector, paths, processes, folder):
+    """Print what 1, 2, 4 ... processes of a cluster get done."""
+    from distributed import Client, LocalCluster
+
+    rows, alone = [], None
+    for n in processes:
+        cluster = LocalCluster(
+            n_workers=n, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        )
+        with cluster, Client(cluster) as client:
+            score_distributed(detector, paths[:64], client, out=folder / f"warm-{n}")
+            options = {"client": client, "out": folder / f"out-{n}", "block_size": 64}
+            work = partial(score_distributed, detector, paths, **options)
+            done = rate(work, len(paths))
+        alone = alone or done / n
+        rows.append([n, done, done / alone, MILLION / done / 3600])
+    names = ["processes", "pictures/s", "times one", "hours per million"]
+    print_table(names, rows)
+
+
+def scheduler_limit(n_tasks=2000):
+    """Print how many tasks a second the scheduler and this client can handle."""
+    from distributed import Client
+
+    with Client(
+        processes=False, n_workers=1, dashboard_address="127.0.0.1:0"
+    ) as client:
+        done = rate(lambda: client.gather(client.map(abs, range(n_tasks))), n_tasks)
+    print(
+        f"The scheduler handles {done:.0f} tasks a second here: with blocks of 256, it "
+        f"is busy at {done * 256:,.0f} pictures a second.\n"
+    )
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="ViT-B-16-plus-240")
+    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--side", type=int, default=1024, help="pixels of a picture")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 4])
+    args = parser.parse_args()
+    describe_machine()
+    embedder = CLIPImageEmbedder(args.model, None, device=args.device)
+    detector = RandomWordCLIPDetector(N_p=200, random_state=0, embedder=embedder).fit()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "photos").mkdir()
+        paths = write_pictures(folder / "photos", args.images, args.side)
+        print(f"{args.model}, {args.images} JPEG files of {args.side} pixels a side\n")
+        cost_of(detector, paths)
+        if args.processes:
+            cost_on_dask(detector, paths, args.processes, folder)
+            scheduler_limit()
+
+
+if __name__ == "__main__":
+    main()

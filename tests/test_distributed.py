@@ -1,0 +1,344 @@
+"""Scores on a cluster: complete, in order, the same as on one machine; then resumed."""
+
+import os
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from joblib import parallel_config
+from PIL import Image
+from sklearn.model_selection import GridSearchCV
+
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, distributed
+from skclipad._lock import written_by_one
+from skclipad.datasets import make_defect_images
+from skclipad.distributed import open_client, score_distributed
+
+dask = pytest.importorskip("distributed")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+COLUMNS = ["row", "path", "score", "label", "s_pr", "s_fnn", "s_img", "error"]
+BROKEN = 4  # the row of a file that is no picture
+
+
+@pytest.fixture(scope="module")
+def detector():
+    embedder = CLIPImageEmbedder("tiny")
+    return RandomWordCLIPDetector(N_p=200, random_state=0, embedder=embedder).fit()
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for i, image in enumerate(make_defect_images(12, random_state=7).images):
+        Image.fromarray(image).save(folder / f"{i:02d}.png")
+    (folder / f"{BROKEN:02d}-broken.png").write_bytes(b"no picture")
+    return sorted(map(str, folder.iterdir()))
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A cluster of threads in this process: quick, and its code can be replaced."""
+    with dask.Client(
+        processes=False,
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "scores"
+
+
+def check_scores(out, detector, paths):
+    """Assert that a folder holds what one machine says of these pictures."""
+    table = pd.read_parquet(out)
+    assert table.row.tolist() == list(range(len(paths)))
+    assert table.path.tolist() == list(map(str, paths))
+    good = [row for row, path in enumerate(paths) if "broken" not in str(path)]
+    assert table.index[table.error.isna()].tolist() == good
+    chosen = [paths[row] for row in good]
+    for name, expected in detector.score_components(chosen).items():
+        np.testing.assert_allclose(table[name][good], expected, atol=1e-6)
+    expected = detector.predict_proba(chosen)[:, 1]
+    np.testing.assert_allclose(table.score[good], expected, atol=1e-6)
+    assert table.label[good].tolist() == detector.predict(chosen).tolist()
+    assert table.score.drop(good).isna().all()
+    return table
+
+
+@pytest.mark.parametrize("block_size", [1, 5, 13, 100])
+def test_scores_are_those_of_one_machine_in_order(
+    detector, paths, client, out, block_size
+):
+    run = score_distributed(detector, paths, client, out=out, block_size=block_size)
+    assert (run.n_rows, run.n_failed, run.n_blocks_before) == (13, 1, 0)
+    table = check_scores(run.path, detector, paths)
+    assert list(table) == COLUMNS
+    assert "not an image" in table.error[BROKEN]
+    assert len(list(out.glob("part-*.parquet"))) == run.n_blocks == -(-13 // block_size)
+
+
+def test_the_detector_stays_as_it_was(detector, paths, client, out):
+    before = str(detector.get_params())
+    score_distributed(detector, paths, client, out=out)
+    assert str(detector.get_params()) == before
+
+
+def test_the_current_client_is_the_default(detector, paths, client, out):
+    with client.as_current():
+        assert score_distributed(detector, paths[:2], out=out).n_rows == 2
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_a_data_frame_names_objects_and_its_columns_are_handed_on(
+    detector, paths, client, out, library
+):
+    good = [path for path in paths if "broken" not in path]
+    objects = ["bottle", "nut"] * 6
+    columns = {"image": good, "object": objects, "camera": [None, *range(11)]}
+    frame = library.DataFrame(columns)
+    score_distributed(detector, frame, client, out=out, block_size=5)
+    table = pd.read_parquet(out)
+    assert list(table) == [*COLUMNS, "object", "camera"]
+    assert table.object.tolist() == objects
+    assert table.camera.tolist()[1:] == list(range(11))
+    expected = detector.predict_proba(pd.DataFrame(columns)[["image", "object"]])[:, 1]
+    np.testing.assert_allclose(table.score, expected, atol=1e-6)
+    assert not np.allclose(expected, detector.predict_proba(good)[:, 1], atol=1e-6)
+
+
+def test_an_index_and_paths_as_objects_are_kept(detector, paths, client, out, tmp_path):
+    frame = pd.DataFrame({"image": pd.Series(paths[:3]).map(type(tmp_path))})
+    frame.index = pd.Index(["x", "y", "z"], name="id")
+    score_distributed(detector, frame, client, out=out)
+    table = pd.read_parquet(out)
+    assert table.id.tolist() == ["x", "y", "z"]
+    assert table.path.tolist() == paths[:3]
+
+
+def test_a_name_that_is_no_utf8(detector, paths, client, out, tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    os.symlink(paths[0], name)
+    score_distributed(detector, [name], client, out=out)
+    (row,) = pd.read_parquet(out).itertuples()
+    assert row.path == str(tmp_path / "caf\\xe9.png") and row.score >= 0
+
+
+# Runs that die
+
+
+@pytest.fixture
+def dead_run(detector, paths, client, out, monkeypatch):
+    """What a run leaves that dies when two of its five parts are written."""
+    write, n_written = distributed._write_part, []
+
+    def die(*args):
+        if len(n_written) == 2:
+            raise SystemError("the client dies")
+        write(*args)
+        n_written.append(args)
+
+    with monkeypatch.context() as context:
+        context.setattr(distributed, "_write_part", die)
+        with pytest.raises(SystemError):
+            score_distributed(detector, paths, client, out=out, block_size=3)
+    assert not out.exists()
+    return out.with_name("scores.partial")
+
+
+def test_a_run_that_died_goes_on_with_what_is_missing(
+    dead_run, detector, paths, client, out
+):
+    assert len(list(dead_run.glob("part-*"))) == 2
+    run = score_distributed(detector, paths, client, out=out, block_size=3)
+    assert (run.n_blocks, run.n_blocks_before) == (5, 2)
+    check_scores(out, detector, paths)
+    assert not dead_run.exists()
+    again = score_distributed(detector, paths, client, out=out, block_size=3)
+    assert (again.n_blocks_before, again.n_failed) == (5, 1)
+
+
+def cut(part):
+    os.truncate(part, part.stat().st_size // 2)
+
+
+def empty(part):
+    part.write_bytes(b"")
+
+
+def write_another(part):
+    pd.DataFrame({"a": range(3)}).to_parquet(part)
+
+
+@pytest.mark.parametrize("damage", [cut, empty, write_another])
+def test_a_part_that_is_not_whole_is_computed_again(
+    dead_run, detector, paths, client, out, damage
+):
+    damage(min(dead_run.glob("part-*")))
+    (dead_run / ".part-000000000009.parquet.tmp").write_bytes(b"half")
+    run = score_distributed(detector, paths, client, out=out, block_size=3)
+    assert run.n_blocks_before == 1
+    check_scores(out, detector, paths)
+    assert len(os.listdir(out)) == 6
+
+
+def test_rows_of_two_runs_are_never_mixed(dead_run, detector, paths, client, out):
+    other = RandomWordCLIPDetector(**detector.get_params(deep=False))
+    other.set_params(random_state=1).fit()
+    detector_of_another_threshold = RandomWordCLIPDetector(**detector.get_params(False))
+    detector_of_another_threshold.set_params(threshold=0.9).fit()
+    for changed, X, size, reason in (
+        (other, paths, 3, "another detector"),
+        (detector_of_another_threshold, paths, 3, "another threshold"),
+        (detector, paths[::-1], 3, "another pictures"),
+        (detector, paths, 4, "another block_size"),
+        (detector, paths[:-1], 3, "another n_rows, pictures"),
+    ):
+        with pytest.raises(ValueError, match=f"scores.partial .* {reason},"):
+            score_distributed(changed, X, client, out=out, block_size=size)
+    score_distributed(detector, paths, client, out=out, block_size=3)
+    with pytest.raises(FileExistsError, match="made with another detector. Remove"):
+        score_distributed(other, paths, client, out=out, block_size=3)
+    (out / "part-000000000003.parquet").unlink()
+    with pytest.raises(FileExistsError, match="lost or damaged 1 of 5 parts"):
+        score_distributed(detector, paths, client, out=out, block_size=3)
+
+
+def test_an_error_of_a_worker_reaches_the_caller(
+    detector, paths, client, out, monkeypatch
+):
+    def fail(*args):
+        raise MemoryError("on the worker")
+
+    monkeypatch.setattr(distributed, "score_rows", fail)
+    with pytest.raises(MemoryError, match="on the worker"):
+        score_distributed(detector, paths, client, out=out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("deadly", [[0], [7], [3, 4, 12]])
+def test_a_picture_that_kills_every_worker_is_a_row(
+    detector, paths, client, out, monkeypatch, deadly
+):
+    score_rows = distributed.score_rows
+
+    def die(detector, X):
+        if any(paths[row] in X for row in deadly):
+            # What the scheduler says when a task has killed too many workers.
+            raise dask.KilledWorker("task", SimpleNamespace(address="here"), 3)
+        return score_rows(detector, X)
+
+    monkeypatch.setattr(distributed, "score_rows", die)
+    monkeypatch.setattr(distributed, "PIECES", 3)
+    score_distributed(detector, paths, client, out=out, block_size=10)
+    table = pd.read_parquet(out)
+    assert table.path.tolist() == paths
+    died = ["every process that read it died" in str(why) for why in table.error]
+    assert np.flatnonzero(died).tolist() == deadly
+    assert table.score.isna().sum() == len({*deadly, BROKEN})
+
+
+# What is refused
+
+
+def test_two_runs_to_one_output_refuse_politely(detector, paths, client, out):
+    with written_by_one(out):
+        with pytest.raises(BlockingIOError, match="another run .process"):
+            score_distributed(detector, paths, client, out=out)
+    assert score_distributed(detector, paths, client, out=out).n_rows == 13
+
+
+def test_a_folder_of_somebody_else_is_left_alone(detector, paths, client, out):
+    out.mkdir()
+    (out / "notes.txt").write_text("keep me")
+    with pytest.raises(FileExistsError, match="no run of score_distributed made it"):
+        score_distributed(detector, paths, client, out=out)
+    assert os.listdir(out) == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "X, error, message",
+    [
+        ([], ValueError, "Got no pictures"),
+        ("a.png", TypeError, r"pass \[path\]"),
+        (["a.png", None], TypeError, "NoneType in row 1"),
+        (np.zeros((2, 8, 8, 3)), TypeError, "ndarray in row 0"),
+        (pd.DataFrame({"a": ["x"], "b": ["y"]}), ValueError, "one named 'image'"),
+        (pd.DataFrame({"image": ["x"], "score": [1]}), ValueError, r"\['score'\]"),
+    ],
+)
+def test_input_that_is_no_paths_is_refused(detector, client, out, X, error, message):
+    with pytest.raises(error, match=message):
+        score_distributed(detector, X, client, out=out)
+    assert not out.exists()
+
+
+def test_without_a_client_or_a_folder_the_message_says_what_to_do(
+    detector, paths, out, client
+):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        score_distributed(detector, paths, client, out=out / "below")
+
+
+@pytest.mark.parametrize("address", ["local:", "local:0", "local:x", "somewhere"])
+def test_addresses_of_no_kind_are_refused(address):
+    with pytest.raises(ValueError, match="expected"), open_client(address):
+        pass
+
+
+# Processes
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with open_client("local:2") as client:
+        yield client
+
+
+def count_backbones():
+    from skclipad import _backbone
+
+    return len(_backbone._cache)
+
+
+def test_a_worker_killed_midway_costs_no_row(
+    processes, detector, paths, out, monkeypatch
+):
+    write, killed = distributed._write_part, []
+
+    def kill_then_write(*args):
+        if not killed:
+            pids = processes.run(os.getpid)
+            killed.append(min(pids.values()))
+            os.kill(killed[0], signal.SIGKILL)
+        write(*args)
+
+    monkeypatch.setattr(distributed, "_write_part", kill_then_write)
+    run = score_distributed(detector, paths * 10, processes, out=out, block_size=5)
+    assert run.n_rows == 130 and killed
+    check_scores(out, detector, paths * 10)
+    processes.wait_for_workers(2)
+    assert killed[0] not in processes.run(os.getpid).values()
+
+
+def test_grid_search_runs_on_dask(processes, paths):
+    embedder = CLIPImageEmbedder("tiny", on_error="nan")
+    good = [path for path in paths if "broken" not in path]
+    search = GridSearchCV(
+        RandomWordCLIPDetector(N_p=100, random_state=0, embedder=embedder),
+        {"l_min": [3, 5]},
+        scoring="roc_auc",
+        cv=2,
+    )
+    y = [0, 1] * 6
+    alone = search.fit(good, y).cv_results_["mean_test_score"]
+    with processes.as_current(), parallel_config(backend="dask"):
+        spread = search.fit(good, y).cv_results_["mean_test_score"]
+    np.testing.assert_allclose(spread, alone, atol=1e-6)

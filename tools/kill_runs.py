@@ -1,0 +1,187 @@
+"""End runs with SIGKILL at random moments; a rerun must give what a clean run gives.
+
+    python tools/kill_runs.py score              20 kills of `skclipad score --resume`
+    python tools/kill_runs.py fit --times 20     20 kills of `fit(memory=...)`
+
+A clean run is timed first. Then, each time in a folder of its own: a run is begun and
+killed after a random part of that time, what it left is looked at (a file under its
+final name must be whole), and a second run takes it from there to the end. Its result
+must equal the clean one: rows and names exactly, scores to 1e-6; of `fit`, the weights.
+The exit code is 1 if anything differed.
+"""
+
+import argparse
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
+from PIL import Image
+
+from skclipad.datasets import make_defect_images
+
+SETTINGS = ["--model", "tiny", "--n-pairs", "500"]
+FIT = """
+import sys, joblib
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+memory, target, n_pairs = sys.argv[1:]
+embedder = CLIPImageEmbedder("tiny")
+detector = RandomWordCLIPDetector(
+    N_p=int(n_pairs), memory=memory, random_state=0, embedder=embedder
+).fit()
+fitted = detector.coefs_, detector.intercepts_, detector.prompt_embeddings_
+joblib.dump(fitted, target)
+"""
+
+
+class ScoreRuns:
+    """Runs of ``skclipad score -o scores.csv --resume`` over painted pictures."""
+
+    def __init__(self, folder, n):
+        self.photos, self.detector = folder / "photos", folder / "detector.joblib"
+        self.photos.mkdir()
+        for i, image in enumerate(make_defect_images(n, random_state=0).images):
+            Image.fromarray(image).save(self.photos / f"{i:05d}.png")
+        (self.photos / "broken.png").write_bytes(b"no picture")
+        finish(skclipad("fit", "-o", self.detector, *SETTINGS), codes=(0,))
+
+    def begin(self, place):
+        table = place / "scores.csv"
+        options = ["-d", self.detector, "-o", table, "--resume"]
+        return skclipad("score", self.photos, *options)
+
+    codes = (3,)  # one picture is broken
+
+    def result(self, place):
+        with open(place / "scores.csv", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def kept(self, place):
+        journal = place / "scores.csv.journal"
+        return journal.stat().st_size if journal.exists() else 0
+
+    def left_is_sound(self, place, clean):
+        return not (place / "scores.csv").exists() or self.equal(
+            self.result(place), clean
+        )
+
+    def equal(self, one, other):
+        if [row["path"] for row in one] != [row["path"] for row in other]:
+            return False
+        for mine, theirs in zip(one, other, strict=True):
+            for name in ("score", "s_pr", "s_fnn"):
+                pair = mine.pop(name), theirs[name]
+                if "" in pair and len(set(pair)) == 2:
+                    return False
+                if "" not in pair and abs(float(pair[0]) - float(pair[1])) > 1e-6:
+                    return False
+            if any(theirs[name] != value for name, value in mine.items()):
+                return False
+        return True
+
+
+class FitRuns:
+    """Runs of ``RandomWordCLIPDetector(memory=...).fit()``."""
+
+    codes = (0,)
+
+    def __init__(self, folder, n):
+        self.n_pairs = n
+
+    def begin(self, place):
+        arguments = [place / "memory", place / "fitted.joblib", self.n_pairs]
+        return start([sys.executable, "-c", FIT, *map(str, arguments)])
+
+    def result(self, place):
+        return joblib.load(place / "fitted.joblib")
+
+    def kept(self, place):
+        if not (place / "memory").exists():
+            return 0
+        return sum(file.stat().st_size for file in (place / "memory").iterdir())
+
+    def left_is_sound(self, place, clean):
+        return True  # joblib.dump is the caller's; the store is checked by the rerun
+
+    def equal(self, one, other):
+        flat = [[*coefs, *biases, prompts] for coefs, biases, prompts in (one, other)]
+        return all(np.array_equal(a, b) for a, b in zip(*flat, strict=True))
+
+
+def skclipad(*arguments):
+    return start([sys.executable, "-m", "skclipad", *map(str, arguments)])
+
+
+def start(command):
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finish(process, codes):
+    """Wait for a run; stop with what it said unless it exits with one of the codes."""
+    _, said = process.communicate()
+    if process.returncode not in codes:
+        sys.exit(f"exit code {process.returncode}:\n{said.decode()}")
+    return said.decode()
+
+
+def main():
+    """Kill, run again, compare, and print one line each time."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["score", "fit"])
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--n", type=int, help="pictures (3000) or pairs (40000)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if args.what == "score":
+            runs = ScoreRuns(folder, args.n or 3000)
+        else:
+            runs = FitRuns(folder, args.n or 40_000)
+        place = folder / "clean"
+        place.mkdir()
+        begun = time.perf_counter()
+        finish(runs.begin(place), runs.codes)
+        whole = time.perf_counter() - begun
+        clean = runs.result(place)
+        print(f"clean run: {whole:.1f} s", flush=True)
+        n_bad = n_killed = n_with_rest = 0
+        for i in range(args.times):
+            place = folder / f"run-{i}"
+            place.mkdir()
+            moment = rng.uniform(0, whole)
+            process = runs.begin(place)
+            time.sleep(moment)
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            n_killed += process.returncode == -signal.SIGKILL
+            kept, sound = runs.kept(place), runs.left_is_sound(place, clean)
+            n_with_rest += kept > 0
+            begun = time.perf_counter()
+            finish(runs.begin(place), runs.codes)
+            seconds = time.perf_counter() - begun
+            equal = runs.equal(runs.result(place), clean)
+            n_bad += not (sound and equal)
+            print(
+                f"{i + 1:3d}  killed after {moment:6.1f} s, {kept / 1e3:8.0f} kB kept; "
+                f"rerun {seconds:6.1f} s, {'equal' if equal else 'DIFFERENT'}"
+                f"{'' if sound else ', HALF A RESULT UNDER ITS FINAL NAME'}",
+                flush=True,
+            )
+    print(
+        f"{args.what}: {n_killed} of {args.times} runs killed, {n_with_rest} left work "
+        f"behind that the rerun could use, {n_bad} reruns differed"
+    )
+    return 1 if n_bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
