@@ -118,7 +118,7 @@ def test_a_picture_that_cannot_be_read_has_no_thumbnail(tmp_path):
     assert [bool(p) for p in block(page, "pictures-0")] == [False, True]
 
 
-@pytest.mark.parametrize("size, expected", [((300, 600), (192, 96)), ((8, 8), (8, 8))])
+@pytest.mark.parametrize("size, expected", [((300, 600), (256, 128)), ((8, 8), (8, 8))])
 def test_thumbnails_keep_proportions_and_never_grow(size, expected, tmp_path):
     page = written(tmp_path, pictures(1, size), [0.5])
     (picture,) = block(page, "pictures-0")

@@ -17,7 +17,7 @@ from skclipad.report._thumbnails import heat_map, thumbnail
 FOLDER = Path(__file__).parent
 CHUNK = 60  # pictures that the page unpacks at once: those of one of its pages
 PAGE_BYTES = 24_000_000  # of all thumbnails together, where that leaves enough for each
-SIDES = {2000: 192, 5000: 144, None: 112}  # pixels of a thumbnail, by their number
+SIDES = {2000: 256, 5000: 176, None: 128}  # pixels of a thumbnail, by their number
 
 
 def write_report(
@@ -81,7 +81,7 @@ def write_report(
 
     Notes
     -----
-    Pictures become thumbnails of 192 pixels (fewer when there are more than 2,000) and
+    Pictures become thumbnails of 256 pixels (fewer when there are more than 2,000) and
     about 16 kB at most, so 1,000 of them take less than 30 MB. The page unpacks them 60
     at a time. Names are shown as text, whatever they hold.
 

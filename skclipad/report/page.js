@@ -13,6 +13,7 @@
   let shown = []; // numbers of the pictures that pass the filters, in order
   let page = 0;
   let descending = true;
+  let ranks = null; // places of the names in alphabetical order
   let detail = -1; // place in `shown` of the picture looked at closely
 
   const element = (tag, className, text) => {
@@ -110,9 +111,19 @@
     filters.labelled1 = ["Labelled anomalous", known];
     filters.labelled0 = ["Labelled normal", (i) => !known(i)];
   }
-  const sorts = { score: ["score", scores] };
-  for (const part of parts) sorts[`part ${part}`] = [part, data.components[part]];
-  sorts.name = ["name", names];
+  const nameRanks = () => {
+    if (!ranks) { // letters are slow to compare: once, and numbers from then on
+      const collator = new Intl.Collator("en", { numeric: true });
+      const order = names.map((_, i) => i);
+      order.sort((a, b) => collator.compare(names[a], names[b]) || a - b);
+      ranks = new Array(names.length);
+      order.forEach((i, rank) => { ranks[i] = rank; });
+    }
+    return ranks;
+  };
+  const sorts = { score: ["score", () => scores] };
+  for (const part of parts) sorts[`part ${part}`] = [part, () => data.components[part]];
+  sorts.name = ["name", nameRanks];
   for (const [select, options] of [["show", filters], ["sort", sorts]]) {
     for (const [value, [label]] of Object.entries(options)) {
       const option = element("option", "", label);
@@ -124,7 +135,6 @@
   const compare = (values, sign) => (a, b) => {
     const [x, y] = [values[a], values[b]];
     if (x === null || y === null) return (x === null) - (y === null) || a - b; // last
-    if (typeof x === "string") return sign * x.localeCompare(y, "en", { numeric: true }) || a - b;
     return sign * (x - y) || a - b;
   };
 
@@ -140,7 +150,7 @@
       if (high !== "" && !(scores[i] !== null && scores[i] <= Number(high))) continue;
       shown.push(i);
     }
-    shown.sort(compare(sorts[$("sort").value][1], descending ? -1 : 1));
+    shown.sort(compare(sorts[$("sort").value][1](), descending ? -1 : 1));
     page = 0;
     draw();
   };
