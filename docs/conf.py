@@ -70,6 +70,7 @@ sphinx_gallery_conf = {
     "doc_module": ("skclipad",),
     "reference_url": {"skclipad": None},
     "abort_on_example_error": True,
+    "capture_repr": ("_repr_html_",),  # no <object at 0x7f...>
     "min_reported_time": 1e6,
     "show_memory": False,
     "remove_config_comments": True,
@@ -95,7 +96,11 @@ html_theme_options = {
     "show_prev_next": True,
     "footer_start": ["copyright"],
     "footer_end": [],
-    "secondary_sidebar_items": ["page-toc"],
+    # Essays have code of 88 columns, which wants the room.
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        **{f"auto_examples/{name.removesuffix('.py')}": [] for name in ORDER},
+    },
 }
 html_sidebars = {"index": [], "changes": []}
 

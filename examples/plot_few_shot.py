@@ -43,8 +43,8 @@ print(f"no picture: AUROC {zero_shot:.3f}")
 # One, two, four
 # --------------
 #
-# With ``n_shots=k`` `fit` draws k of the pictures it is given. Patches and windows of a
-# picture are compared with all of the references', and the score of that, ``s_img``,
+# With ``n_shots=k``, `fit` draws k of the pictures it is given. Patches and windows of
+# a picture are compared with all of the references', and the score of that, ``s_img``,
 # joins the others. Which k are drawn is luck, so try two draws of each.
 
 shots = [1, 2, 4]

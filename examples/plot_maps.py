@@ -61,7 +61,7 @@ measured("zero-shot", maps)
 # With good pictures
 # ------------------
 #
-# References say what each spot may look like, and maps are where they help most:
+# References say what a part may look like, wherever it is. Do maps gain by them?
 
 good = make_defect_images(
     30, categories=categories, anomaly_fraction=0, random_state=9

@@ -114,4 +114,6 @@ def _drawn(values, low, high):
     image.resize(size, Image.Resampling.BILINEAR).save(file, "PNG")
     data = base64.b64encode(file.getvalue()).decode()
     shape = " x ".join(map(str, values.shape))
-    return f'<img alt="map of {shape}" src="data:image/png;base64,{data}">'
+    style = f"flex:none;margin:0;width:{size[0]}px;height:{size[1]}px"
+    source = f"data:image/png;base64,{data}"
+    return f'<img alt="map of {shape}" style="{style}" src="{source}">'
