@@ -7,6 +7,7 @@ estimator keeps a model in an attribute, so clones and pickles stay small.
 import hashlib
 import json
 import logging
+import os
 import threading
 import warnings
 from collections import OrderedDict
@@ -27,6 +28,20 @@ PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 CACHE_SIZE = 2
 _cache = OrderedDict()
 _lock = threading.RLock()
+
+
+def _in_forked_child():
+    _lock.release()
+    # OpenMP's threads do not survive a fork, and it would wait for them for ever.
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire,  # a child must not inherit it from a thread that loads
+        after_in_parent=_lock.release,
+        after_in_child=_in_forked_child,
+    )
 
 
 def _open_clip():
