@@ -429,6 +429,8 @@ class Benchmark:
     def _detector(self, setting, seed, rows):
         """Return a detector of a setting, fitted if rows are of its network."""
         detector = clone(self.detector).set_params(random_state=seed, **vars(setting))
+        if self.verbose:
+            detector.set_params(embedder__verbose=False)  # one bar at a time
         if self.output is not None:
             name = store_key("prompts", seed, *setting.words)[:16]
             detector.set_params(memory=str(self._prompts_of(seed) / name))
