@@ -199,10 +199,11 @@ def print_bars(paper, together, peak):
     """Print what is asked of the levers together, and whether it is met."""
     before, after = (np.mean(f[NEW, "ours"]) for f in (paper, together))
     gain, to_peak = after - before, peak - before
+    bar = before + 0.95 * to_peak
     met = gain >= 0.05 or gain >= 0.95 * to_peak
     print(
-        f"new pictures: {before:.3f} -> {after:.3f}, {gain:+.3f} (bar +0.050) or "
-        f"{gain / to_peak:.2f} of the way to the best step (bar 0.95): {verdict(met)}"
+        f"new pictures: {before:.3f} -> {after:.3f}, {gain:+.3f} (bar +0.050, or "
+        f"{bar:.3f}, 0.95 of the way to the best step): {verdict(met)}"
     )
     held = [np.mean(f[HELD_OUT, "ours"]) for f in (paper, together)]
     print(
