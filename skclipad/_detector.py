@@ -96,10 +96,11 @@ class RandomWordCLIPDetector(
     input_noise : float, default=0.0
         Length of a random vector that is added to each text embedding whenever it is
         trained on, as a multiple of the embedding's own length. It keeps the FNN from
-        what tells texts apart but not pictures. Our addition.
+        what tells texts apart but not pictures. Our addition; 1.0 pays, by
+        ``benchmarks/beyond.py``.
     n_networks : int, default=1
         Networks trained on the same prompts from different initial weights; the FNN
-        is then their average. Our addition.
+        is then their average. Our addition; 5 pay likewise.
     early_stopping : bool, default=False
         Whether the FNN is the one that judged the validation sentences best during
         training, of all that were looked at, one every five steps. Our addition.
