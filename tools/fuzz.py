@@ -37,7 +37,10 @@ from skclipad._images import crop_boxes, image_identity, read_image, resize_imag
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF")
 SIDE = 64  # pixels that the model would read
-MEMORY = 3 << 30  # bytes that reading one picture may take beside the interpreter
+MEMORY = 1 << 30  # bytes that the process may ever use
+# Bytes that it may ask for: a chunk of a PNG may claim 4 GB, which Python's files ask
+# for at once, and never touch where the file is shorter.
+ADDRESSES = 6 << 30
 PATIENCE = 60.0  # seconds that it may take
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 30_000, 1 << 31, 2**32)
 
@@ -212,7 +215,7 @@ def work(pipe, numbers, seed, folder):
     warnings.simplefilter("ignore")
     files, path = whole_files(), Path(folder) / f"input-{os.getpid()}"
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
-    resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + ADDRESSES,) * 2)
     for number in numbers:
         kind, content = mutated(files, seed, number)
         path.write_bytes(content or b"\0")
@@ -224,6 +227,8 @@ def work(pipe, numbers, seed, folder):
             outcome = f"{type(error).__name__}: {error}"[:200]
         seconds = time.process_time() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if peak > MEMORY:
+            outcome = f"{peak / 1e6:.0f} MB used"
         pipe.send((number, kind, outcome, seconds, peak))
     pipe.close()
 
