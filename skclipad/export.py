@@ -2,9 +2,11 @@
 
 import copy
 import json
+import logging
 import os
 import tempfile
 import warnings
+from contextlib import contextmanager
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
@@ -129,8 +131,7 @@ def export_onnx(detector, path, *, int8=False, images=None):
                 "model_name, pretrained and the output of `skclipad info`."
             )
         if int8:
-            with _quiet_root_logger():
-                made = _quantize(made, Path(folder, "int8.onnx"))
+            made = _quantize(made, Path(folder, "int8.onnx"))
             agreement = _compare(detector, _run(onnxruntime, made, pixels), pixels)
         os.replace(made, path)
     preprocess_path = path.with_suffix(".preprocess.json")
@@ -424,15 +425,31 @@ def _quantize(path, target):
     ours = ("coef_", "reference_", "direction")
     nodes = onnx.load(path).graph.node
     exact = [n.name for n in nodes if any(i.startswith(ours) for i in n.input)]
-    quantize_dynamic(
-        path,
-        target,
-        weight_type=QuantType.QInt8,
-        op_types_to_quantize=["MatMul", "Gemm"],
-        nodes_to_exclude=exact,
-        per_channel=True,
-    )
+    with _quiet_root_logger(), _without_advice():
+        quantize_dynamic(
+            path,
+            target,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            nodes_to_exclude=exact,
+            per_channel=True,
+        )
     return target
+
+
+@contextmanager
+def _without_advice():
+    """Keep onnxruntime from telling users how to prepare a graph that is ready."""
+
+    def wanted(record):
+        return not record.getMessage().startswith("Please consider to run pre-")
+
+    root = logging.getLogger()
+    root.addFilter(wanted)
+    try:
+        yield
+    finally:
+        root.removeFilter(wanted)
 
 
 def _description(detector, backbone, outputs, int8, agreement):

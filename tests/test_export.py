@@ -139,7 +139,7 @@ def test_references_of_a_tower_without_tokens_are_refused(tmp_path):
 
 
 def test_eight_bits_are_smaller_and_say_how_far_off_they_are(
-    exported, photos, tmp_path
+    exported, photos, tmp_path, caplog
 ):
     detector, result = exported
     small = export_onnx(
@@ -155,6 +155,7 @@ def test_eight_bits_are_smaller_and_say_how_far_off_they_are(
     assert small.agreement["n_pictures"] == len(photos.images)
     assert 0 < off and small.agreement["rank_correlation"] > 0.8
     assert json.loads(small.preprocess_path.read_text())["int8"] is True
+    assert [r for r in caplog.records if r.levelname == "WARNING"] == []
 
 
 def test_crops_are_refused_with_a_way_out(exported, tmp_path):
