@@ -1,10 +1,12 @@
 """What a few normal pictures add: AUROC with references against none.
 
 For each seed and category, pictures of that category are painted, references are drawn
-from a set of their own, and AUROC is taken over the others, on average over the
-categories, as the field does it::
+from some normal ones, and AUROC is taken over the others, on average over the
+categories, as the field does it. Every picture shows another thing, or, as under the
+camera of an inspection line, all show the same one::
 
     python benchmarks/shots.py
+    python benchmarks/shots.py --line
 """
 
 import argparse
@@ -25,13 +27,16 @@ def run(args, seed, categories):
     embedder = CLIPImageEmbedder(args.model)
     for number, category in enumerate(categories):
         seed_of_pictures = args.first_seed + 1000 * seed + number
-        kind = {"categories": [category], "defect_size": args.defects}
-        normal = make_defect_images(
-            N_REFERENCES, anomaly_fraction=0, random_state=seed_of_pictures, **kind
-        )
         photos = make_defect_images(
-            args.images, random_state=seed_of_pictures + 500, **kind
+            args.images + 2 * N_REFERENCES,
+            categories=[category],
+            defect_size=args.defects,
+            fixed_scenes=args.line,
+            random_state=seed_of_pictures,
         )
+        references = np.flatnonzero(photos.target == 0)[:N_REFERENCES]
+        images = np.delete(photos.images, references, axis=0)
+        target = np.delete(photos.target, references)
         for n_shots in (0, *args.shots):
             detector = RandomWordCLIPDetector(
                 N_p=args.pairs,
@@ -39,13 +44,13 @@ def run(args, seed, categories):
                 object_name=category if args.known else "object",
                 random_state=seed,
                 embedder=embedder,
-            ).fit(normal.images)
-            parts = detector.score_components(photos.images)
+            ).fit(photos.images[references])
+            parts = detector.score_components(images)
             # The mean of the three scores is what predict_proba gives.
             combined = np.mean(list(parts.values()), axis=0)
             for name, scores in {**parts, "combined": combined}.items():
                 key = (n_shots, name)
-                found.setdefault(key, []).append(auroc(photos.target, scores))
+                found.setdefault(key, []).append(auroc(target, scores))
     return {key: np.mean(values) for key, values in found.items()}
 
 
@@ -60,6 +65,9 @@ def main():
     parser.add_argument("--defects", type=float, nargs=2, default=None)
     parser.add_argument("--pairs", type=int, default=10_000)
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument(
+        "--line", action="store_true", help="one and the same thing for each category"
+    )
     parser.add_argument("--known", action="store_true", help="name the category")
     args = parser.parse_args()
     start = perf_counter()
@@ -70,7 +78,8 @@ def main():
         results.append(run(args, seed, chosen[: args.categories]))
     print(
         f"{args.model}, {args.seeds} seeds, {args.categories} categories of "
-        f"{args.images} pictures each, defects {args.defects or 'as painted'}\n"
+        f"{args.images} pictures each, defects {args.defects or 'as painted'}, "
+        f"{'one thing' if args.line else 'another thing in every picture'}\n"
     )
     print("shots  score     AUROC   seed by seed")
     for key in sorted(results[0]):

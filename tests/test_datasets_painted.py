@@ -140,6 +140,24 @@ def test_every_category_varies(category):
     assert (np.abs(flat[:, None] - flat).mean(axis=2)[~np.eye(5, dtype=bool)] > 2).all()
 
 
+def test_fixed_scenes_differ_in_light_and_damage_alone():
+    options = {"categories": ["coin", "tile"], "random_state": 3}
+    line = make_defect_images(40, fixed_scenes=True, **options)
+    others = make_defect_images(40, **options)
+
+    def likeness(bunch, category):
+        # Contours, which light does not move: correlation of the grey whole pictures.
+        whole = bunch.images[(bunch.category == category) & (bunch.target == 0)]
+        return np.median(np.corrcoef(whole.mean(axis=-1).reshape(len(whole), -1)))
+
+    for category in ("coin", "tile"):
+        assert likeness(line, category) > 0.5 + likeness(others, category)
+    assert len(np.unique(line.defect)) > 5
+    np.testing.assert_array_equal(line.target, others.target)
+    again = make_defect_images(20, fixed_scenes=True, **options)
+    np.testing.assert_array_equal(line.images[:20], again.images)
+
+
 def test_small_defects_on_demand():
     small, large = (
         make_defect_images(

@@ -168,6 +168,7 @@ def make_defect_images(
     anomaly_fraction=0.5,
     defect_size=None,
     grey_fraction=0.1,
+    fixed_scenes=False,
     random_state=None,
 ):
     """Paint inspection photos of whole and damaged things.
@@ -199,6 +200,10 @@ def make_defect_images(
         such as a bend, reaches further.
     grey_fraction : float, default=0.1
         Share of black and white photos, 0 to 1.
+    fixed_scenes : bool, default=False
+        Whether all pictures of a category show one and the same thing in one pose, as
+        under the camera of an inspection line; they differ in light, noise and damage
+        alone. Else every picture shows another thing.
     random_state : int, RandomState instance or None, default=None
         Seed. Picture i depends on the seed and i alone, so that a larger `n_samples`
         begins with the pictures of a smaller one; another `image_size` shows the same
@@ -270,6 +275,8 @@ def make_defect_images(
         name = possible[rng.integers(len(possible))]
         fraction = low * (high / low) ** rng.random()
         light = draw_light(np.random.default_rng((base, i, 1)), size, grey_fraction)
+        if fixed_scenes:
+            rng = np.random.default_rng((base, list(_KINDS).index(category), 0, 0))
         scene = draw_scene(category, size, rng)
         images[i] = photograph(scene.front, scene.back, light)
         if damaged[i]:
