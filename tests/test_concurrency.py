@@ -98,6 +98,6 @@ def test_processes_give_the_scores_of_one(start, n, detector_file, paths, tmp_pa
         [sys.executable, "-W", "ignore", *arguments],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert process.stdout == "True\n", process.stderr
