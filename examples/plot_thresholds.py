@@ -21,9 +21,9 @@ from skclipad.plotting import ScoreHistogramDisplay
 
 embedder = CLIPImageEmbedder("tiny")
 detector = RandomWordCLIPDetector(N_p=1000, embedder=embedder, random_state=0).fit()
-pictures = make_defect_images(400, random_state=5)
+pictures = make_defect_images(300, random_state=5)
 X, y = embedder.transform(pictures.images), pictures.target
-choose, judge = slice(0, 200), slice(200, 400)
+choose, judge = slice(0, 150), slice(150, 300)
 
 
 def judged(name, labels):
