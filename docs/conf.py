@@ -27,6 +27,7 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 default_role = "literal"  # as in scikit-learn: `X` is a name, not a link
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 autosummary_generate = True
 numpydoc_show_class_members = False  # the templates list them
 # A class that orders the gallery cannot be kept between builds, and need not be.
