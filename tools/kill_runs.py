@@ -6,8 +6,8 @@
 A clean run is timed first. Then, each time in a folder of its own: a run is begun and
 killed after a random part of that time, what it left is looked at (a file under its
 final name must be whole), and a second run takes it from there to the end. Its result
-must equal the clean one: rows and names exactly, scores to 1e-5 (they round otherwise in
-other batches); of `fit`, the weights, exactly.
+must equal the clean one: rows and names exactly, scores to 1e-5 (in other batches they
+round otherwise); of `fit`, the weights, exactly.
 The exit code is 1 if anything differed.
 """
 

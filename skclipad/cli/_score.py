@@ -33,8 +33,8 @@ from skclipad.cli._talk import (
 )
 from skclipad.distributed import open_client, stream_rows
 
-# Pictures scored before their rows are written, to begin with. One batch by default: then
-# batches hold the same pictures, and round alike, wherever a run resumes.
+# Pictures scored before their rows are written, to begin with. One batch by default:
+# then batches hold the same pictures, and round alike, wherever a run resumes.
 BLOCK = 32
 BLOCK_SECONDS = 2.0  # blocks grow until they take this long
 LARGEST_BLOCK = 1024
