@@ -6,8 +6,8 @@
 A clean run is timed first. Then, each time in a folder of its own: a run is begun and
 killed after a random part of that time, what it left is looked at (a file under its
 final name must be whole), and a second run takes it from there to the end. Its result
-must equal the clean one: rows and names exactly, scores to 1e-5 (in other batches they
-round otherwise); of `fit`, the weights, exactly.
+must equal the clean one: rows and names exactly, scores to 1e-6; of `fit`, the weights,
+exactly.
 The exit code is 1 if anything differed.
 """
 
@@ -81,7 +81,7 @@ class ScoreRuns:
                 pair = mine.pop(name), theirs[name]
                 if "" in pair and len(set(pair)) == 2:
                     return False
-                if "" not in pair and abs(float(pair[0]) - float(pair[1])) > 1e-5:
+                if "" not in pair and abs(float(pair[0]) - float(pair[1])) > 1e-6:
                     return False
             if any(theirs[name] != value for name, value in mine.items()):
                 return False
