@@ -23,8 +23,9 @@ test: $(VENV)/.ready-test lint  ## lint, then every test and doctest, with cover
 test-min: $(MIN_VENV)/.ready  ## every test with the oldest versions that setup.cfg allows
 	$(MIN_VENV)/bin/python -m pytest
 
-fuzz: $(VENV)/.ready-test  ## read 20,000 damaged pictures; the tests read 750
+fuzz: $(VENV)/.ready-test  ## read 20,000 damaged pictures, try 500 values of each parameter; the tests do 750 and 20
 	$(BIN)/python tools/fuzz.py
+	SKCLIPAD_TEST_EXAMPLES=500 $(BIN)/python -m pytest -q tests/test_properties.py
 
 audit: $(VENV)/.ready-test  ## known vulnerabilities of what is installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit

@@ -106,6 +106,7 @@ def test_fit_keeps_the_settings_given_and_the_defaults_of_the_others(tmp_path):
     target = tmp_path / "d.joblib"
     words = ["--normal", "a good", "--anomaly", "a bad", "--object", "bottle"]
     more = ["--l-min", "2", "--l-max", "4", "--seed", "3", "--crops", "multi"]
+    more += ["--input-noise", "0.5", "--n-networks", "2"]
     assert cli.main(["fit", "-o", str(target), *TINY, *words, *more]) == 0
     detector = joblib.load(target)
     expected = RandomWordCLIPDetector(
@@ -116,6 +117,8 @@ def test_fit_keeps_the_settings_given_and_the_defaults_of_the_others(tmp_path):
         anomaly_word="a bad",
         object_name="bottle",
         random_state=3,
+        input_noise=0.5,
+        n_networks=2,
         embedder=CLIPImageEmbedder(model_name="tiny", crops="multi"),
     )
     expected, got = expected.get_params(), detector.get_params()
@@ -129,6 +132,21 @@ def test_fit_says_where_the_detector_is_and_leaves_nothing_else(tmp_path, capsys
     size = target.stat().st_size / 1000
     assert f"{target}: {size:.0f} kB" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["d.joblib"]
+
+
+def test_fit_keeps_prompts_and_pictures_in_the_cache(tmp_path, bunch):
+    Image.fromarray(bunch.images[0]).save(tmp_path / "0.png")
+    target, cache = tmp_path / "d.joblib", tmp_path / "cache"
+    references = ["--n-shots", "1", "--normal-dir", str(tmp_path)]
+    command = ["fit", "-o", str(target), *TINY, *references, "--cache", str(cache)]
+    assert cli.main(command) == 0
+    assert joblib.load(target).memory == str(cache)
+    kept = {file.name: file.stat().st_size for file in cache.iterdir()}
+    first = joblib.load(target)
+    assert cli.main(command) == 0
+    assert {file.name: file.stat().st_size for file in cache.iterdir()} == kept
+    for once, again in zip(first.coefs_, joblib.load(target).coefs_, strict=True):
+        np.testing.assert_array_equal(once, again)
 
 
 def test_fit_gives_the_same_detector_as_python(detector_file, bunch):

@@ -469,7 +469,7 @@ def test_a_false_alarm_rate_that_is_too_fine_to_measure_is_told(
         (["--fpr", "0.1", "--threshold", "0.3"], "not allowed with"),
         (["--fpr", "7"], "between 0 and 1"),
         (["--threshold", "1.2"], "between 0 and 1"),
-        (["--heat-maps", "-1"], "less than 0"),
+        (["--heat-maps", "-1"], "'-1' is no whole number of at least 0"),
         (["--report", "report.pdf"], ".html"),
     ],
 )

@@ -1,4 +1,7 @@
-"""Any value of any parameter, and any array, works or is refused in words."""
+"""Any value of any parameter, and any array, works or is refused in words.
+
+``make fuzz`` tries many more: SKCLIPAD_TEST_EXAMPLES says how many for each parameter.
+"""
 
 import os
 
@@ -19,8 +22,9 @@ from skclipad import (
 )
 from skclipad._images import read_image
 
+N_EXAMPLES = int(os.environ.get("SKCLIPAD_TEST_EXAMPLES", 20))
 BRIEF = settings(
-    max_examples=20,
+    max_examples=N_EXAMPLES,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -120,7 +124,7 @@ def test_any_value_of_an_embedders_parameter(own_folder, name, value):
     assert np.isfinite(embeddings).all()
 
 
-@settings(BRIEF, max_examples=200)
+@settings(BRIEF, max_examples=10 * N_EXAMPLES)
 @given(
     array=hnp.arrays(
         st.one_of(

@@ -1,14 +1,14 @@
 """End runs with SIGKILL at random moments; a rerun must give what a clean run gives.
 
     python tools/kill_runs.py score              20 kills of `skclipad score --resume`
-    python tools/kill_runs.py fit --times 20     20 kills of `fit(memory=...)`
+    python tools/kill_runs.py fit                20 kills of `skclipad fit --cache`
 
 A clean run is timed first. Then, each time in a folder of its own: a run is begun and
 killed after a random part of that time, what it left is looked at (a file under its
 final name must be whole), and a second run takes it from there to the end. Its result
-must equal the clean one: rows and names exactly, scores to 1e-6; of `fit`, the weights,
-exactly.
-The exit code is 1 if anything differed.
+must equal the clean one: rows and names exactly, scores to 1e-6; of `fit`, where
+`--cache` is the estimator's `memory`, weights and prompts exactly. The exit code is 1
+if anything differed.
 """
 
 import argparse
@@ -29,17 +29,6 @@ from PIL import Image
 from skclipad.datasets import make_defect_images
 
 SETTINGS = ["--model", "tiny", "--n-pairs", "500"]
-FIT = """
-import sys, joblib
-from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-memory, target, n_pairs = sys.argv[1:]
-embedder = CLIPImageEmbedder("tiny")
-detector = RandomWordCLIPDetector(
-    N_p=int(n_pairs), memory=memory, random_state=0, embedder=embedder
-).fit()
-fitted = detector.coefs_, detector.intercepts_, detector.prompt_embeddings_
-joblib.dump(fitted, target)
-"""
 
 
 class ScoreRuns:
@@ -89,19 +78,20 @@ class ScoreRuns:
 
 
 class FitRuns:
-    """Runs of ``RandomWordCLIPDetector(memory=...).fit()``."""
+    """Runs of ``skclipad fit -o detector.joblib --cache memory``."""
+
+    def __init__(self, folder, n):
+        self.options = ["--model", "tiny", "--n-pairs", n]
+
+    def begin(self, place):
+        target, memory = place / "detector.joblib", place / "memory"
+        return skclipad("fit", "-o", target, "--cache", memory, *self.options)
 
     codes = (0,)
 
-    def __init__(self, folder, n):
-        self.n_pairs = n
-
-    def begin(self, place):
-        arguments = [place / "memory", place / "fitted.joblib", self.n_pairs]
-        return start([sys.executable, "-c", FIT, *map(str, arguments)])
-
     def result(self, place):
-        return joblib.load(place / "fitted.joblib")
+        detector = joblib.load(place / "detector.joblib")
+        return [*detector.coefs_, *detector.intercepts_, detector.prompt_embeddings_]
 
     def kept(self, place):
         if not (place / "memory").exists():
@@ -109,11 +99,12 @@ class FitRuns:
         return sum(file.stat().st_size for file in (place / "memory").iterdir())
 
     def left_is_sound(self, place, clean):
-        return True  # joblib.dump is the caller's; the store is checked by the rerun
+        return not (place / "detector.joblib").exists() or self.equal(
+            self.result(place), clean
+        )
 
     def equal(self, one, other):
-        flat = [[*coefs, *biases, prompts] for coefs, biases, prompts in (one, other)]
-        return all(np.array_equal(a, b) for a, b in zip(*flat, strict=True))
+        return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def skclipad(*arguments):

@@ -41,13 +41,7 @@ goes on when the same command is given again."""
 
 
 def add_arguments(parser):
-    """Add the command's options to a parser.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        The command's own.
-    """
+    """Add the command's options to a parser."""
     parser.description = DESCRIPTION
     add = parser.add_argument
     add("--dataset", required=True, choices=DATASETS, help="what lies at --root")
@@ -112,16 +106,6 @@ def add_arguments(parser):
 
 def run(args):
     """Measure, and write tables, figures and an index.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        What `add_arguments` asked for.
-
-    Returns
-    -------
-    int
-        0, done.
 
     Raises
     ------

@@ -119,7 +119,8 @@ def _build_parser(argv):
 def _module_of(name):
     """Import the module of a command.
 
-    Only of the one that is called: help and mistakes need neither torch nor
+    Each has `add_arguments(parser)` and `run(args)`, which returns the exit code. Only
+    the one that is called is imported: help and mistakes need neither torch nor
     scikit-learn, and should not take seconds.
     """
     if name == "demo":

@@ -9,7 +9,7 @@ from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
 from skclipad.cli._files import open_table, whole
 from skclipad.cli._results import MAP_SIDE, figures_table
-from skclipad.cli._talk import ALL_SCORED, positive, say
+from skclipad.cli._talk import ALL_SCORED, say, whole_number
 from skclipad.datasets import make_defect_images
 from skclipad.report import contact_sheet, describe_run, write_report
 
@@ -19,32 +19,21 @@ TITLE = "skclipad demo: the bundled tiny model on painted pictures"
 
 
 def add_arguments(parser):
-    """Add the arguments of ``skclipad demo``.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        The parser of this command.
-    """
+    """Add the arguments of ``skclipad demo``."""
     add = parser.add_argument
     add("--out", default="demo", metavar="DIR", help="folder to write to (demo)")
-    add("--n-images", type=positive, default=240, metavar="N", help="how many (240)")
+    add(
+        "--n-images",
+        type=whole_number(1),
+        default=240,
+        metavar="N",
+        help="how many (240)",
+    )
     add("--seed", type=int, default=0, help="seed of words and pictures (0)")
 
 
 def run(args):
-    """Fit, paint pictures, score them, and leave a report.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Parsed arguments.
-
-    Returns
-    -------
-    int
-        Exit code.
-    """
+    """Fit, paint pictures, score them, and leave a report."""
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     embedder = CLIPImageEmbedder(model_name="tiny")

@@ -26,6 +26,8 @@ DETECTOR_OPTIONS = {
     "--l-min": ("l_min", int, "shortest random word (5)"),
     "--l-max": ("l_max", int, "longest random word (10)"),
     "--n-pairs": ("N_p", int, "pairs of prompts to train on (10000)"),
+    "--input-noise": ("input_noise", float, "noise added to the training texts (0)"),
+    "--n-networks": ("n_networks", int, "networks to average the scores of (1)"),
     "--seed": ("random_state", int, "seed of words and training (0)"),
     "--model": (
         "embedder__model_name",
@@ -46,7 +48,8 @@ RUNNING_OPTIONS = {
     "--cache": (
         "embedder__memory",
         str,
-        "folder that keeps the embeddings of pictures for the next run (none)",
+        "folder that keeps the embeddings of pictures and prompts for the next run "
+        "(none)",
     ),
 }
 
@@ -103,7 +106,8 @@ def new_detector(args):
     settings = given(args, DETECTOR_OPTIONS | RUNNING_OPTIONS)
     embedder = CLIPImageEmbedder(verbose=sys.stderr.isatty())
     detector = RandomWordCLIPDetector(embedder=embedder, random_state=0)
-    return detector.set_params(**settings)
+    memory = settings.get("embedder__memory")
+    return detector.set_params(memory=memory, **settings)
 
 
 def load_detector(args):

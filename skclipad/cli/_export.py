@@ -24,13 +24,7 @@ says little about --int8)"""
 
 
 def add_arguments(parser):
-    """Add the arguments of ``skclipad export``.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        The parser of this command.
-    """
+    """Add the arguments of ``skclipad export``."""
     parser.epilog = EPILOG
     add = parser.add_argument
     add("-d", "--detector", required=True, metavar="FILE", help=DETECTOR_HELP)
@@ -41,16 +35,6 @@ def add_arguments(parser):
 
 def run(args):
     """Export a detector and say how well the graph agrees with it.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Parsed arguments.
-
-    Returns
-    -------
-    int
-        Exit code.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from skclipad.cli._detectors import (
 )
 from skclipad.cli._files import checked_target, whole
 from skclipad.cli._pictures import find_pictures
-from skclipad.cli._talk import ALL_SCORED, positive, say
+from skclipad.cli._talk import ALL_SCORED, say, whole_number
 
 EPILOG = """\
 examples:
@@ -23,33 +23,17 @@ NORMAL_HELP = "with --n-shots, a folder of pictures known to be normal"
 
 
 def add_arguments(parser):
-    """Add the arguments of ``skclipad fit``.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        The parser of this command.
-    """
+    """Add the arguments of ``skclipad fit``."""
     parser.epilog = EPILOG
     add = parser.add_argument
     add("-o", "--output", required=True, metavar="FILE", help="say detector.joblib")
-    add("--n-shots", type=positive, metavar="K", help=SHOTS_HELP)
+    add("--n-shots", type=whole_number(1), metavar="K", help=SHOTS_HELP)
     add("--normal-dir", metavar="DIR", help=NORMAL_HELP)
     add_parameters(add, DETECTOR_OPTIONS | RUNNING_OPTIONS)
 
 
 def run(args):
     """Fit a detector and write it.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Parsed arguments.
-
-    Returns
-    -------
-    int
-        Exit code.
 
     Raises
     ------

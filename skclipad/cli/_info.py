@@ -8,29 +8,12 @@ from skclipad.report import package_versions
 
 
 def add_arguments(parser):
-    """Add the arguments of ``skclipad info``: none.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        The parser of this command.
-    """
+    """Add the arguments of ``skclipad info``: none."""
     parser.epilog = "Put what it prints into a report of a bug."
 
 
 def run(args):
-    """Print versions, device and the bundled model.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Parsed arguments.
-
-    Returns
-    -------
-    int
-        Exit code.
-    """
+    """Print versions, device and the bundled model."""
     for name, version in package_versions(missing="not installed").items():
         print(f"{name:<16} {version}")
     print(f"{'platform':<16} {platform.platform()}")

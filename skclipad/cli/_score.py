@@ -27,9 +27,9 @@ from skclipad.cli._talk import (
     ALL_SCORED,
     NOTHING_SCORED,
     SOME_FAILED,
-    count,
     say,
     share,
+    whole_number,
 )
 from skclipad.distributed import open_client, stream_rows
 
@@ -78,13 +78,7 @@ GOOD_HELP = "with --labels-from-folders, the folder of normal pictures (good)"
 
 
 def add_arguments(parser):
-    """Add the arguments of ``skclipad score``.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        The parser of this command.
-    """
+    """Add the arguments of ``skclipad score``."""
     parser.epilog = EPILOG
     add = parser.add_argument
     add("pictures", nargs="+", metavar="PICTURES", help=PICTURES_HELP)
@@ -93,7 +87,7 @@ def add_arguments(parser):
     add("-o", "--output", metavar="FILE", help=output)
     add("--resume", action="store_true", help=RESUME_HELP)
     add("--report", metavar="FILE", help=REPORT_HELP)
-    add("--heat-maps", type=count, default=100, metavar="N", help=HEAT_HELP)
+    add("--heat-maps", type=whole_number(0), default=100, metavar="N", help=HEAT_HELP)
     add("--maps", metavar="DIR", help=MAPS_HELP)
     either = parser.add_mutually_exclusive_group().add_argument
     either("--threshold", type=share, metavar="T", help=THRESHOLD_HELP)
@@ -110,16 +104,6 @@ def add_arguments(parser):
 
 def run(args):
     """Score the pictures that the arguments name.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Parsed arguments.
-
-    Returns
-    -------
-    int
-        Exit code.
 
     Raises
     ------

@@ -17,50 +17,28 @@ def say(message):
     print(message, file=sys.stderr, flush=True)
 
 
-def positive(text):
-    """Read a whole number of at least 1.
+def whole_number(least):
+    """Make a reader of whole numbers, as the `type` of an argument.
 
     Parameters
     ----------
-    text : str
-        What was typed.
+    least : int
+        The smallest number that is taken.
 
     Returns
     -------
-    int
-        The number.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        If it is smaller.
+    callable
+        From what was typed to an int; raises argparse.ArgumentTypeError.
     """
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
-    return int(text)
 
+    def read(text):
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no whole number of at least {least}"
+            )
+        return int(text)
 
-def count(text):
-    """Read a whole number of at least 0.
-
-    Parameters
-    ----------
-    text : str
-        What was typed.
-
-    Returns
-    -------
-    int
-        The number.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        If it is smaller.
-    """
-    if int(text) < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than 0")
-    return int(text)
+    return read
 
 
 def share(text):
