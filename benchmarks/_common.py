@@ -8,6 +8,7 @@ from statistics import median
 from time import perf_counter
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 PACKAGES = ("skclipad", "torch", "open_clip_torch", "scikit-learn", "numpy")
 
@@ -129,3 +130,27 @@ def block_products(n_tokens, width, *, dtype=torch.float32, device="cpu"):
             torch.mm(x, weight, out=out)
 
     return run, sum(2 * n_tokens * k * m for k, m in shapes)
+
+
+def count_flop(function):
+    """Call a function and count the operations of its matrix products.
+
+    Parameters
+    ----------
+    function : callable
+        Takes nothing; computes with torch in this thread.
+
+    Returns
+    -------
+    int
+        Floating-point operations.
+    """
+    # The counter has no entry for products added in place.
+    counted = {torch.ops.aten.addmm_: _product_flop}
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def _product_flop(added_to, left, right, **kwargs):
+    return 2 * left[0] * left[1] * right[1]

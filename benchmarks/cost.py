@@ -22,9 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _common import describe_machine, print_table
+from _common import count_flop, describe_machine, print_table
 from PIL import Image
-from torch.utils.flop_counter import FlopCounterMode
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._images import read_image
@@ -67,8 +66,7 @@ def cost_of(detector, paths):
         for path in some:
             read_image(path, draft_size=size)
 
-    with FlopCounterMode(display=False) as counter:
-        embedder.transform(images[:1])
+    flop = count_flop(lambda: embedder.transform(images[:1]))
 
     rates = {
         "all of it, from files": rate(lambda: embedder.transform(paths), len(paths)),
@@ -86,7 +84,7 @@ def cost_of(detector, paths):
     print_table(
         ["", "size"],
         [
-            ["arithmetic of a picture, GFLOP", counter.get_total_flops() / 1e9],
+            ["arithmetic of a picture, GFLOP", flop / 1e9],
             ["peak memory of the process, MB", peak],
             ["detector sent to a worker, kB", len(pickle.dumps(detector)) / 1e3],
             ["files of a million pictures, GB", bytes_each * MILLION / 1e9],

@@ -12,7 +12,7 @@ from time import perf_counter, process_time
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from _common import count_flop
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad.datasets import make_defect_images
@@ -67,11 +67,6 @@ def product_rate(width, rows=4096, n=6):
     return n * 2 * rows * width * 4 * width / (process_time() - start)
 
 
-def product_flop(added_to, left, right, **kwargs):
-    """Return the operations of a matrix product, from the shapes of its factors."""
-    return 2 * left[0] * left[1] * right[1]
-
-
 def needed(visual):
     """Return the operations of the matrix products that a map cannot do without.
 
@@ -101,11 +96,8 @@ def cost(args):
     picture = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
     visual = embedder._load().model.visual
     detector.anomaly_map([picture])
-    # The counter has no entry for products added in place.
-    counted = {torch.ops.aten.addmm_: product_flop}
-    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
-        detector.anomaly_map([picture])
-    done, least = counter.get_total_flops(), needed(visual)
+    done = count_flop(lambda: detector.anomaly_map([picture]))
+    least = needed(visual)
     print(
         f"\none map of 900 x 900 pixels, {args.backbone}, random weights, "
         f"{torch.get_num_threads()} threads"
