@@ -103,6 +103,8 @@ html_theme_options = {
         **{f"auto_examples/{name.removesuffix('.py')}": [] for name in ORDER},
     },
 }
+# Without it the theme's script complains on the console before it takes "auto".
+html_context = {"default_mode": "auto"}
 html_sidebars = {"index": [], "changes": []}
 
 

@@ -33,6 +33,8 @@ TOWERS = {
     "CoCa": ("coca_ViT-B-32", {}, False),
     "other blocks": ("MobileCLIP-B", {"block_type": "custom", "qk_norm": True}, False),
 }
+if not hasattr(open_clip.CLIPTextCfg, "eos_id"):  # older releases pool at no id
+    del TOWERS["custom, pooled at EOS"]
 
 
 class StandInTokenizer:
