@@ -22,6 +22,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
+from distributed import WorkerPlugin
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
@@ -40,7 +41,7 @@ if __name__ == "__main__":
 """
 
 
-class Deadly:
+class Deadly(WorkerPlugin):
     """A plugin of Dask's workers: reading a certain picture ends the process."""
 
     name = "deadly"
@@ -60,9 +61,6 @@ class Deadly:
             return score_rows(detector, X)
 
         distributed.score_rows = read
-
-    def teardown(self, worker):
-        pass
 
 
 def paint(folder, n):
