@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skclipad import cli
-from skclipad.cli import _fit, _score
+from skclipad.cli import _demo, _fit, _score
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,7 +42,7 @@ def test_the_block_that_is_not_run_is_python_all_the_same():
 
 @pytest.mark.parametrize("line", console_lines("skclipad"))
 def test_commands_are_ones_that_the_command_line_knows(line, monkeypatch):
-    for module in (_fit, _score):
+    for module in (_demo, _fit, _score):
         monkeypatch.setattr(module, "run", lambda args: 0)
     assert cli.main(shlex.split(line, comments=True)[1:]) == 0
 
