@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections import deque
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -172,42 +173,51 @@ def stream_blocks(client, detector, paths, objects, blocks):
     """
     from distributed import KilledWorker, as_completed
 
-    # A task, not scattered data: the scheduler has it made again if every worker that
-    # held it has died.
-    shared = client.submit(_received, detector, pure=False)
+    shared = _send_detector(client, detector)
     running, results = {}, as_completed()
+    suspects = deque()  # pieces of blocks whose workers died
     gathered = {}  # first row of a block -> its pieces, where it had to be cut
 
-    def send(block, piece):
+    def send(block, piece, alone):
         chosen = [paths[row] for row in piece]
         named = None if objects is None else [objects[row] for row in piece]
         future = client.submit(_score, shared, chosen, named, pure=False)
-        running[future] = block, piece
+        running[future] = block, piece, alone
         results.add(future)
+
+    def send_more():
+        # A lost worker makes the window narrower than what is in it.
+        for block in islice(blocks, max(0, _window(client) - len(running))):
+            send(block, block, False)
+        # A death is put down to all that the worker had before it. So what is
+        # suspected is tried with nothing beside it, when all else is done.
+        if not running and suspects:
+            send(*suspects.popleft(), True)
 
     blocks = iter(blocks)
     try:
-        for block in islice(blocks, _window(client)):
-            send(block, block)
+        send_more()
         for future in results:
-            block, piece = running.pop(future)
-            if isinstance(future.exception(), KilledWorker):
-                if len(piece) > 1:
-                    for smaller in _pieces(piece):
-                        send(block, smaller)
+            block, piece, alone = running.pop(future)
+            try:
+                rows = future.result()
+            except KilledWorker:
+                if shared.status == "error":  # workers died while they received it
+                    if alone:
+                        raise
+                    shared = _send_detector(client, detector)
+                if not alone or len(piece) > 1:
+                    suspects += [(block, smaller) for smaller in _pieces(piece)]
+                    send_more()
                     continue
                 rows = [_deadly(paths[piece[0]])]
-            else:
-                rows = future.result()
-            future.release()
             pieces = gathered.setdefault(block.start, {})
             pieces[piece.start] = rows
             if sum(map(len, pieces.values())) == len(block):
                 del gathered[block.start]
                 yield block, [row for start in sorted(pieces) for row in pieces[start]]
-            # A cut block may overfill the window, and so does a lost worker.
-            for following in islice(blocks, max(0, _window(client) - len(running))):
-                send(following, following)
+            future.release()
+            send_more()
     finally:
         client.cancel(list(running))
 
@@ -242,6 +252,12 @@ def stream_rows(client, detector, paths, block_size=64):
             rows = early.pop(expected)
             expected += len(rows)
             yield rows
+
+
+def _send_detector(client, detector):
+    # A task, not scattered data: the scheduler has it made again if every worker that
+    # held it has died.
+    return client.submit(_received, detector, pure=False)
 
 
 def _received(detector):
