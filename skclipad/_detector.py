@@ -40,11 +40,14 @@ class RandomWordCLIPDetector(
     Parameters
     ----------
     l_min, l_max : int, default=5 and 10
-        Shortest and longest random word, in letters.
+        Shortest and longest random word, in letters and digits.
     N_p : int, default=10000
         Number of prompt pairs.
     normal_word, anomaly_word : str or sequence of str, default="a" and "a damaged"
-        Words of state, put at "[n]" and "[a]" of the prompts. Of several, such as
+        Words of state, with their article. They stand at [state], the paper's [n] and
+        [a], in the prompts that images are compared with, "a photo of [state] object",
+        and in those that the FNN is trained on, "[w] a [w] photo [w] of [w] [state]
+        [w]", where each [w] is another random word. Of several, such as
         `skclipad.NORMAL_WORDS` and `skclipad.ANOMALY_WORDS`, one is drawn for every
         training prompt, and images are compared with a prompt for each, averaged as
         `prompt_average` says. The paper has one of both; more is our addition.
@@ -77,12 +80,15 @@ class RandomWordCLIPDetector(
         Number of normal pictures that `fit` draws from its X as references. With any,
         the score ``s_img`` joins the combination; 0 needs no picture.
     temperature : float, default=0.01
-        ``T`` of the prompt score.
+        ``T`` of the prompt score. A higher one draws ``s_pr`` towards 0.5, so that it
+        weighs less in the combined score. The default is the paper's.
     hidden_layer_sizes : sequence of int, default=(128, 32, 16)
-        Widths of the FNN's three hidden layers. The paper does not give them: our
-        choice, by ``benchmarks/choose_fnn.py``.
+        Widths of the FNN's hidden layers, as many as are given; ``()`` is none. The
+        paper has three and does not give their widths: our choice, by
+        ``benchmarks/choose_fnn.py``.
     dropout : float, default=0.5
-        Share of units dropped in training. Our choice likewise.
+        Share of units dropped in training. Our choice, by
+        ``benchmarks/choose_fnn.py``.
     n_epochs : int, default=2
         Passes over the prompt pairs.
     batch_size : int, default=128
@@ -92,15 +98,17 @@ class RandomWordCLIPDetector(
     weight_decay : float, default=1e-4
         Weight decay of AdamW.
     lr_decay : float, default=0.1
-        Factor on the learning rate after each epoch. Our choice likewise.
+        Factor on the learning rate after each epoch. Our choice, by
+        ``benchmarks/choose_fnn.py``.
     input_noise : float, default=0.0
         Length of a random vector that is added to each text embedding whenever it is
         trained on, as a multiple of the embedding's own length. It keeps the FNN from
-        what tells texts apart but not pictures. Our addition; 1.0 pays, by
+        what tells texts apart but not pictures. Our addition; we recommend 1.0, by
         ``benchmarks/beyond.py``.
     n_networks : int, default=1
         Networks trained on the same prompts from different initial weights; the FNN
-        is then their average. Our addition; 5 pay likewise.
+        is then their average. Our addition; we recommend 5, by
+        ``benchmarks/beyond.py``.
     early_stopping : bool, default=False
         Whether the FNN is the one that judged the validation sentences best during
         training, of all that were looked at, one every five steps. Our addition.
@@ -108,7 +116,8 @@ class RandomWordCLIPDetector(
         Sentences for `early_stopping`, without random words, as ``{"normal": [...],
         "anomaly": [...]}``. None is those of `skclipad.load_sentences`.
     normalize : bool, default=True
-        Whether the FNN sees embeddings of unit length. Our choice likewise.
+        Whether the FNN sees embeddings of unit length. Our choice, by
+        ``benchmarks/choose_fnn.py``.
     threshold : float, default=0.5
         Combined score above which a picture is called anomalous.
     memory : str, path, joblib.Memory or None, default=None
