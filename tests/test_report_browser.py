@@ -22,6 +22,9 @@ OPTIONS = """--headless=new --no-sandbox --disable-gpu --no-first-run
 --disable-quic --window-size=1280,1000""".split()
 NASTY = "<img src=x onerror=document.title='taken'>.png"
 N = 130
+# Some of these need a second line just where the ending stands.
+DEEP = [f"parts/line-3/bad/deeper/camera-07/{'x' * n}.jpg" for n in range(10, 40)]
+DEEP.append("parts/line-3/good.jpg")
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +117,27 @@ def test_filters_by_name_label_and_score(page):
     find(page, "#from").send_keys("0.9")
     assert find(page, "#found").text == "2 pictures"
     find(page, "#clear").click()
-    assert find(page, "#found").text.startswith("130 pictures")
+    assert find(page, "#found").text == "Pictures 1 to 60 of 130"
     show = Select(find(page, "#show"))
     show.select_by_visible_text("Not scored")
     assert scores(page) == ["–"]
     assert "it has no score" in find(page, ".card").text
     show.select_by_visible_text("Above the threshold")
-    assert find(page, "#found").text.startswith("65 pictures")
+    assert find(page, "#found").text == "Pictures 1 to 60 of 65"
+
+
+def test_where_nothing_matches_the_page_says_so_and_leads_back(page):
+    assert not find(page, "#nothing").is_displayed()
+    find(page, "#search").send_keys("no such name")
+    assert not find(page, "#found").is_displayed()
+    assert find(page, "#nothing").text.startswith("No picture matches.")
+    find(page, "#back").click()
+    assert find(page, "#found").text == "Pictures 1 to 60 of 130"
+    assert not find(page, "#nothing").is_displayed()
+
+
+def test_the_page_counts_what_was_scored(page):
+    assert find(page, "#summary").text == "130 pictures: 129 scored, 1 not"
 
 
 def test_the_threshold_moves_counts_and_words(page):
@@ -131,7 +148,7 @@ def test_the_threshold_moves_counts_and_words(page):
     )
     assert find(page, "#above").text.startswith("1 picture of 129 above 0.985")
     verdicts = page.find_elements(By.CSS_SELECTOR, ".card .verdict")
-    assert [v.text for v in verdicts[:2]] == ["anomalous", "normal"]
+    assert [v.text for v in verdicts[:2]] == ["above threshold", "not above"]
     find(page, "#reset").click()
     assert find(page, "#above").text.startswith("65 pictures")
 
@@ -161,6 +178,7 @@ def test_a_picture_is_looked_at_closely_and_left_by_keys_alone(page):
     assert find(page, "#detail").is_displayed()
     assert find(page, "#detail-name").text == "picture-001.png"
     assert "s_fnn 0.982" in find(page, "#detail-scores").text
+    assert "threshold above 0.500" in find(page, "#detail-scores").text
     page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
     assert find(page, "#detail-name").text == "picture-002.png"
     page.switch_to.active_element.send_keys(Keys.ESCAPE)
@@ -170,13 +188,49 @@ def test_a_picture_is_looked_at_closely_and_left_by_keys_alone(page):
     assert page.switch_to.active_element.get_attribute("id") == "search"
 
 
-def test_a_phone_shows_everything_within_its_width(page):
+@pytest.fixture
+def phone(page):
     page.set_window_size(390, 800)
-    try:
-        page.refresh()
-        width, inner = page.execute_script(
-            "return [document.documentElement.scrollWidth, innerWidth]"
-        )
-        assert width <= inner
-    finally:
-        page.set_window_size(1280, 1000)
+    page.refresh()
+    yield page
+    page.set_window_size(1280, 1000)
+
+
+def box(page, selector):
+    script = "return document.querySelector(arguments[0]).getBoundingClientRect()"
+    return page.execute_script(script, selector)
+
+
+def test_a_phone_shows_everything_within_its_width(phone):
+    width, inner = phone.execute_script(
+        "return [document.documentElement.scrollWidth, innerWidth]"
+    )
+    assert width <= inner
+
+
+def test_on_a_phone_pictures_follow_the_histogram_within_a_screen(phone):
+    assert box(phone, ".card")["top"] - box(phone, "#histogram")["bottom"] < 600
+    assert not find(phone, "#sort").is_displayed()
+    find(phone, "#more summary").click()
+    Select(find(phone, "#sort")).select_by_visible_text("s_pr")
+    assert scores(phone)[1] == "0.018"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_names_break_between_folders_and_never_in_the_ending(browser, tmp_path, width):
+    path = tmp_path / "report.html"
+    scores = np.linspace(1, 0, len(DEEP))
+    write_report(path, np.zeros((len(DEEP), 8, 8, 3)), scores, names=DEEP)
+    browser.set_window_size(width, 1000)
+    browser.get(path.as_uri())
+    assert find(browser, "#folder").text == "All pictures lie in parts/line-3/"
+    cards = browser.find_elements(By.CSS_SELECTOR, ".card")
+    assert [card.get_attribute("title") for card in cards] == DEEP
+    names = [n.text for n in browser.find_elements(By.CSS_SELECTOR, ".file")]
+    assert names == [name.rpartition("/")[2] for name in DEEP]
+    heights = browser.execute_script(
+        "return [...document.querySelectorAll('.folders span, .ending')]"
+        ".map(part => part.getBoundingClientRect().height)"
+    )
+    assert len(heights) == 4 * 30 + 1 and max(heights) < 25  # pixels: one line each
+    browser.set_window_size(1280, 1000)

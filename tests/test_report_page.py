@@ -112,6 +112,40 @@ def test_paths_are_names_and_other_pictures_have_numbers(tmp_path):
     assert block(page, "data")["names"] == [str(path), str(path), "picture 2"]
 
 
+@pytest.mark.parametrize(
+    "names, folder",
+    [
+        (["photos/a/1.jpg", "photos/ab/2.jpg"], "photos/"),
+        (["photos/a/1.jpg"], "photos/a/"),
+        (["/a.png", "/b.png"], "/"),
+        (["pill: crack", "pill: cut"], ""),
+        (["x/a.png", "y/a.png"], ""),
+    ],
+)
+def test_the_folder_common_to_all_names_is_told_once(names, folder, tmp_path):
+    scores = np.linspace(1, 0, len(names))
+    page = written(tmp_path, pictures(len(names)), scores, names=names)
+    data = block(page, "data")
+    assert (data["names"], data["folder"]) == (names, folder)
+
+
+def test_scores_are_explained_where_they_are_shown(tmp_path):
+    parts = {"s_pr": [0.5], "sharpness": [0.1]}
+    page = written(tmp_path, pictures(1), [0.5], components=parts)
+    assert "<p><b>s_pr</b> compares the picture with the prompts" in page
+    assert "<p><b>score</b> is the mean" in page
+    assert page.count("<b>") == 2  # nothing of s_fnn, s_img and what is not ours
+    assert "<b>" not in written(tmp_path, pictures(1), [0.5])
+
+
+def test_notes_stand_at_the_top_and_not_among_the_settings(tmp_path):
+    settings = {"Notes": {"n": "a < b"}, "Run": {"k": "v"}}
+    page = written(tmp_path, pictures(1), [0.5], settings=settings)
+    assert page.count("a &lt; b") == 1
+    assert page.index("<p class=note>a &lt; b</p>") < page.index("<main>")
+    assert list(settings) == ["Notes", "Run"]  # the caller's own stay as they are
+
+
 def test_a_picture_that_cannot_be_read_has_no_thumbnail(tmp_path):
     (tmp_path / "bad.png").write_text("no picture")
     page = written(tmp_path, [tmp_path / "bad.png", pictures(1)[0]], [0.9, 0.1])
@@ -158,8 +192,28 @@ def test_settings_and_versions_are_on_the_page(tmp_path):
     assert "<th scope=row>N_p</th><td>100</td>" in page
     assert "<th scope=row>model_name</th><td>&#x27;tiny&#x27;</td>" in page
     assert "<td>skclipad score &#x27;a b&#x27;</td>" in page
-    assert set(settings) == {"Run", "Detector", "Embedder", "Versions"}
+    assert set(settings) == {"Notes", "Run", "Detector", "Embedder", "Versions"}
     assert settings["Versions"]["numpy"] == np.__version__
+
+
+@pytest.mark.parametrize(
+    "model_name, pretrained, note",
+    [
+        ("tiny", "none: bundled model", "has seen only painted pictures"),
+        ("local-dir:weights", "none: weights of model_name", None),
+        ("ViT-B-32", "'laion400m_e32'", None),
+    ],
+)
+def test_settings_name_the_weights_that_were_used(model_name, pretrained, note):
+    # What is not bundled is not loaded for it: any fitted detector will do.
+    detector = RandomWordCLIPDetector(
+        N_p=100, random_state=0, embedder=CLIPImageEmbedder("tiny")
+    ).fit()
+    detector.set_params(embedder__model_name=model_name)
+    settings = describe_run(detector)
+    assert settings["Embedder"]["pretrained"] == pretrained
+    assert (note or "") in settings.get("Notes", {}).get("model", "")
+    assert ("Notes" in settings) == (note is not None)
 
 
 @pytest.mark.parametrize(

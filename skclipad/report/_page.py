@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
@@ -18,6 +19,15 @@ FOLDER = Path(__file__).parent
 CHUNK = 60  # pictures that the page unpacks at once: those of one of its pages
 PAGE_BYTES = 24_000_000  # of all thumbnails together, where that leaves enough for each
 SIDES = {2000: 256, 5000: 176, None: 128}  # pixels of a thumbnail, by their number
+NOTES = "Notes"  # the section of settings that stands at the top of the page
+MEANINGS = {
+    "s_pr": "compares the picture with the prompts for whole and for damaged things.",
+    "s_fnn": "comes from the network, which was trained on prompts of random words and "
+    "has seen no picture.",
+    "s_img": "compares the picture with the references, the good pictures that the "
+    "detector was given.",
+    "score": "is the mean of those above that the detector uses.",
+}
 
 
 def write_report(
@@ -61,9 +71,10 @@ def write_report(
     errors : sequence of length n_samples, default=None
         Why a picture has no score, a str, or None.
     threshold : float, default=0.5
-        Score above which a picture is called anomalous.
+        Score above which a picture is counted as anomalous; the page can move it.
     settings : dict of str to dict, default=None
         Sections of names and values, to reproduce the scores by; see `describe_run`.
+        What a section "Notes" says stands at the top of the page.
     title : str, default="Anomaly scores"
         Heading of the page.
 
@@ -112,8 +123,11 @@ def write_report(
         None if maps is None or maps[row] is None else heat_map(maps[row], *scale)
         for row in order
     ]
+    names = [_name(images[row], row, names) for row in order]
     data = {
-        "names": [_name(images[row], row, names) for row in order],
+        "names": names,
+        "folder": _common_folder(names),
+        "separator": os.sep,
         "scores": _numbers(scores[order]),
         "components": {
             name: _numbers(column[order]) for name, column in columns.items()
@@ -128,7 +142,7 @@ def write_report(
     # The settings may hold names that are no UTF-8, too.
     how = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
     with open(path, "w", **how) as file:
-        file.writelines(_page(data, pictures, heat, settings or {}, title))
+        file.writelines(_page(data, pictures, heat, dict(settings or {}), title))
 
 
 def _check_lengths(n_images, columns):
@@ -175,6 +189,12 @@ def _path_or_number(image, row):
     return image if isinstance(image, (str, Path)) else f"picture {row}"
 
 
+def _common_folder(names):
+    """Return the folder that all names begin with, its separator included, or ""."""
+    common = os.path.commonprefix(names)
+    return common[: 1 + max(common.rfind(separator) for separator in ("/", os.sep))]
+
+
 def _numbers(values):
     return [None if np.isnan(v) else round(float(v), 6) for v in values]
 
@@ -193,8 +213,11 @@ def _page(data, pictures, heat, settings, title):
         (FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
     )
     head, foot = (FOLDER / "page.html").read_text(encoding="utf-8").split("$pictures")
+    notes = settings.pop(NOTES, {})
     words = {
         "title": escape(title),
+        "notes": "".join(f"<p class=note>{escape(str(n))}</p>" for n in notes.values()),
+        "meanings": _meanings(data["components"]),
         "style": style,
         "style_hash": _hash(style),
         "script": script,
@@ -222,6 +245,15 @@ def _hash(text):
 def _json(value):
     # A "<" could end the element that holds it; JSON may write it in other words.
     return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def _meanings(components):
+    """Explain those scores on the page that this package makes."""
+    known = [name for name in MEANINGS if name in components]
+    return "".join(
+        f"<p><b>{name}</b> {MEANINGS[name]}</p>"
+        for name in (known and [*known, "score"])
+    )
 
 
 def _section(name, values):

@@ -6,6 +6,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 import skclipad
 
+PAINTED = (
+    "The scores come from the bundled model, which has seen only painted pictures. Its "
+    "scores of photos mean nothing: for photos take a real CLIP."
+)
 PACKAGES = ("open_clip_torch", "torch", "scikit-learn", "numpy", "scipy", "pillow")
 
 
@@ -60,7 +64,7 @@ def describe_run(detector, *, command=None):
     -------
     dict of str to dict
         Sections "Run", "Detector", "Embedder" and "Versions", each of names and
-        values.
+        values. With the bundled model also "Notes": what it is no good for.
 
     See Also
     --------
@@ -84,7 +88,7 @@ def describe_run(detector, *, command=None):
     run["fitted in"] = f"{detector.fit_time_:.1f} s"
     parameters = detector.get_params(deep=False)
     parameters.pop("embedder")
-    return {
+    settings = {
         "Run": run,
         "Detector": {name: repr(value) for name, value in parameters.items()},
         "Embedder": {
@@ -92,3 +96,10 @@ def describe_run(detector, *, command=None):
         },
         "Versions": package_versions(),
     }
+    # These bring their own weights: the tag is ignored, so it would mislead.
+    if embedder.model_name == "tiny":
+        settings["Embedder"]["pretrained"] = "none: bundled model"
+        settings["Notes"] = {"model": PAINTED}
+    elif embedder.model_name.startswith(("local-dir:", "hf-hub:")):
+        settings["Embedder"]["pretrained"] = "none: weights of model_name"
+    return settings

@@ -64,10 +64,24 @@
 
   const verdict = (i) => {
     if (scores[i] === null) return ["", "not scored"];
-    return isAnomalous(i) ? ["anomalous", "anomalous"] : ["normal", "normal"];
+    return isAnomalous(i) ? ["anomalous", "above threshold"] : ["normal", "not above"];
   };
   const truth = (i) =>
     data.labels === null ? "" : data.labels[i] ? "labelled anomalous" : "labelled normal";
+
+  // Lines end between folders, and never within the last letters and the ending.
+  const between = data.separator === "\\" ? /(?<=[/\\])/ : /(?<=\/)/;
+  const nameLines = (name) => {
+    const lines = element("span", "name");
+    const folders = name.split(between);
+    const file = folders.pop();
+    if (folders.length) lines.append(element("span", "folders"));
+    for (const folder of folders) lines.firstChild.append(element("span", "", folder));
+    const [ending] = file.match(/.{0,4}\.[^.]{1,5}$/u) ?? [""];
+    lines.append(element("span", "file", file.slice(0, file.length - ending.length)));
+    lines.lastChild.append(element("span", "ending", ending));
+    return lines;
+  };
 
   const card = (i, place) => {
     const button = element("button", "card");
@@ -88,7 +102,7 @@
     const more = data.errors[i] ?? about.join(" · ");
     if (more) words.append(element("span", "parts", more));
     if (truth(i)) words.append(element("span", "parts", truth(i)));
-    words.append(element("span", "name", names[i]));
+    words.append(nameLines(names[i].slice(data.folder.length)));
     button.title = names[i];
     button.append(square(i), words);
     const item = element("li");
@@ -160,8 +174,12 @@
     const first = page * PER_PAGE;
     const some = shown.slice(first, first + PER_PAGE);
     $("gallery").replaceChildren(...some.map((i, k) => card(i, first + k)));
-    const which = shown.length > PER_PAGE ? `, ${first + 1} to ${first + some.length} of them here` : "";
-    $("found").textContent = `${count(shown.length, "picture")}${which}`;
+    const number = shown.length.toLocaleString("en");
+    $("found").textContent = shown.length > PER_PAGE
+      ? `Pictures ${first + 1} to ${first + some.length} of ${number}`
+      : count(shown.length, "picture");
+    $("found").hidden = !shown.length;
+    $("nothing").hidden = Boolean(shown.length);
     $("page").textContent = `Page ${page + 1} of ${nPages()}`;
     $("pages").hidden = nPages() === 1;
     for (const id of ["first", "previous"]) $(id).disabled = page === 0;
@@ -245,7 +263,10 @@
     const i = shown[place];
     $("detail-picture").replaceChildren(square(i));
     $("detail-name").textContent = names[i];
-    const rows = [["score", digits(scores[i])], ["called", verdict(i)[1]]];
+    const rows = [["score", digits(scores[i])]];
+    if (scores[i] !== null) {
+      rows.push(["threshold", `${isAnomalous(i) ? "above" : "not above"} ${threshold.toFixed(3)}`]);
+    }
     if (truth(i)) rows.push(["labelled", truth(i).replace("labelled ", "")]);
     for (const part of parts) rows.push([part, digits(data.components[part][i])]);
     if (data.errors[i]) rows.push(["error", data.errors[i]]);
@@ -287,7 +308,12 @@
   };
   $("direction").addEventListener("click", () => { setDirection(!descending); select(); });
   $("heat").addEventListener("click", heatAll);
-  $("clear").addEventListener("click", () => { $("tools").reset(); setDirection(true); select(); });
+  for (const id of ["clear", "back"]) {
+    $(id).addEventListener("click", () => { $("tools").reset(); setDirection(true); select(); });
+  }
+  const wide = matchMedia("(min-width: 34.01rem)"); // room for all controls
+  const fold = () => { $("more").open = wide.matches; };
+  wide.addEventListener("change", fold);
   $("first").addEventListener("click", () => turn(0));
   $("previous").addEventListener("click", () => turn(page - 1));
   $("next").addEventListener("click", () => turn(page + 1));
@@ -335,13 +361,17 @@
   // First look
 
   const unscored = scores.filter((score) => score === null).length;
-  $("summary").textContent =
-    count(names.length, "picture") + (unscored ? `, ${unscored.toLocaleString("en")} not scored` : "");
+  const scored = (names.length - unscored).toLocaleString("en");
+  $("summary").textContent = count(names.length, "picture") +
+    (unscored ? `: ${scored} scored, ${unscored.toLocaleString("en")} not` : ", all scored");
+  $("folder").hidden = !data.folder;
+  $("folder").querySelector("span").textContent = data.folder;
   $("heat").hidden = !anyMaps;
   if (data.scale) $("scale").textContent = `, from ${digits(data.scale[0])} to ${digits(data.scale[1])}`;
   $("threshold").value = threshold;
   $("original").textContent = data.threshold.toFixed(3);
   $("detail").classList.add("hot");
+  fold();
   histogram();
   select();
 })();
