@@ -191,7 +191,6 @@ def report_scores(target, detector, paths, rows, maps, args):
             errors=column("error", None),
             threshold=detector.threshold,
             settings=describe_run(detector, command=shlex.join(args.command_line)),
-            title=f"Anomaly scores of {len(rows):,} pictures",
         )
     say(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 
@@ -240,8 +239,9 @@ def figures_table(y_true, columns):
     str
         A table of AUROC, AUPR and F1-max.
     """
-    lines = [f"{'':<12} {'AUROC':>7} {'AUPR':>7} {'F1-max':>7}"]
+    width = max(12, *map(len, columns))
+    lines = [f"{'':<{width}} {'AUROC':>7} {'AUPR':>7} {'F1-max':>7}"]
     for name, scores in columns.items():
         figures = [metric(y_true, scores) for metric in (auroc, aupr, f1_max)]
-        lines.append(f"{name:<12} " + " ".join(f"{f:7.3f}" for f in figures))
+        lines.append(f"{name:<{width}} " + " ".join(f"{f:7.3f}" for f in figures))
     return "\n".join(lines)
