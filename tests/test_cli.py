@@ -71,9 +71,30 @@ def test_each_command_has_a_help_of_its_own(command, capsys):
         ["info", "--verbose"],
     ],
 )
-def test_wrong_usage_exits_with_1_and_says_how_it_is_used(arguments, capsys):
+def test_wrong_usage_exits_with_1_and_says_where_help_is(arguments, capsys):
     assert cli.main(arguments) == 1
-    assert "usage: skclipad" in capsys.readouterr().err
+    said, hint = capsys.readouterr().err.splitlines()
+    assert said.startswith("skclipad")
+    known = arguments[:1] if arguments and arguments != ["dance"] else []
+    assert hint.startswith(f"`{' '.join(['skclipad', *known])} --help`")
+
+
+def test_a_slip_in_an_option_is_answered_with_the_option_that_is_meant(capsys):
+    assert cli.main(["score", "a.png", "--treshold", "0.6"]) == 1
+    error = capsys.readouterr().err
+    assert "unrecognized arguments: --treshold 0.6. Did you mean --threshold?" in error
+    assert cli.main(["score", "a.png", "--qqqqqqq"]) == 1
+    assert "mean" not in capsys.readouterr().err
+
+
+def test_help_and_slips_need_not_wait_for_torch():
+    program = (
+        "import sys; from skclipad import cli; "
+        "cli.main(['score', '--help']); cli.main(['fit', '-o']); "
+        "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+    )
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert process.returncode == 0
 
 
 def test_it_runs_as_a_module():
@@ -161,12 +182,14 @@ def test_fit_gives_the_same_detector_as_python(detector_file, bunch):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--model", "no-such-model"], "no-such-model"),
+        (["--model", "no-such-model"], "Got --model 'no-such-model' but"),
         (["--model", "ViT-B-32", "--pretrained", "no-such-tag"], "no-such-tag"),
-        ([*TINY, "--l-min", "9", "--l-max", "3"], "l_min=9"),
-        ([*TINY, "--normal", " "], "normal_word=' '"),
+        ([*TINY, "--l-min", "9", "--l-max", "3"], "--l-min 9"),
+        ([*TINY, "--normal", " "], "--normal ' '"),
         ([*TINY, "--l-min", "70", "--l-max", "90"], "l_max"),
-        ([*TINY, "--device", "abacus"], "device='abacus'"),
+        ([*TINY, "--device", "abacus"], "Got --device 'abacus'"),
+        ([*TINY, "--n-pairs", "0"], "--n-pairs must be an int in the range [1, inf)"),
+        (["--model", "ViT-B-32", "--pretrained", "openai"], "To try the package"),
     ],
 )
 def test_settings_that_do_not_fit_are_explained_without_a_traceback(
@@ -203,26 +226,55 @@ def demo(tmp_path_factory):
     return out, stdout.getvalue()
 
 
+DEMO_ROWS = {
+    "CLIP (s_pr)": "s_pr",
+    "ours: network on random words (s_fnn)": "s_fnn",
+    "CLIP + ours (score)": "score",
+}
+
+
 def test_demo_scores_at_least_200_new_pictures_and_says_how_well(demo):
     out, text = demo
     rows = rows_of(out / "scores.csv")
     assert len(rows) >= 200
     y_true = [int(row["target"]) for row in rows]
     assert [row["defect"] != "none" for row in rows] == [y == 1 for y in y_true]
-    methods = {"CLIP": "s_pr", "ours": "s_fnn", "CLIP + ours": "score"}
-    for method, name in methods.items():
+    found = {}
+    for method, name in DEMO_ROWS.items():
         scores = [float(row[name]) for row in rows]
         figures = [metric(y_true, scores) for metric in (auroc, aupr, f1_max)]
-        line = f"{method:<12} " + " ".join(f"{figure:7.3f}" for figure in figures)
+        line = f"{method:<37} " + " ".join(f"{figure:7.3f}" for figure in figures)
         assert line in text.splitlines()
         # Above guessing by far more than chance: texts and pictures are aligned.
         assert figures[0] > 0.7
+        found[name] = figures[0]
+    # As the closing line says: with the bundled model the network adds nothing.
+    assert found["s_pr"] > max(found.values()) - 0.02
 
 
 def test_demo_says_what_it_is(demo):
     out, text = demo
     assert "tiny model" in text and "painted" in text
     assert str(out / "sheet.png") in text
+
+
+def test_demo_writes_the_documented_columns_and_what_was_painted(demo):
+    out, _ = demo
+    rows = rows_of(out / "scores.csv")
+    documented = ["score", "label", "s_pr", "s_fnn"]
+    assert list(rows[0]) == ["picture", *documented, "category", "defect", "target"]
+    assert [int(row["picture"]) for row in rows] == list(range(len(rows)))
+    assert {row["label"] for row in rows} == {"0", "1"}
+    for row in rows:
+        assert int(row["label"]) == (float(row["score"]) > 0.5)
+
+
+def test_demo_report_tells_the_command_and_what_it_is_once(demo):
+    out, _ = demo
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert f"<td>skclipad demo --out {out}</td>" in page
+    assert "none: bundled model" in page
+    assert "class=note" not in page  # the title says that the pictures are painted
 
 
 def test_demo_leaves_report_sheet_and_table_and_nothing_else(demo):

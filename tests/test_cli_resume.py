@@ -96,7 +96,6 @@ def test_a_run_goes_on_from_where_it_died(dead_run, score, seen, tmp_path, capsy
     resumed = score("--resume")
     assert seen == names(range(N_DONE, 13))
     assert "8 of 13 pictures were scored before" in capsys.readouterr().err
-    assert "13 of 13" not in capsys.readouterr().err
     clean = score(to="clean.csv")
     assert resumed == clean and len(clean) == 13
     table = (tmp_path / "scores.csv").read_bytes()
@@ -136,6 +135,18 @@ def test_with_nothing_to_resume_a_run_begins(score, seen, capsys):
     assert len(score("--resume")) == 13
     assert seen == names(range(13))
     assert "0 of 13 pictures were scored before" in capsys.readouterr().err
+
+
+def test_a_run_that_was_not_interrupted_is_not_resumed_and_that_is_told(
+    score, seen, capsys
+):
+    whole = score()
+    seen.clear()
+    capsys.readouterr()
+    assert score("--resume") == whole
+    assert seen == names(range(13))
+    said = capsys.readouterr().err
+    assert "scores.csv is whole" in said and "all 13 pictures are scored" in said
 
 
 def test_the_folder_may_have_changed(dead_run, score, seen, photos, images):
@@ -236,7 +247,7 @@ def test_tables_of_other_kinds_are_resumed(dead_run, ending, photos, detector_fi
 
 
 def test_maps_that_are_there_are_kept_and_all_are_in_the_report(
-    score, photos, tmp_path, monkeypatch
+    score, photos, tmp_path, monkeypatch, capsys
 ):
     anomaly_map, mapped = RandomWordCLIPDetector.anomaly_map, []
 
@@ -253,7 +264,11 @@ def test_maps_that_are_there_are_kept_and_all_are_in_the_report(
     # Twelve rows are in the journal by now, and eight of their maps.
     os.remove(tmp_path / "maps" / "00.png.png")
     mapped.clear()
+    capsys.readouterr()
     score("--resume", *options)
+    said = capsys.readouterr().err
+    assert "12 of 13 pictures were scored before; 5 of them have no map yet" in said
+    assert f"{tmp_path / 'maps'}: 13 maps" in said
     assert mapped == names([0, *range(N_DONE, 13)])
     assert len(os.listdir(tmp_path / "maps")) == 13
     page = (tmp_path / "r.html").read_text(encoding="utf-8")

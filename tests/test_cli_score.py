@@ -158,7 +158,10 @@ def test_bad_pictures_get_their_reason_and_the_others_their_scores(
         assert row["score"] == row["label"] == row["s_pr"] == row["s_fnn"] == ""
         assert "on_error" not in row["error"]
     assert all(row["score"] for row in rows if not row["error"])
-    assert "13 of 17 pictures scored" in output.err
+    said = output.err
+    assert "13 of 17 pictures scored" in said and "4 pictures have no score:" in said
+    for row in bad.values():
+        assert f"  {row['path']}: {row['error']}" in said
 
 
 def test_a_picture_that_can_be_read_only_later_has_no_score(
@@ -179,10 +182,32 @@ def test_a_picture_that_can_be_read_only_later_has_no_score(
 def test_nothing_scored_exits_with_2(tmp_path, detector_file, capsys):
     assert cli.main(["score", str(tmp_path), "-d", detector_file]) == 2
     assert "no pictures found" in capsys.readouterr().err
-    missing = str(tmp_path / "missing.png")
-    assert cli.main(["score", missing, "-d", detector_file]) == 2
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    assert cli.main(["score", str(broken), "-d", detector_file]) == 2
     (row,) = read_rows(capsys.readouterr().out)
-    assert row["path"] == missing and row["error"]
+    assert row["path"] == str(broken) and row["error"]
+
+
+def test_of_many_failures_the_first_are_named(tmp_path, detector_file, capsys):
+    for i in range(9):
+        (tmp_path / f"{i}.png").write_bytes(b"no picture")
+    assert cli.main(["score", str(tmp_path), "-d", detector_file]) == 2
+    said = capsys.readouterr().err
+    assert "9 pictures have no score:" in said
+    assert said.count("not an image") == 5 and "4.png" in said and "5.png" not in said
+
+
+@pytest.mark.parametrize("name", ["photoz", "photoz/*.png", "photo.png"])
+def test_a_slip_in_every_name_leaves_the_table_alone(
+    name, tmp_path, detector_file, capsys
+):
+    table = tmp_path / "scores.csv"
+    table.write_text("of last night", encoding="utf-8")
+    name = str(tmp_path / name)
+    assert cli.main(["score", name, "-d", detector_file, "-o", str(table)]) == 1
+    assert f"{name}: no such file or folder" in capsys.readouterr().err
+    assert table.read_text(encoding="utf-8") == "of last night"
 
 
 def test_threshold_moves_the_labels_and_not_the_scores(photos, detector_file, capsys):
@@ -211,6 +236,20 @@ def test_labels_from_folders_gives_the_figures_of_the_table(
         figures = [metric(y_true, scores) for metric in (auroc, aupr, f1_max)]
         (line,) = [x for x in output.err.splitlines() if x.startswith(f"{name} ")]
         assert line.split() == [name, *(f"{figure:.3f}" for figure in figures)]
+    n_good = y_true.count(False)
+    assert f"{n_good} normal pictures, in good; {sum(y_true)} anomalous" in output.err
+    worse = auroc(y_true, scores) < 0.5
+    assert ("worse than chance" in output.err) == worse
+
+
+def test_scores_that_are_worse_than_chance_are_told(photos, detector_file, capsys):
+    seen = []
+    for good in ("good", "crack"):  # one of the two ways round is below 0.5
+        arguments = ["score", str(photos / "test"), "-d", detector_file]
+        arguments += ["--labels-from-folders", "--good", good]
+        assert cli.main(arguments) == 0
+        seen.append("worse than chance" in capsys.readouterr().err)
+    assert sorted(seen) == [False, True]
 
 
 def test_labels_from_folders_need_both_kinds(photos, detector_file, capsys):
@@ -257,10 +296,33 @@ def test_an_interruption_keeps_the_old_table_and_what_was_scored(
     monkeypatch.setattr(_score, "BLOCK_SECONDS", 0)
     monkeypatch.setattr(_score, "score_rows", interrupted)
     arguments = ["score", str(photos), "-d", detector_file, "-o", str(output)]
+    n_photos = sum(path.is_file() for path in photos.rglob("*"))
     assert cli.main(arguments) == 130
     assert output.read_text(encoding="utf-8") == "the old table"
     assert len(rows_of(tmp_path / "scores.csv.partial")) == 5
-    assert "scores.csv.partial" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "scores.csv.partial" in said
+    assert f"5 of {n_photos} pictures scored in" in said
+
+
+def test_an_interruption_leaves_no_part_of_a_map_or_of_a_detector(
+    photos, detector_file, tmp_path, monkeypatch, capsys
+):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    maps = tmp_path / "maps"
+    with monkeypatch.context() as context:
+        context.setattr(Image.Image, "save", interrupted)
+        arguments = ["score", str(photos), "-d", detector_file, "--maps", str(maps)]
+        assert cli.main(arguments) == 130
+    assert [path for path in maps.rglob("*") if path.is_file()] == []
+    with monkeypatch.context() as context:
+        context.setattr(joblib, "dump", interrupted)
+        target = tmp_path / "fit.joblib"
+        assert cli.main(["fit", "-o", str(target), *TINY]) == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps", "photos"]
+    assert "what was done so far" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["fit", "score"])
@@ -294,7 +356,7 @@ def test_a_file_that_is_no_detector_is_refused(photos, tmp_path, capsys):
     for path, reason in (
         (garbage, "cannot be loaded"),
         (other, "holds a dict"),
-        (tmp_path / "missing.joblib", "No such file"),
+        (tmp_path / "missing.joblib", "missing.joblib` makes a detector"),
     ):
         assert cli.main(["score", str(photos), "-d", str(path)]) == 1
         assert reason in capsys.readouterr().err
@@ -435,8 +497,10 @@ def test_names_come_from_standard_input(photos, detector_file):
     rows = read_rows(process.stdout.decode())
     assert [row["path"] for row in rows] == [*names, "missing.png"]
     # Nobody looks at a terminal here: no progress bar.
-    (line,) = process.stderr.decode().splitlines()
-    assert line.startswith("2 of 3 pictures scored in ")
+    note, first, *others = process.stderr.decode().splitlines()
+    assert note.startswith("Note: the bundled model")
+    assert first.startswith("2 of 3 pictures scored in ")
+    assert len(others) == 2 and others[1].startswith("  missing.png: No such file")
 
 
 # Threshold, maps, report
@@ -470,7 +534,11 @@ def test_a_false_alarm_rate_that_is_too_fine_to_measure_is_told(
         (["--fpr", "7"], "between 0 and 1"),
         (["--threshold", "1.2"], "between 0 and 1"),
         (["--heat-maps", "-1"], "'-1' is no whole number of at least 0"),
-        (["--report", "report.pdf"], ".html"),
+        (["--heat-maps", "5"], "--heat-maps needs --report"),
+        (["--report", "report.pdf"], "a name that ends in .html."),
+        (["--report", ""], "Got '' but expected the name of a file"),
+        (["-o", "scores.xlsx"], "a name that ends in .csv, .jsonl or .parquet."),
+        (["--fpr", "0.1", "--normal-dir", "nowhere"], "nowhere: no such file"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(

@@ -1,10 +1,12 @@
 """The command line: ``skclipad``, or ``python -m skclipad``."""
 
 import argparse
+import difflib
 import sys
 
 import skclipad
-from skclipad.cli._talk import INTERRUPTED, NOT_STARTED, say
+from skclipad.cli._arguments import add_arguments, in_options
+from skclipad.cli._talk import INTERRUPTED, NOT_STARTED, say, say_error
 
 __all__ = ["main"]
 
@@ -66,12 +68,12 @@ def main(argv=None):
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        args = _build_parser(argv).parse_args(argv)
+        args = _parse(argv)
     except SystemExit as stop:  # argparse's own way out
         return stop.code
     args.command_line = ["skclipad", *argv]
     try:
-        return args.run(args)
+        return _module_of(args.command).run(args)
     except KeyboardInterrupt:
         say("skclipad: interrupted")
         return INTERRUPTED
@@ -79,7 +81,7 @@ def main(argv=None):
         return _closed_output()
     except (ImportError, OSError, ValueError) as error:
         # The message says what to do; a traceback would bury it.
-        say(f"skclipad {args.command}: {error}")
+        say_error(f"skclipad {args.command}: {in_options(str(error))}")
         return NOT_STARTED
 
 
@@ -87,11 +89,11 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors exit with 1: here 2 means that nothing was scored."""
 
     def error(self, message):
-        self.print_usage(sys.stderr)
-        self.exit(NOT_STARTED, f"{self.prog}: {message}\n")
+        say(f"{self.prog}: {message}\n`{self.prog} --help` says how it is used.")
+        self.exit(NOT_STARTED)
 
 
-def _build_parser(argv):
+def _parse(argv):
     parser = _Parser(
         prog="skclipad",
         description=DESCRIPTION,
@@ -110,18 +112,34 @@ def _build_parser(argv):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name in argv[:1]:
-            module = _module_of(name)
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
-    return parser
+            chosen = command
+            if name == "benchmark":
+                _module_of(name).add_arguments(command)
+            else:
+                add_arguments(name, command)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        chosen.error(_unknown(unknown, chosen))
+    return args
+
+
+def _unknown(arguments, parser):
+    """Say which arguments a command does not know, and what may be meant."""
+    options = list(parser._option_string_actions)
+    near = [
+        option
+        for argument in arguments
+        for option in difflib.get_close_matches(argument.split("=")[0], options, n=1)
+    ]
+    hint = f" Did you mean {', '.join(near)}?" if near else ""
+    return f"unrecognized arguments: {' '.join(arguments)}.{hint}"
 
 
 def _module_of(name):
     """Import the module of a command.
 
-    Each has `add_arguments(parser)` and `run(args)`, which returns the exit code. Only
-    the one that is called is imported: help and mistakes need neither torch nor
-    scikit-learn, and should not take seconds.
+    Each has `run(args)`, which returns the exit code. Only the one that is called is
+    imported, when its arguments are known to be right: it takes seconds.
     """
     if name == "demo":
         from skclipad.cli import _demo as module

@@ -1,93 +1,13 @@
-"""Detectors on the command line: which options make one, and where it comes from."""
+"""Detectors on the command line: made of options, or loaded from a file."""
 
-import argparse
 import sys
 
 import joblib
 
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
-
-DETECTOR_HELP = """\
-what `skclipad fit` wrote. Only open a file that you trust: loading it runs what is in
-it"""
-
-# What makes a detector, and where it runs; each is a parameter of an estimator.
-DETECTOR_OPTIONS = {
-    "--normal": ("normal_word", str, "word for normal things (a)"),
-    "--anomaly": ("anomaly_word", str, "words for anomalous things (a damaged)"),
-    "--object": ("object_name", str, "what the pictures show, if known (object)"),
-    "--prompts": (
-        "prompt_set",
-        str,
-        "what pictures are compared with: single, the paper's two, or winclip, its "
-        "ensemble (single)",
-    ),
-    "--l-min": ("l_min", int, "shortest random word (5)"),
-    "--l-max": ("l_max", int, "longest random word (10)"),
-    "--n-pairs": ("N_p", int, "pairs of prompts to train on (10000)"),
-    "--input-noise": ("input_noise", float, "noise added to the training texts (0)"),
-    "--n-networks": ("n_networks", int, "networks to average the scores of (1)"),
-    "--seed": ("random_state", int, "seed of words and training (0)"),
-    "--model": (
-        "embedder__model_name",
-        str,
-        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or tiny, the small "
-        "bundled one (ViT-B-16-plus-240)",
-    ),
-    "--pretrained": (
-        "embedder__pretrained",
-        str,
-        "which weights: a tag of open_clip or a file (laion400m_e32)",
-    ),
-    "--crops": ("embedder__crops", str, "whole, multi or tiles (whole)"),
-}
-RUNNING_OPTIONS = {
-    "--device": ("embedder__device", str, "auto, cpu, cuda, cuda:1 or mps (auto)"),
-    "--batch-size": ("embedder__batch_size", int, "pictures at once (32)"),
-    "--cache": (
-        "embedder__memory",
-        str,
-        "folder that keeps the embeddings of pictures and prompts for the next run "
-        "(none)",
-    ),
-}
-
-
-def add_parameters(add, options):
-    """Add options that set parameters of the estimators.
-
-    Parameters
-    ----------
-    add : callable
-        `add_argument` of a parser or of a group.
-    options : dict
-        Option to (parameter, type, help).
-    """
-    for option, (name, kind, text) in options.items():
-        # Left out of the namespace unless given: the estimators know their defaults.
-        metavar = option.lstrip("-").replace("-", "_").upper()
-        suppress = argparse.SUPPRESS
-        add(option, dest=name, type=kind, default=suppress, metavar=metavar, help=text)
-
-
-def given(args, options):
-    """Return the parameters that were given.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Parsed arguments.
-    options : dict
-        Options to look for.
-
-    Returns
-    -------
-    dict
-        Value by name of the parameter.
-    """
-    names = {name for name, *_ in options.values()}
-    return {name: value for name, value in vars(args).items() if name in names}
+from skclipad.cli._arguments import DETECTOR_OPTIONS, RUNNING_OPTIONS, given
+from skclipad.cli._talk import say
 
 
 def new_detector(args):
@@ -140,6 +60,11 @@ def load_detector(args):
         )
     try:
         detector = joblib.load(args.detector)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{args.detector}: No such file. `skclipad fit -o {args.detector}` makes "
+            "a detector."
+        ) from error
     except OSError:
         raise
     except Exception as error:  # whatever unpickling a wrong file may raise
@@ -161,3 +86,18 @@ def load_detector(args):
     if detector.embedder is None:
         detector.set_params(embedder=CLIPImageEmbedder())
     return detector.set_params(**given(args, RUNNING_OPTIONS))
+
+
+def warn_of_tiny(detector):
+    """Say what the bundled model is no good for, if it is the one in use.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A detector with its embedder.
+    """
+    if detector.embedder.model_name == "tiny":
+        say(
+            "Note: the bundled model, tiny, has seen nothing but painted pictures. "
+            "What it says of photos means nothing."
+        )

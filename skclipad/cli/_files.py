@@ -31,19 +31,23 @@ def checked_target(name, endings=()):
     Raises
     ------
     ValueError
-        If its folder does not exist, it is a folder, or its ending is another.
+        If it is empty, its folder does not exist, it is a folder, or its ending is
+        another.
     BlockingIOError
         If another run writes it.
     """
+    if not name:
+        raise ValueError("Got '' but expected the name of a file.")
     target = Path(name)
     if not target.parent.is_dir():
         raise ValueError(f"{target}: the folder {target.parent} does not exist.")
     if target.is_dir():
         raise ValueError(f"{target} is a folder, but expected the name of a file.")
     if endings and target.suffix.lower() not in endings:
+        *others, last = endings
+        expected = f"{', '.join(others)} or {last}" if others else last
         raise ValueError(
-            f"Got {str(target)!r} but expected a name that ends in "
-            f"{', '.join(endings[:-1])} or {endings[-1]}."
+            f"Got {str(target)!r} but expected a name that ends in {expected}."
         )
     with written_by_one(target):
         return target
@@ -76,16 +80,18 @@ def checked_table(name):
 
 
 @contextmanager
-def whole(target):
+def whole(target, *, keep=False):
     """Give a path beside the target to write to, which takes its name at the end.
 
-    What is left after an interruption has another name than a whole file. Two runs
-    that write one file at once would spoil it, so the second is refused.
+    What dies leaves a file of another name than a whole one. Two runs that write one
+    file at once would spoil it, so the second is refused.
 
     Parameters
     ----------
     target : pathlib.Path
         The file to write.
+    keep : bool, default=False
+        Whether a part of the file is of use, and is left after an interruption.
 
     Yields
     ------
@@ -101,8 +107,11 @@ def whole(target):
     with written_by_one(target):
         try:
             yield partial
-        except KeyboardInterrupt:
-            say(f"what was done so far is in {partial}")
+        except BaseException:
+            if keep:
+                say(f"what was done so far is in {partial}")
+            else:
+                partial.unlink(missing_ok=True)
             raise
         os.replace(partial, target)
 
@@ -138,13 +147,19 @@ def open_table(target, columns):
         schema = pyarrow.schema([(name, types[t]) for name, t in columns.items()])
         # Closed before the file takes its name, and after an interruption: a Parquet
         # file without its end cannot be read.
-        with whole(target) as path, parquet.ParquetWriter(path, schema) as writer:
+        with (
+            whole(target, keep=True) as path,
+            parquet.ParquetWriter(path, schema) as writer,
+        ):
             yield lambda rows: writer.write_table(
                 pyarrow.Table.from_pylist(rows, schema)
             )
         return
-    with whole(target) as path, open(path, "w", newline="", encoding="utf-8") as file:
-        write = _csv_writer if kind == ".csv" else _json_writer
+    write = _csv_writer if kind == ".csv" else _json_writer
+    with (
+        whole(target, keep=True) as path,
+        open(path, "w", newline="", encoding="utf-8") as file,
+    ):
         yield write(file, columns)
 
 

@@ -2,34 +2,10 @@
 
 import joblib
 
-from skclipad.cli._detectors import (
-    DETECTOR_OPTIONS,
-    RUNNING_OPTIONS,
-    add_parameters,
-    new_detector,
-)
+from skclipad.cli._detectors import new_detector, warn_of_tiny
 from skclipad.cli._files import checked_target, whole
 from skclipad.cli._pictures import find_pictures
-from skclipad.cli._talk import ALL_SCORED, say, whole_number
-
-EPILOG = """\
-examples:
-  skclipad fit -o detector.joblib
-  skclipad fit -o bottles.joblib --object bottle --anomaly "a broken"
-  skclipad fit -o bottles.joblib --n-shots 4 --normal-dir good-bottles/
-  skclipad fit -o tiny.joblib --model tiny       the small bundled model, for a try"""
-SHOTS_HELP = "how many pictures of --normal-dir to keep as references (0)"
-NORMAL_HELP = "with --n-shots, a folder of pictures known to be normal"
-
-
-def add_arguments(parser):
-    """Add the arguments of ``skclipad fit``."""
-    parser.epilog = EPILOG
-    add = parser.add_argument
-    add("-o", "--output", required=True, metavar="FILE", help="say detector.joblib")
-    add("--n-shots", type=whole_number(1), metavar="K", help=SHOTS_HELP)
-    add("--normal-dir", metavar="DIR", help=NORMAL_HELP)
-    add_parameters(add, DETECTOR_OPTIONS | RUNNING_OPTIONS)
+from skclipad.cli._talk import ALL_SCORED, say
 
 
 def run(args):
@@ -60,6 +36,7 @@ def run(args):
         detector.set_params(n_shots=args.n_shots).fit(pictures)
     with whole(target) as path:
         joblib.dump(detector, path)
+    warn_of_tiny(detector)
     size = target.stat().st_size / 1000
     say(f"{target}: {size:.0f} kB, fitted in {detector.fit_time_:.1f} s")
     return ALL_SCORED

@@ -7,11 +7,6 @@ from skclipad.cli._talk import ALL_SCORED
 from skclipad.report import package_versions
 
 
-def add_arguments(parser):
-    """Add the arguments of ``skclipad info``: none."""
-    parser.epilog = "Put what it prints into a report of a bug."
-
-
 def run(args):
     """Print versions, device and the bundled model."""
     for name, version in package_versions(missing="not installed").items():

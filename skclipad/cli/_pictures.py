@@ -26,6 +26,11 @@ def find_pictures(arguments):
         Paths: files as they were named, folders and patterns sorted. A file that is
         not there is among them, so that it gets its row, with the reason; and so is a
         pattern that nothing matches.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing is there of all that the arguments name.
     """
     found = []
     for argument in arguments:
@@ -37,6 +42,11 @@ def find_pictures(arguments):
                 found += _pictures_of(name)
         else:
             found += _pictures_of(argument)
+    if found == list(arguments) and not any(map(os.path.lexists, found)):
+        raise FileNotFoundError(
+            f"{', '.join(found)}: no such file or folder, and no pattern that matches "
+            "one. Look for a slip in the name."
+        )
     return found
 
 

@@ -212,7 +212,7 @@ def agreement_with_folders(rows, good):
     Returns
     -------
     str
-        A table of figures, or why there is none.
+        Which folders count as what and a table of figures, or why there is none.
     """
     y_true = _folder_labels(rows, good)
     if len(set(y_true)) < 2:
@@ -220,8 +220,16 @@ def agreement_with_folders(rows, good):
             f"No figures: of {len(rows)} scored pictures {sum(y_true)} lie outside "
             f"folders named {good!r}, and both kinds are needed."
         )
+    others = {Path(row["path"]).parent.name for row in rows} - {good}
+    said = (
+        f"\n{y_true.count(0):,} normal pictures, in {good}; {sum(y_true):,} anomalous "
+        f"ones, in {', '.join(sorted(others))}"
+    )
     names = [name for name in ("s_pr", "s_fnn", "s_img", "score") if name in rows[0]]
-    return "\n" + figures_table(y_true, {n: [row[n] for row in rows] for n in names})
+    columns = {name: [row[name] for row in rows] for name in names}
+    if auroc(y_true, columns["score"]) < 0.5:
+        said += "\nBelow 0.5 is worse than chance: normal pictures have higher scores."
+    return f"{said}\n{figures_table(y_true, columns)}"
 
 
 def figures_table(y_true, columns):

@@ -63,16 +63,28 @@ def open_run(target, columns, paths, *, identity, threshold, resume=False, usabl
             known = {
                 path: row | {"label": int(row["score"] > threshold)}
                 for path, (stamp, row) in found.items()
-                if stamp is not None
-                and stamps.get(path) == stamp
-                and (usable is None or usable(path))
+                if stamp is not None and stamps.get(path) == stamp
             }
+            n_before = len(known)
+            if usable is not None:
+                known = {path: row for path, row in known.items() if usable(path)}
             log = stack.enter_context(_appended(journal, identity, size))
         if resume:
-            say(f"{len(known):,} of {len(paths):,} pictures were scored before")
+            _say_known(target, n_before, n_before - len(known), len(paths))
         yield Run(paths, known, stamps, write, log)
     if journal is not None:
         journal.unlink()
+
+
+def _say_known(target, n_before, n_unusable, n):
+    if n_before == 0 and target.exists():
+        say(
+            f"{target} is whole: the run that wrote it was not interrupted. --resume "
+            f"goes on with runs that were, so all {n:,} pictures are scored"
+        )
+        return
+    more = f"; {n_unusable:,} of them have no map yet" if n_unusable else ""
+    say(f"{n_before:,} of {n:,} pictures were scored before{more}")
 
 
 class Run:

@@ -1,7 +1,9 @@
 """What the commands hear and say, and the codes with which they end."""
 
 import argparse
+import shutil
 import sys
+import textwrap
 
 ALL_SCORED, NOT_STARTED, NOTHING_SCORED, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -15,6 +17,22 @@ def say(message):
         One or more lines.
     """
     print(message, file=sys.stderr, flush=True)
+
+
+def say_error(message):
+    """Tell the user why it ends, in lines as wide as the terminal if there is one.
+
+    Parameters
+    ----------
+    message : str
+        Any number of lines.
+    """
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        wrapped = {"break_long_words": False, "break_on_hyphens": False}
+        lines = message.splitlines()
+        message = "\n".join(textwrap.fill(line, width, **wrapped) for line in lines)
+    say(message)
 
 
 def whole_number(least):

@@ -1,0 +1,261 @@
+"""What the commands take. Nothing here needs torch, so help and mistakes are quick."""
+
+import argparse
+import re
+
+from skclipad.cli._files import ENDINGS
+from skclipad.cli._pictures import PICTURES_HELP
+from skclipad.cli._talk import share, whole_number
+
+DETECTOR_HELP = """\
+what `skclipad fit` wrote. Only open a file that you trust: loading it runs what is in
+it"""
+
+# What makes a detector, and where it runs; each is a parameter of an estimator.
+DETECTOR_OPTIONS = {
+    "--normal": ("normal_word", str, "word for normal things (a)"),
+    "--anomaly": ("anomaly_word", str, "words for anomalous things (a damaged)"),
+    "--object": ("object_name", str, "what the pictures show, if known (object)"),
+    "--prompts": (
+        "prompt_set",
+        str,
+        "what pictures are compared with: single, the paper's two, or winclip, its "
+        "ensemble (single)",
+    ),
+    "--l-min": ("l_min", int, "shortest random word (5)"),
+    "--l-max": ("l_max", int, "longest random word (10)"),
+    "--n-pairs": ("N_p", int, "pairs of prompts to train on (10000)"),
+    "--input-noise": (
+        "input_noise",
+        float,
+        "noise added to the training texts; 1 is recommended (0, the paper's)",
+    ),
+    "--n-networks": (
+        "n_networks",
+        int,
+        "networks to average the scores of; 5 are recommended (1, the paper's)",
+    ),
+    "--seed": ("random_state", int, "seed of words and training (0)"),
+    "--model": (
+        "embedder__model_name",
+        str,
+        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or tiny, the small "
+        "bundled one (ViT-B-16-plus-240)",
+    ),
+    "--pretrained": (
+        "embedder__pretrained",
+        str,
+        "which weights: a tag of open_clip or a file (laion400m_e32)",
+    ),
+    "--crops": (
+        "embedder__crops",
+        str,
+        "what of a picture is looked at: whole; multi, it and overlapping parts of it, "
+        "for small defects; tiles, squares along a long picture (whole)",
+    ),
+}
+RUNNING_OPTIONS = {
+    "--device": ("embedder__device", str, "auto, cpu, cuda, cuda:1 or mps (auto)"),
+    "--batch-size": ("embedder__batch_size", int, "pictures at once (32)"),
+    "--cache": (
+        "embedder__memory",
+        str,
+        "folder that keeps the embeddings of pictures and prompts for the next run "
+        "(none)",
+    ),
+}
+
+
+def _add_parameters(add, options):
+    for option, (name, kind, text) in options.items():
+        # Left out of the namespace unless given: the estimators know their defaults.
+        metavar = option.lstrip("-").replace("-", "_").upper()
+        suppress = argparse.SUPPRESS
+        add(option, dest=name, type=kind, default=suppress, metavar=metavar, help=text)
+
+
+def given(args, options):
+    """Return the parameters that arguments set.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        Parsed arguments.
+    options : dict
+        Options to look for.
+
+    Returns
+    -------
+    dict
+        Value by name of the parameter.
+    """
+    names = {name for name, *_ in options.values()}
+    return {name: value for name, value in vars(args).items() if name in names}
+
+
+def in_options(message):
+    """Tell users of the command line what an error tells those of Python.
+
+    Parameters
+    ----------
+    message : str
+        What an estimator says, in names of parameters: "Got N_p=0".
+
+    Returns
+    -------
+    str
+        The same in names of options: "Got --n-pairs 0".
+    """
+    for option, (name, *_) in (DETECTOR_OPTIONS | RUNNING_OPTIONS).items():
+        name = rf"(?:embedder__)?{name.removeprefix('embedder__')}"
+        message = re.sub(rf"set_params\({name}=([^)]*)\)", rf"{option} \1", message)
+        message = re.sub(rf"\b{name}=(?=[\w'\"])", f"{option} ", message)
+        message = re.sub(rf"\b{name}=|The '{name}' parameter of \w+", option, message)
+    return message
+
+
+# fit
+
+FIT_EPILOG = """\
+examples:
+  skclipad fit -o detector.joblib
+  skclipad fit -o detector.joblib --input-noise 1 --n-networks 5
+  skclipad fit -o bottles.joblib --object bottle --anomaly "a broken"
+  skclipad fit -o bottles.joblib --n-shots 4 --normal-dir good-bottles/
+  skclipad fit -o tiny.joblib --model tiny       the small bundled model, for a try"""
+SHOTS_HELP = "how many pictures of --normal-dir to keep as references (0)"
+REFERENCES_HELP = "with --n-shots, a folder of pictures known to be normal"
+
+
+def _add_fit(parser):
+    parser.epilog = FIT_EPILOG
+    add = parser.add_argument
+    add("-o", "--output", required=True, metavar="FILE", help="say detector.joblib")
+    add("--n-shots", type=whole_number(1), metavar="K", help=SHOTS_HELP)
+    add("--normal-dir", metavar="DIR", help=REFERENCES_HELP)
+    _add_parameters(add, DETECTOR_OPTIONS | RUNNING_OPTIONS)
+
+
+# score
+
+SCORE_EPILOG = """\
+examples:
+  skclipad score photos/ -d detector.joblib -o scores.csv --report report.html
+  skclipad score 'day-*/**/*.jpg' -d detector.joblib -o scores.parquet
+  find . -name '*.png' -mtime -1 | skclipad score - -d detector.joblib > scores.csv
+  skclipad score new/ -d detector.joblib --fpr 0.01 --normal-dir good/ -o scores.csv
+
+Columns: path, score (0 normal to 1 anomalous, the mean of the scores in use), label
+(1 above the threshold), s_pr (prompts), s_fnn (network), s_img (references, of a
+detector that has some), error (why a picture has no score).
+
+exit codes: 0 everything scored; 1 not started; 2 nothing scored; 3 some pictures
+            failed; 130 interrupted, and what was scored is in FILE.partial: the same
+            command with --resume goes on from there"""
+RESUME_HELP = """\
+go on where a run with the same --output died or was interrupted: pictures that it
+scored, and that have not changed since, are not scored again"""
+DASK_HELP = """\
+score on a cluster of Dask: the address of its scheduler, such as tcp://10.0.0.1:8786,
+or local:4 for 4 processes on this machine (maps are made by this process)"""
+THRESHOLD_HELP = "score above which a picture is labelled 1 (the detector's, 0.5)"
+FPR_HELP = """\
+choose the threshold so that this share of the pictures in --normal-dir is above it, say
+0.01"""
+NORMAL_HELP = "with --fpr, a folder of pictures known to be normal"
+REPORT_HELP = "a page to look through in a browser: histogram, pictures, heat maps"
+MAPS_HELP = """\
+folder for anomaly maps of all pictures: grey PNG of 16 bits, 65535 for a score of 1
+(takes several times as long as scores)"""
+HEAT_HELP = """\
+with --report, how many of the most anomalous pictures get a heat map (100); with --maps
+all do"""
+FOLDERS_HELP = """\
+take the name of each picture's folder as its true label, and say how well the scores
+agree with it"""
+GOOD_HELP = "with --labels-from-folders, the folder of normal pictures (good)"
+
+
+def _add_score(parser):
+    parser.epilog = SCORE_EPILOG
+    add = parser.add_argument
+    add("pictures", nargs="+", metavar="PICTURES", help=PICTURES_HELP)
+    add("-d", "--detector", metavar="FILE", help=f"{DETECTOR_HELP} (default: fit one)")
+    output = f"table to write, {', '.join(ENDINGS)} (CSV on standard output)"
+    add("-o", "--output", metavar="FILE", help=output)
+    add("--resume", action="store_true", help=RESUME_HELP)
+    add("--report", metavar="FILE", help=REPORT_HELP)
+    add("--heat-maps", type=whole_number(0), metavar="N", help=HEAT_HELP)
+    add("--maps", metavar="DIR", help=MAPS_HELP)
+    either = parser.add_mutually_exclusive_group().add_argument
+    either("--threshold", type=share, metavar="T", help=THRESHOLD_HELP)
+    either("--fpr", type=share, metavar="SHARE", help=FPR_HELP)
+    add("--normal-dir", metavar="DIR", help=NORMAL_HELP)
+    add("--labels-from-folders", action="store_true", help=FOLDERS_HELP)
+    add("--good", default="good", metavar="NAME", help=GOOD_HELP)
+    group = parser.add_argument_group("where it runs")
+    _add_parameters(group.add_argument, RUNNING_OPTIONS)
+    group.add_argument("--dask", metavar="ADDRESS", help=DASK_HELP)
+    group = parser.add_argument_group("settings, without --detector")
+    _add_parameters(group.add_argument, DETECTOR_OPTIONS)
+
+
+# export
+
+EXPORT_EPILOG = """\
+examples:
+  skclipad export -d detector.joblib -o detector.onnx
+  skclipad export -d detector.joblib -o small.onnx --int8 --pictures photos/
+
+Beside the graph stands a file such as detector.preprocess.json: how a picture becomes
+its input. The documentation's page on ONNX graphs has a script that follows it."""
+INT8_HELP = "keep the weights in 8 bits: a quarter of the size, and other scores"
+NOISE_HELP = """\
+pictures to measure the graph's agreement with the detector on (default: noise, which
+says little about --int8)"""
+
+
+def _add_export(parser):
+    parser.epilog = EXPORT_EPILOG
+    add = parser.add_argument
+    add("-d", "--detector", required=True, metavar="FILE", help=DETECTOR_HELP)
+    add("-o", "--output", required=True, metavar="FILE", help="say detector.onnx")
+    add("--int8", action="store_true", help=INT8_HELP)
+    add("--pictures", nargs="+", metavar="PICTURES", help=NOISE_HELP)
+
+
+# demo and info
+
+
+def _add_demo(parser):
+    add = parser.add_argument
+    add("--out", default="demo", metavar="DIR", help="folder to write to (demo)")
+    number = whole_number(1)
+    add("--n-images", type=number, default=240, metavar="N", help="how many (240)")
+    add("--seed", type=int, default=0, help="seed of words and pictures (0)")
+
+
+def _add_info(parser):
+    parser.epilog = "Put what it prints into a report of a bug."
+
+
+ADDERS = {
+    "demo": _add_demo,
+    "fit": _add_fit,
+    "score": _add_score,
+    "export": _add_export,
+    "info": _add_info,
+}
+
+
+def add_arguments(command, parser):
+    """Add the arguments of a command.
+
+    Parameters
+    ----------
+    command : str
+        "demo", "fit", "score", "export" or "info"; "benchmark" has its own.
+    parser : argparse.ArgumentParser
+        The parser of this command.
+    """
+    ADDERS[command](parser)
