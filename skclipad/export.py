@@ -476,6 +476,14 @@ def _description(detector, backbone, outputs, int8, agreement):
             "pretrained": backbone.pretrained,
             "fingerprint": backbone.fingerprint,
         },
-        "detector": {name: repr(value) for name, value in parameters.items()},
+        "detector": {name: _as_json(value) for name, value in parameters.items()},
         "versions": {name: version(name) for name in ("skclipad", "torch", "onnx")},
     }
+
+
+def _as_json(value):
+    try:
+        json.dumps(value)
+    except TypeError:
+        return repr(value)
+    return value

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 
 import joblib
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
+from skclipad.cli import _demo
 from skclipad.datasets import make_defect_images
 from skclipad.metrics import aupr, auroc, f1_max
 from skclipad.report import _settings
@@ -258,13 +260,15 @@ def test_demo_says_what_it_is(demo):
     assert str(out / "sheet.png") in text
 
 
-def test_demo_writes_the_documented_columns_and_what_was_painted(demo):
+def test_demo_writes_the_documented_columns_and_what_was_painted(demo, capsys):
     out, _ = demo
     rows = rows_of(out / "scores.csv")
     documented = ["score", "label", "s_pr", "s_fnn"]
     assert list(rows[0]) == ["picture", *documented, "category", "defect", "target"]
     assert [int(row["picture"]) for row in rows] == list(range(len(rows)))
     assert {row["label"] for row in rows} == {"0", "1"}
+    assert cli.main(["demo", "--help"]) == 0
+    assert "category, defect, target" in capsys.readouterr().out
     for row in rows:
         assert int(row["label"]) == (float(row["score"]) > 0.5)
 
@@ -275,6 +279,16 @@ def test_demo_report_tells_the_command_and_what_it_is_once(demo):
     assert f"<td>skclipad demo --out {out}</td>" in page
     assert "none: bundled model" in page
     assert "class=note" not in page  # the title says that the pictures are painted
+
+
+def test_demo_of_one_picture_has_no_figures_but_everything_else(
+    tmp_path, monkeypatch, capsys
+):
+    few = partial(RandomWordCLIPDetector, N_p=200)  # words for a quick fit
+    monkeypatch.setattr(_demo, "RandomWordCLIPDetector", few)
+    assert cli.main(["demo", "--out", str(tmp_path), "--n-images", "1"]) == 0
+    assert "No figures" in capsys.readouterr().out
+    assert sorted(os.listdir(tmp_path)) == ["report.html", "scores.csv", "sheet.png"]
 
 
 def test_demo_leaves_report_sheet_and_table_and_nothing_else(demo):

@@ -79,7 +79,7 @@ def test_nothing_is_left_but_the_graph_and_how_to_feed_it(exported):
     assert (how["size"], how["resize_mode"]) == ([64, 64], "squash")
     assert how["interpolation"] == "bicubic" and how["threshold"] == 0.4
     assert how["outputs"] == ["s_pr", "s_fnn", "score"]
-    assert how["detector"]["N_p"] == "200"
+    assert how["detector"]["N_p"] == 200
 
 
 @pytest.mark.parametrize(
@@ -204,9 +204,17 @@ def test_the_example_gives_the_detectors_scores(
     paths.append(str(tmp_path / "turned.jpg"))
     pictures["photo.png"].save(paths[-1], exif=turned)
 
-    monkeypatch.setattr(sys, "argv", [SCRIPT, str(result.path), *paths])
-    runpy.run_path(os.path.join(os.path.dirname(os.path.dirname(__file__)), SCRIPT))
-    header, *lines = capsys.readouterr().out.splitlines()
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    program = os.path.join(os.path.dirname(os.path.dirname(__file__)), SCRIPT)
+    for more, code in (([str(broken)], 3), ([], 0)):
+        monkeypatch.setattr(sys, "argv", [SCRIPT, str(result.path), *more, *paths])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(program)
+        assert stop.value.code == code
+        said = capsys.readouterr()
+        assert (str(broken) in said.err) == bool(more)
+    header, *lines = said.out.splitlines()
     assert header == "path,s_pr,s_fnn,score,label"
     scores = detector.predict_proba(paths)[:, 1]
     for line, path, score in zip(lines, paths, scores, strict=True):

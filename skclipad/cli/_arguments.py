@@ -227,7 +227,13 @@ def _add_export(parser):
 # demo and info
 
 
+DEMO_EPILOG = """\
+DIR/scores.csv has the columns of `skclipad score`, with the picture's number for its
+path, and what was painted: category, defect, target (1 with a defect)."""
+
+
 def _add_demo(parser):
+    parser.epilog = DEMO_EPILOG
     add = parser.add_argument
     add("--out", default="demo", metavar="DIR", help="folder to write to (demo)")
     number = whole_number(1)

@@ -10,7 +10,7 @@ from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
 from skclipad.cli._files import open_table, whole
 from skclipad.cli._results import MAP_SIDE, figures_table
-from skclipad.cli._talk import ALL_SCORED, say, whole_number
+from skclipad.cli._talk import ALL_SCORED, say
 from skclipad.datasets import make_defect_images
 from skclipad.report import contact_sheet, describe_run, write_report
 
@@ -29,20 +29,6 @@ far better than chance (an AUROC of 0.5), and CLIP alone does as well on it as w
 ours: docs/tiny.rst has figures of more pictures. What ours adds on real pictures with a
 real CLIP, the paper's tables say. For yours take a real CLIP; README.md says how.
 """
-
-
-def add_arguments(parser):
-    """Add the arguments of ``skclipad demo``."""
-    add = parser.add_argument
-    add("--out", default="demo", metavar="DIR", help="folder to write to (demo)")
-    add(
-        "--n-images",
-        type=whole_number(1),
-        default=240,
-        metavar="N",
-        help="how many (240)",
-    )
-    add("--seed", type=int, default=0, help="seed of words and pictures (0)")
 
 
 def run(args):
@@ -78,9 +64,11 @@ def run(args):
         f"categories, {np.sum(bunch.target)} of them with a defect, all new to the "
         f"model:\n"
     )
-    print(
-        figures_table(bunch.target, {m: columns[name] for m, name in METHODS.items()})
-    )
+    figures = {method: columns[name] for method, name in METHODS.items()}
+    if len(set(bunch.target)) == 2:
+        print(figures_table(bunch.target, figures))
+    else:
+        print("No figures: they need pictures of both kinds; paint more (--n-images).")
     print(CLOSING)
     print(f"{out / 'report.html'}  all pictures, with scores and heat maps")
     print(f"{out / 'sheet.png'}    the most and the least anomalous on one page")
