@@ -238,6 +238,8 @@ def test_labels_from_folders_gives_the_figures_of_the_table(
         assert line.split() == [name, *(f"{figure:.3f}" for figure in figures)]
     n_good = y_true.count(False)
     assert f"{n_good} normal pictures, in good; {sum(y_true)} anomalous" in output.err
+    _, threshold = f1_max(y_true, scores, return_threshold=True)
+    assert f"reached with --threshold {threshold:.4f}" in output.err
     worse = auroc(y_true, scores) < 0.5
     assert ("worse than chance" in output.err) == worse
 

@@ -229,7 +229,11 @@ def agreement_with_folders(rows, good):
     columns = {name: [row[name] for row in rows] for name in names}
     if auroc(y_true, columns["score"]) < 0.5:
         said += "\nBelow 0.5 is worse than chance: normal pictures have higher scores."
-    return f"{said}\n{figures_table(y_true, columns)}"
+    _, threshold = f1_max(y_true, columns["score"], return_threshold=True)
+    return (
+        f"{said}\n{figures_table(y_true, columns)}\n"
+        f"F1-max of score is reached with --threshold {threshold:.4f}"
+    )
 
 
 def figures_table(y_true, columns):
