@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 import sys
 
 import skclipad
@@ -66,7 +67,12 @@ def main(argv=None):
     skclipad ...
     0
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv is None:
+        argv = sys.argv[1:]
+        # Threads of OpenMP that wait for each other keep their cores busy. Where others
+        # work on these, that makes small products many times slower than they need be.
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    argv = list(argv)
     try:
         args = _parse(argv)
     except SystemExit as stop:  # argparse's own way out
