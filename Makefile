@@ -27,9 +27,10 @@ fuzz: $(VENV)/.ready-test  ## read 20,000 damaged pictures, try 500 values of ea
 	$(BIN)/python tools/fuzz.py
 	SKCLIPAD_TEST_EXAMPLES=500 $(BIN)/python -m pytest -q tests/test_properties.py
 
-audit: $(VENV)/.ready-test  ## known vulnerabilities of what is installed
+audit: $(VENV)/.ready-test  ## known vulnerabilities of what is installed; fails where they cannot be looked up
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
-	$(BIN)/python -m pip_audit --local --skip-editable
+	$(BIN)/python -m pip list --disable-pip-version-check --format=freeze --exclude-editable > $(VENV)/audited.txt
+	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement $(VENV)/audited.txt
 
 docs: $(DOCS_VENV)/.ready  ## the documentation, with its gallery, as docs/_build/html; a warning is an error
 	MPLBACKEND=agg $(DOCS_VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 CHECK_EVERY = 5
+N_CHECKED = 1000  # pairs on which a trained network must give numbers
 """Training steps from one look at the validation texts to the next."""
 
 
@@ -115,7 +116,9 @@ class AdamW:
         self.mean.lerp_(self.gradient, 1 - self.beta_mean)
         self.square.lerp_(self.gradient.square(), 1 - self.beta_square)
         unbiased = self.square / (1 - self.beta_square**self.n_steps)
-        size = learning_rate / (1 - self.beta_mean**self.n_steps)
+        # torch refuses larger numbers; what is left of the weights is refused later.
+        largest = torch.finfo(torch.float32).max
+        size = min(learning_rate / (1 - self.beta_mean**self.n_steps), largest)
         self.values.addcdiv_(self.mean, unbiased.sqrt_().add_(self.eps), value=-size)
         self.gradient.zero_()
 
@@ -212,6 +215,11 @@ def train_network(
     -------
     TrainedNetwork
         The network as numpy arrays.
+
+    Raises
+    ------
+    ValueError
+        If the network's scores are no numbers in the end.
     """
     classes = [torch.tensor(texts, device=device) for texts in (normal, anomalous)]
     others = np.random.default_rng(seed).integers(2**31, size=n_networks - 1)
@@ -243,6 +251,14 @@ def train_network(
             kept, n_iter = checked, step
     if kept is None:
         kept = average_networks([fold_batch_norm(network) for network in networks])
+    with np.errstate(all="ignore"):
+        final = _negative_log_loss(*kept, normal[:N_CHECKED], anomalous[:N_CHECKED])
+    if not math.isfinite(final):
+        raise ValueError(
+            f"Got learning_rate={learning_rate}, weight_decay={weight_decay} and "
+            f"input_noise={input_noise}, with which training diverged: the network's "
+            "scores are no numbers. Make the largest of them smaller."
+        )
     return TrainedNetwork(
         *kept,
         loss_curve=torch.stack(losses).tolist(),

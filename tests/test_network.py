@@ -381,3 +381,9 @@ def test_noise_keeps_the_network_from_single_features():
         weights.append(np.abs(trained.coefs[0][:, 0]))
     shares = [w[0] / w[1:11].mean() for w in weights]
     assert shares[1] < 0.7 * shares[0]
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "input_noise"])
+def test_training_that_diverges_is_refused(pairs, name):
+    with pytest.raises(ValueError, match=rf"{name}=1e\+300.* diverged"):
+        train_network(*pairs, **SETTING | {name: 1e300})
