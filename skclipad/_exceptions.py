@@ -8,6 +8,13 @@ class ImageReadError(ValueError):
     no image, an array of another shape, values outside the range of its type. With
     ``CLIPImageEmbedder(on_error="nan")`` the row becomes NaN instead.
 
+    Attributes
+    ----------
+    image : str
+        Which image it is, by row and path or kind.
+    reason : str
+        Why it cannot be read.
+
     See Also
     --------
     CLIPImageEmbedder : Reads the images.
@@ -18,9 +25,11 @@ class ImageReadError(ValueError):
     >>> try:
     ...     CLIPImageEmbedder("tiny").transform(["gone.jpg"])
     ... except ImageReadError as error:
-    ...     print("gone.jpg" in str(error))
-    True
+    ...     print(error.reason)
+    No such file or directory
     """
+
+    image = reason = ""
 
 
 class WeightsNotFoundError(FileNotFoundError):

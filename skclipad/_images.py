@@ -397,13 +397,16 @@ def _read_error(item, row, error):
         reason = str(error)
     else:
         reason = f"{type(error).__name__}: {error}"
-    which = "Image" if row is None else f"Image {row}"
+    reason = reason.rstrip(".")
+    image = f"Image{'' if row is None else f' {row}'} ({describe_item(item)})"
     is_file = isinstance(item, (str, os.PathLike))
-    return ImageReadError(
-        f"{which} ({describe_item(item)}) cannot be read: {reason.rstrip('.')}. "
+    error = ImageReadError(
+        f"{image} cannot be read: {reason}. "
         f"{'Replace the file' if is_file else 'Correct the item'}, or set "
         'on_error="nan" to give its row NaN.'
     )
+    error.image, error.reason = image, reason
+    return error
 
 
 def _path(item):

@@ -116,8 +116,7 @@ def _why_not(path):
     try:
         read_image(path)
     except ImageReadError as error:
-        # Path and the advice for Python's users say nothing new in a table.
-        return str(error).partition(" cannot be read: ")[2].partition(". Replace")[0]
+        return error.reason
     return "not readable at first, but it is now"
 
 

@@ -52,7 +52,8 @@ class _Preparation:
                 raise
             nothing = np.full((1, self.backbone.embed_dim), np.nan, np.float32)
             # The words alone: the exception would hold on to the picture.
-            return _Prepared(embeddings=nothing, error=str(error))
+            said = f"{error.image} cannot be read: {error.reason}."
+            return _Prepared(embeddings=nothing, error=said)
 
     def _prepare(self, row, item):
         key = None

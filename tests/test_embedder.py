@@ -116,6 +116,10 @@ def test_bad_image_can_become_nan_with_one_warning(images, embeddings):
     with pytest.warns(UserWarning, match="2 of 5 images") as caught:
         result = embedder.transform(X)
     assert len(caught) == 1
+    # No advice to do what is done already.
+    assert str(caught[0].message).endswith(
+        "Image 1 ('gone.png') cannot be read: No such file or directory."
+    )
     assert np.isnan(result[[1, 3]]).all()
     np.testing.assert_allclose(
         result[[0, 2, 4]], embeddings[[0, 2, 4]], rtol=1e-4, atol=1e-5
