@@ -127,7 +127,7 @@ def encode_images(
     prepare = _Preparation(backbone, crops, resize_mode, on_error, store)
     n_decoders = count_threads(n_jobs)
     pool = ThreadPoolExecutor(n_decoders, thread_name_prefix="skclipad-decode")
-    rows, waiting = [], []
+    rows, waiting, n_views = [], [], 0
     # A GPU computes a batch while the next one is put together, so results are
     # fetched one batch late.
     launched = deque()
@@ -137,9 +137,13 @@ def encode_images(
             rows.append(prepared)
             if prepared.views is not None:
                 waiting.append(prepared)
-            if sum(len(p.views) for p in waiting) >= batch_size:
+                n_views += len(prepared.views)
+            # What cannot be read keeps its place, so that others are computed with
+            # the same neighbours, and round alike, when it is left out.
+            n_views += prepared.error is not None
+            if n_views >= batch_size and waiting:
                 launched.append(_launch(backbone, waiting, batch_size))
-                waiting = []
+                waiting, n_views = [], 0
             while len(launched) > 1:
                 _fetch(*launched.popleft(), store)
         if waiting:

@@ -155,7 +155,13 @@ def test_the_folder_may_have_changed(dead_run, score, seen, photos, images):
     Image.fromarray(images[3]).save(photos / "02a.png")
     resumed = score("--resume")
     assert seen == names([1]) + ["02a.png"] + names(range(N_DONE, 13))
-    assert resumed == score(to="clean.csv")
+    clean = score(to="clean.csv")
+    assert [row["path"] for row in resumed] == [row["path"] for row in clean]
+    assert [row["label"] for row in resumed] == [row["label"] for row in clean]
+    # New ones were scored by themselves, and round otherwise than among others.
+    for name in ("score", "s_pr", "s_fnn"):
+        one, other = ([float(row[name]) for row in rows] for rows in (resumed, clean))
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
 def test_pictures_without_a_score_are_tried_again(
@@ -173,6 +179,32 @@ def test_pictures_without_a_score_are_tried_again(
     os.utime(broken, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     seen.clear()
     assert score("--resume") == score(to="clean.csv")
+
+
+def test_what_is_scored_together_is_the_same_in_a_run_that_goes_on(
+    score, photos, seen, monkeypatch, tmp_path
+):
+    for number in (1, 6, 9):
+        (photos / f"{number:02d}.png").write_bytes(b"no picture")
+    monkeypatch.setattr(_score, "BLOCK_SECONDS", 1e9)  # blocks grow
+    noted, blocks = _score.score_rows, []
+
+    def in_blocks(detector, paths):
+        if len(blocks) == n_blocks:
+            raise SystemError("dies")
+        blocks.append([int(os.path.basename(path)[:2]) for path in paths])
+        return noted(detector, paths)
+
+    monkeypatch.setattr(_score, "score_rows", in_blocks)
+    n_blocks = 2
+    with pytest.raises(SystemError):
+        score()
+    assert blocks == [[0, 1, 2, 3], [4, 5, 6, 7, 8, 9, 10, 11]]
+    n_blocks = 99
+    blocks.clear()
+    resumed = score("--resume", code=3)
+    assert blocks == [[1], [6], [9], [12]]
+    assert resumed == score(to="clean.csv", code=3)
 
 
 @pytest.mark.parametrize("n_bytes", [1, 5, 200])

@@ -107,12 +107,15 @@ class Run:
     ----------
     todo : list of str
         Pictures that are still to be scored.
+    places : list of int
+        Where these stand among all pictures.
     known : dict of str to dict
         See above.
     """
 
     def __init__(self, paths, known, stamps, write, log):
-        self.todo = [path for path in paths if path not in known]
+        self.places = [i for i, path in enumerate(paths) if path not in known]
+        self.todo = [paths[i] for i in self.places]
         self.known, self._paths, self._stamps = known, paths, stamps
         self._write, self._log = write, log
 

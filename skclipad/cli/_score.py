@@ -19,9 +19,7 @@ from skclipad.cli._resume import open_run
 from skclipad.cli._talk import ALL_SCORED, NOTHING_SCORED, SOME_FAILED, say
 from skclipad.distributed import open_client, stream_rows
 
-# Pictures scored before their rows are written, to begin with. One batch by default:
-# then batches hold the same pictures, and round alike, wherever a run resumes.
-BLOCK = 32
+BLOCK = None  # pictures before rows are written, at first; None: one batch
 BLOCK_SECONDS = 2.0  # blocks grow until they take this long
 LARGEST_BLOCK = 1024
 MOST_FAILURES = 5  # that are named on the terminal
@@ -99,7 +97,8 @@ def _score(args, target, detector, columns, paths):
         with begun as table:
             if folder is not None:
                 folder.keep(table.known)
-            for block in table.rows(_blocks_of(args.dask, detector, table.todo)):
+            blocks = _blocks_of(args.dask, detector, table.todo, table.places)
+            for block in table.rows(blocks):
                 rows += block
                 if folder is not None:
                     maps += folder.write(detector, block)
@@ -136,10 +135,10 @@ def _identity(detector):
 # Scoring
 
 
-def _blocks_of(address, detector, paths):
+def _blocks_of(address, detector, paths, places):
     """Yield rows block by block, made here or on the cluster at an address."""
     if address is None or not paths:
-        yield from _scored_blocks(detector, paths, "Scoring")
+        yield from _scored_blocks(detector, paths, places, "Scoring")
         return
     bar = tqdm(total=len(paths), desc="Scoring", unit="image", disable=None)
     with open_client(address) as client, bar as progress:
@@ -149,25 +148,43 @@ def _blocks_of(address, detector, paths):
             progress.update(len(block))
 
 
-def _scored_blocks(detector, paths, what):
-    """Yield rows block by block, under a progress bar if somebody is looking."""
-    size, first = BLOCK, 0
+def _scored_blocks(detector, paths, places, what):
+    """Yield rows block by block, under a progress bar if somebody is looking.
+
+    Blocks begin where batches of all pictures do, whatever was scored before: pictures
+    then have the same neighbours, and round alike, wherever a run goes on.
+    """
+    step, first = BLOCK or detector.embedder.batch_size, 0
+    size = step
     with tqdm(total=len(paths), desc=what, unit="image", disable=None) as progress:
         while first < len(paths):
             start = time.perf_counter()
-            block = score_rows(detector, paths[first : first + size])
+            last = first + _n_together(places[first : first + size], step)
+            block = score_rows(detector, paths[first:last])
             yield block
             progress.update(len(block))
             first += len(block)
             # Small blocks show and keep what is done, large ones keep a GPU busy.
-            if time.perf_counter() - start < BLOCK_SECONDS / 2:
-                size = min(2 * size, LARGEST_BLOCK)
+            quick = time.perf_counter() - start < BLOCK_SECONDS / 2
+            if quick and 2 * size <= LARGEST_BLOCK:
+                size *= 2
+
+
+def _n_together(places, step):
+    """How many of the next places, neighbours all, to score before a batch begins."""
+    place = places[0]
+    most = len(places) if place % step == 0 else step - place % step
+    n = 1
+    while n < min(most, len(places)) and places[n] == place + n:
+        n += 1
+    return n
 
 
 def _normal_threshold(detector, args):
     """Return the threshold that the wanted share of normal pictures is above."""
     paths = find_pictures([args.normal_dir])
-    blocks = _scored_blocks(detector, paths, "Scoring normal pictures")
+    places = range(len(paths))
+    blocks = _scored_blocks(detector, paths, places, "Scoring normal pictures")
     rows = [row for block in blocks for row in block]
     scores = [row["score"] for row in rows if "score" in row]
     if not scores:
