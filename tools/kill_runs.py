@@ -39,7 +39,8 @@ class ScoreRuns:
         self.photos.mkdir()
         for i, image in enumerate(make_defect_images(n, random_state=0).images):
             Image.fromarray(image).save(self.photos / f"{i:05d}.png")
-        (self.photos / "broken.png").write_bytes(b"no picture")
+        for place in (7, n // 2, n):  # broken pictures make smaller batches
+            (self.photos / f"{place:05d}-broken.png").write_bytes(b"no picture")
         finish(skclipad("fit", "-o", self.detector, *SETTINGS), codes=(0,))
 
     def begin(self, place):
@@ -47,7 +48,7 @@ class ScoreRuns:
         options = ["-d", self.detector, "-o", table, "--resume"]
         return skclipad("score", self.photos, *options)
 
-    codes = (3,)  # one picture is broken
+    codes = (3,)  # some pictures are broken
 
     def result(self, place):
         with open(place / "scores.csv", newline="") as file:
