@@ -319,10 +319,7 @@ def open_client(address):
             raise ValueError(
                 f"Got {address!r} but expected a number of processes, as in 'local:4'."
             )
-        cluster = distributed.LocalCluster(
-            n_workers=int(rest), threads_per_worker=1, dashboard_address="127.0.0.1:0"
-        )
-        with cluster, distributed.Client(cluster) as client:
+        with _local_cluster(int(rest)) as client:
             yield client
         return
     if "://" not in address:
@@ -345,6 +342,23 @@ def _client(client):
             "Got client=None but there is no current client of Dask. Make one, such as "
             "Client(LocalCluster(n_workers=4, threads_per_worker=1)), or pass it."
         ) from error
+
+
+@contextmanager
+def _local_cluster(n_workers):
+    import dask
+    import distributed
+
+    # A process that dies again while it is started anew is given up for lost after 15
+    # seconds by default: with each picture that ends processes, one less would be left.
+    patience = {"distributed.deploy.lost-worker-timeout": "1 day"}
+    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with (
+        dask.config.set(patience),
+        distributed.LocalCluster(n_workers=n_workers, **options) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
 
 
 def _distributed():

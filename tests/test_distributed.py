@@ -342,6 +342,15 @@ def test_a_worker_killed_midway_costs_no_row(
     assert killed[0] not in processes.run(os.getpid).values()
 
 
+def test_a_process_that_dies_is_started_anew_however_long_that_takes():
+    impatient = {"distributed.deploy.lost-worker-timeout": "1ms"}
+    set_config = pytest.importorskip("dask").config.set
+    with set_config(impatient), open_client("local:1") as client:
+        (died,) = client.run(os.getpid).values()
+        os.kill(died, signal.SIGKILL)
+        assert client.submit(os.getpid).result(timeout=60) != died
+
+
 def test_grid_search_runs_on_dask(processes, paths):
     embedder = CLIPImageEmbedder("tiny", on_error="nan")
     good = [path for path in paths if "broken" not in path]

@@ -5,8 +5,9 @@
 
 Three faults, each against the scores of one process: a worker ended with SIGKILL when a
 third of the parts are written; the client ended likewise and the call made again; and a
-picture over which every process that reads it dies. Scores must agree to 1e-6, all rows
-be there and in order. The exit code is 1 if they are not.
+picture over which every process that reads it dies. Scores must agree to 1e-6 (2e-6 in
+the last: pictures tried by themselves round otherwise than 32 at once), all rows be
+there and in order. The exit code is 1 if they are not.
 """
 
 import argparse
@@ -79,7 +80,7 @@ def n_parts(out):
     return len(list(out.with_name(out.name + ".partial").glob("part-*.parquet")))
 
 
-def compare(what, out, paths, expected, without=()):
+def compare(what, out, paths, expected, without=(), within=1e-6):
     """Print how a result compares with that of one process; return whether it holds."""
     table = pd.read_parquet(out)
     complete = table.path.tolist() == paths
@@ -87,7 +88,7 @@ def compare(what, out, paths, expected, without=()):
     kept = np.setdiff1d(np.arange(len(paths)), without)
     farthest = np.abs(table.score.to_numpy() - expected)[kept].max()
     n_lost = len(paths) - table.score.notna().sum() - len(without)
-    good = complete and farthest <= 1e-6 and n_lost == 0
+    good = complete and farthest <= within and n_lost == 0
     good &= table.error[list(without)].notna().all()
     print(
         f"{what}: {len(table)} rows, {n_lost} lost, farthest score {farthest:.1e}: "
@@ -154,7 +155,9 @@ def read_a_deadly_picture(args, detector, paths, expected, folder):
     with open_client(f"local:{args.workers}") as client:
         client.register_plugin(Deadly(chosen[3]))
         score_distributed(detector, chosen, client, out=out, block_size=args.block_size)
-    return compare("deadly picture", out, chosen, expected[: len(chosen)], [3])
+    return compare(
+        "deadly picture", out, chosen, expected[: len(chosen)], [3], within=2e-6
+    )
 
 
 def main():
