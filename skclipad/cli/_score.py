@@ -151,15 +151,15 @@ def _blocks_of(address, detector, paths, places):
 def _scored_blocks(detector, paths, places, what):
     """Yield rows block by block, under a progress bar if somebody is looking.
 
-    Blocks begin where batches of all pictures do, whatever was scored before: pictures
-    then have the same neighbours, and round alike, wherever a run goes on.
+    Batches of which nothing was scored before stay as they are among all pictures:
+    these have the same neighbours, and round alike, wherever a run goes on.
     """
     step, first = BLOCK or detector.embedder.batch_size, 0
     size = step
     with tqdm(total=len(paths), desc=what, unit="image", disable=None) as progress:
         while first < len(paths):
             start = time.perf_counter()
-            last = first + _n_together(places[first : first + size], step)
+            last = first + _n_together(places, first, size, step)
             block = score_rows(detector, paths[first:last])
             yield block
             progress.update(len(block))
@@ -170,14 +170,20 @@ def _scored_blocks(detector, paths, places, what):
                 size *= 2
 
 
-def _n_together(places, step):
-    """How many of the next places, neighbours all, to score before a batch begins."""
-    place = places[0]
-    most = len(places) if place % step == 0 else step - place % step
-    n = 1
-    while n < min(most, len(places)) and places[n] == place + n:
-        n += 1
-    return n
+def _n_together(places, first, size, step):
+    """How many pictures to score next: whole batches, or what is left of others."""
+    n, whole = 0, _begins_batch(places, first, step)
+    while n < size and first + n < len(places):
+        if _begins_batch(places, first + n, step) != whole:
+            break
+        n += step if whole else 1
+    return min(n, len(places) - first)
+
+
+def _begins_batch(places, i, step):
+    """Whether a batch of all pictures begins here of which none was scored before."""
+    last = min(i + step, len(places)) - 1
+    return places[i] % step == 0 and places[last] - places[i] == last - i
 
 
 def _normal_threshold(detector, args):
