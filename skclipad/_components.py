@@ -3,17 +3,15 @@
 import numpy as np
 from sklearn.utils import Bunch
 
-from skclipad._embedder import CLIPImageEmbedder
+from skclipad._embedder import CLIPImageEmbedder, embed_images
 from skclipad._exceptions import BackboneMismatchError
 from skclipad._network import network_layers
-from skclipad._prompt_embeddings import encode_queries
-from skclipad._prompts import query_prompts
+from skclipad._prompt_embeddings import object_prompts
 from skclipad._scores import (
     combine_views,
     combined_score,
     network_score,
     prompt_score,
-    prototype,
     unit,
 )
 from skclipad._store import open_store
@@ -48,7 +46,8 @@ class ComponentScores:
     def _score_images(self, images, prompts):
         embedder = self._checked_embedder()
         if self.combine_views == "embeddings" or embedder.crops == "whole":
-            return self._score_embeddings(embedder.transform(images), prompts)
+            return self._score_embeddings(embed_images(embedder, images), prompts)
+
         views = embedder._embed_views(images)
         n_views = [len(embeddings) for embeddings in views]
         if prompts.shape[1] > 1:
@@ -59,11 +58,16 @@ class ComponentScores:
         return scores
 
     def _score_embeddings(self, embeddings, prompts):
-        seen = unit(embeddings) if self.normalize else embeddings
+        seen = unit(embeddings) if self.fit_params_["normalize"] else embeddings
         logits = network_layers(seen, self.coefs_, self.intercepts_)[-1][:, 0]
+
+        # In double precision, as thresholds are: a score that is printed and read
+        # back is on the same side of every threshold.
         return Bunch(
-            s_pr=prompt_score(embeddings, *prompts, self.temperature),
-            s_fnn=network_score(logits),
+            s_pr=prompt_score(
+                embeddings.astype(np.float64), *prompts, self.temperature
+            ),
+            s_fnn=network_score(logits.astype(np.float64)),
         )
 
     def _chosen_scores(self, embeddings, prompts):
@@ -75,27 +79,23 @@ class ComponentScores:
         if objects is None:
             return self.prompt_embeddings_[:, None]
         names, rows = np.unique(objects, return_inverse=True)
-        prompts = [self._embed_query_prompts(str(name)) for name in names]
+        embedder = self._checked_embedder()
+        prompts = [self._embed_prompts(embedder, str(name)) for name in names]
         return np.stack(prompts, axis=1)[:, rows]
 
-    def _embed_query_prompts(self, object_name):
+    def _embed_prompts(self, embedder, object_name):
         """Return the prompt embeddings of one object, of shape (2, C_e)."""
-        classes = query_prompts(
-            self.prompt_set,
-            normal_word=self.normal_word,
-            anomaly_word=self.anomaly_word,
-            object_name=object_name,
+        return object_prompts(
+            embedder.encode_text,
+            embedder._load().cache_name,
+            self.prompt_templates_,
+            object_name,
+            average=self.fit_params_["prompt_average"],
+            store=open_store(self.memory),
         )
-        embedder, store = self._checked_embedder(), open_store(self.memory)
-        cache_name = embedder._load().cache_name
-        embedded = (
-            encode_queries(embedder.encode_text, cache_name, texts, store=store)
-            for texts in classes
-        )
-        normalize = self.prompt_average == "unit"
-        return np.stack([prototype(e, normalize=normalize) for e in embedded])
 
     def _checked_embedder(self):
+        """Return the embedder, if it still is what the detector was fitted with."""
         embedder = self._get_embedder()
         if embedder._load().fingerprint != self.backbone_:
             raise BackboneMismatchError(
@@ -103,6 +103,13 @@ class ComponentScores:
                 f"{embedder.pretrained!r}), which is not the CLIP that this detector "
                 "was fitted with: texts and images would not share a space. Set the "
                 "embedder back, or call fit again."
+            )
+        resize_mode = self.fit_params_["embedder__resize_mode"]
+        if self.references_ is not None and embedder.resize_mode != resize_mode:
+            raise ValueError(
+                f"Got embedder__resize_mode={embedder.resize_mode!r}, but the "
+                f"references of this detector were read with {resize_mode!r}: their "
+                "parts would not compare. Set it back, or call fit again."
             )
         return embedder
 

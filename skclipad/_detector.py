@@ -1,7 +1,7 @@
 """`RandomWordCLIPDetector`: from random words to anomaly scores."""
 
 from collections.abc import Mapping
-from copy import copy
+from copy import copy, deepcopy
 from functools import partial
 from itertools import cycle
 from numbers import Integral, Real
@@ -14,9 +14,17 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skclipad._components import SCORES, ComponentScores
-from skclipad._embedder import as_embeddings, split_objects
+from skclipad._embedder import (
+    CLIPImageEmbedder,
+    as_embeddings,
+    check_labels,
+    keep_columns,
+    split_objects,
+)
 from skclipad._images import as_image_list, is_embeddings
 from skclipad._maps import height_and_width, picture_map
+from skclipad._prompt_embeddings import object_prompts
+from skclipad._prompts import query_templates
 from skclipad._references import (
     choose_references,
     reference_scores,
@@ -24,7 +32,14 @@ from skclipad._references import (
 )
 from skclipad._repr import AnomalyMaps, FittedSummary
 from skclipad._sentences import checked_sentences
+from skclipad._store import open_store
 from skclipad._training import check_setting, train_once
+
+# What training and the prompts depend on, and scores and displays need again.
+FIT_PARAMS = (
+    *("l_min", "l_max", "normal_word", "anomaly_word", "paired_words"),
+    *("prompt_average", "normalize"),
+)
 
 
 class RandomWordCLIPDetector(
@@ -145,6 +160,13 @@ class RandomWordCLIPDetector(
     validation_scores_ : list of float or None
         With `early_stopping`, the negative log loss on the validation sentences at
         each check, up to 0, which is best.
+    prompt_templates_ : tuple of two tuples of str
+        Prompts of normal and of anomalous that images are compared with, ``{}`` where
+        the object's name goes.
+    fit_params_ : dict of str to object
+        Parameters as `fit` found them. What depends on them goes on to use these: of a
+        fitted detector's own parameters only `scores`, `combine_views`, `temperature`
+        and `threshold` can be changed without another fit.
     prompt_embeddings_ : ndarray of shape (2, C_e)
         Unit text embeddings of normal and anomalous that images are compared with.
     references_ : dict of int to ndarray, or None
@@ -234,7 +256,7 @@ class RandomWordCLIPDetector(
         "threshold": [Interval(Real, 0, 1, closed="both")],
         "memory": [str, HasMethods("__fspath__"), HasMethods("cache"), None],
         "random_state": ["random_state"],
-        "embedder": [HasMethods(["transform", "encode_text"]), None],
+        "embedder": [CLIPImageEmbedder, None],
     }
 
     def __init__(
@@ -300,6 +322,42 @@ class RandomWordCLIPDetector(
         self.random_state = random_state
         self.embedder = embedder
 
+    def set_params(self, **params):
+        """Set parameters of this detector or of its embedder.
+
+        Where `embedder` is None, ``embedder__model_name`` and its like set those of the
+        default embedder, so that a grid may hold them.
+
+        Parameters
+        ----------
+        **params : dict
+            New values by name, as scikit-learn has them.
+
+        Returns
+        -------
+        RandomWordCLIPDetector
+            This detector.
+
+        Raises
+        ------
+        ValueError
+            If there is no parameter of a name.
+
+        See Also
+        --------
+        get_params : The values.
+
+        Examples
+        --------
+        >>> from skclipad import RandomWordCLIPDetector
+        >>> RandomWordCLIPDetector().set_params(embedder__model_name="tiny")
+        RandomWordCLIPDetector(embedder=CLIPImageEmbedder(model_name='tiny'))
+        """
+        of_embedder = any(name.startswith("embedder__") for name in params)
+        if of_embedder and params.get("embedder", self.embedder) is None:
+            params = {**params, "embedder": CLIPImageEmbedder()}
+        return super().set_params(**params)
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X=None, y=None):
         """Train on prompts with random words; no picture is needed without `n_shots`.
@@ -312,8 +370,9 @@ class RandomWordCLIPDetector(
             With `n_shots`, pictures to draw the references from. Else not read, unless
             it holds embeddings, whose width is checked.
         y : array-like of shape (n_samples,), default=None
-            With `n_shots`, 0 for pictures that are normal and may be references; None
-            takes all. Else not read.
+            0 for normal and 1 for anomalous images; other labels are refused, since
+            metrics would take them the wrong way round. With `n_shots`, those with 0
+            may be references, all if None. Nothing else is learnt from it.
 
         Returns
         -------
@@ -324,7 +383,8 @@ class RandomWordCLIPDetector(
         ------
         ValueError
             If a parameter does not fit, X holds embeddings of another width than the
-            model's, or X and y do not offer `n_shots` normal pictures.
+            model's, y holds other labels than 0 and 1, or X and y do not offer
+            `n_shots` normal pictures.
         TypeError
             If `n_shots` is positive and X is None.
         ImageReadError
@@ -351,25 +411,51 @@ class RandomWordCLIPDetector(
         self._check_parameters()
         embedder = self._get_embedder()
         backbone = embedder._load()
-        self.backbone_ = backbone.fingerprint
-        self.n_features_in_ = backbone.embed_dim
+        embeddings = None
         if X is not None:
-            as_embeddings(self, X, width=lambda: backbone.embed_dim, reset=True)
-        self.classes_ = np.array([0, 1])
+            embeddings = as_embeddings(
+                self, X, width=lambda: backbone.embed_dim, check_names=False
+            )
+        y = check_labels(y, X)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.reference_rows_ = self.references_ = None
+
+        rows = references = None
         if self.n_shots > 0:
-            images, _ = split_objects(X)
-            rows, images = choose_references(images, y, self.n_shots, seed)
-            stream = embedder._stream_windows(images, patches=True, on_error="raise")
-            self.reference_rows_, self.references_ = rows, stack_features(stream)
+            rows, references = self._collect_references(embedder, X, y, seed)
+
         network = self._train_network(embedder, backbone, seed)
+
+        templates = query_templates(
+            self.prompt_set,
+            normal_word=self.normal_word,
+            anomaly_word=self.anomaly_word,
+        )
+        prompts = object_prompts(
+            embedder.encode_text,
+            backbone.cache_name,
+            templates,
+            self.object_name,
+            average=self.prompt_average,
+            store=open_store(self.memory),
+        )
+
+        # Nothing is set before all of it stands: a fit that fails changes nothing.
+        self.fit_params_ = {
+            **{name: deepcopy(getattr(self, name)) for name in FIT_PARAMS},
+            "embedder__resize_mode": embedder.resize_mode,
+        }
+        keep_columns(self, None if embeddings is None else X)
+        self.n_features_in_ = backbone.embed_dim
+        self.classes_ = np.array([0, 1])
+        self.backbone_ = backbone.fingerprint
+        self.reference_rows_, self.references_ = rows, references
         self.coefs_ = [coef.copy() for coef in network.coefs]
         self.intercepts_ = [intercept.copy() for intercept in network.intercepts]
         self.loss_curve_ = list(network.loss_curve)
         self.n_iter_ = network.n_iter
         self.validation_scores_ = copy(network.validation_scores)
-        self.prompt_embeddings_ = self._embed_query_prompts(self.object_name)
+        self.prompt_templates_ = templates
+        self.prompt_embeddings_ = prompts
         self.fit_time_ = perf_counter() - start
         return self
 
@@ -421,9 +507,7 @@ class RandomWordCLIPDetector(
         """
         check_is_fitted(self)
         images, objects = split_objects(X)
-        embeddings = as_embeddings(
-            self, images, width=lambda: self.n_features_in_, reset=False
-        )
+        embeddings = as_embeddings(self, images, width=lambda: self.n_features_in_)
         prompts = self._prompts_of(objects)
         if embeddings is None:
             if self.references_ is not None and not hasattr(images, "__len__"):
@@ -633,6 +717,12 @@ class RandomWordCLIPDetector(
                 "decision_function, which give NaN there, or leave these samples out."
             )
         return self.classes_[(decision > 0).astype(int)]
+
+    def _collect_references(self, embedder, X, y, seed):
+        images, _ = split_objects(X)
+        rows, images = choose_references(images, y, self.n_shots, seed)
+        stream = embedder._stream_windows(images, patches=True, on_error="raise")
+        return rows, stack_features(stream)
 
     def _train_network(self, embedder, backbone, seed):
         texts = (self.normal_word, self.anomaly_word)

@@ -10,7 +10,12 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import (
+    assert_all_finite,
+    check_array,
+    column_or_1d,
+    validate_data,
+)
 
 from skclipad._backbone import PRECISIONS, embedding_width, load_backbone
 from skclipad._images import as_image_list, is_embeddings
@@ -20,19 +25,20 @@ from skclipad._vision import encode_images
 from skclipad._windows import stream_windows
 
 
-def as_embeddings(estimator, X, *, width, reset):
+def as_embeddings(estimator, X, *, width, check_names=True):
     """Return X as checked embeddings, or None if it holds images.
 
     Parameters
     ----------
     estimator : estimator
-        Who asks; learns the names and number of columns if `reset`.
+        Who asks.
     X : sequence of images, or array-like of shape (n_samples, C_e)
         What a user passed as X. Two-dimensional numbers are embeddings.
     width : callable
         Returns ``C_e``.
-    reset : bool
-        Whether `estimator` is being fitted.
+    check_names : bool, default=True
+        Whether the columns must have the names that `estimator` was fitted on; False
+        while it is being fitted.
 
     Returns
     -------
@@ -63,8 +69,45 @@ def as_embeddings(estimator, X, *, width, reset):
             "embeddings, and those of its CLIP have this width. Pass images as paths, "
             "PIL images or arrays of shape (n, height, width, 3)."
         )
-    validate_data(estimator, X, reset=reset, skip_check_array=True)  # names of columns
+    # A fit that needed no X knows no names, and misses none.
+    if check_names and hasattr(estimator, "feature_names_in_"):
+        validate_data(estimator, X, reset=False, skip_check_array=True)
     return checked
+
+
+def embed_images(embedder, X):
+    """Embed images into an array, whatever output scikit-learn is set to.
+
+    Parameters
+    ----------
+    embedder : CLIPImageEmbedder
+        Embeds.
+    X : sequence of images
+        See `CLIPImageEmbedder.transform`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, C_e), dtype float32
+        Raw embeddings. With ``set_output`` or ``transform_output``, `transform` itself
+        gives a frame of pandas or polars.
+    """
+    return np.ascontiguousarray(embedder.transform(X), dtype=np.float32)
+
+
+def keep_columns(estimator, X):
+    """Remember the number and the names of the columns that an estimator was fitted on.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Who is being fitted; what an earlier fit left in it is forgotten.
+    X : array-like of shape (n_samples, C_e) or None
+        Embeddings that `as_embeddings` has accepted; None if there were none.
+    """
+    for learnt in ("feature_names_in_", "n_features_in_"):
+        vars(estimator).pop(learnt, None)
+    if X is not None:
+        validate_data(estimator, X, reset=True, skip_check_array=True)
 
 
 def split_objects(X):
@@ -78,7 +121,7 @@ def split_objects(X):
     Returns
     -------
     images : object
-        The column "image" of a DataFrame that has a column "object" too; else X.
+        The column "image" of a table that has a column "object" too; else X.
     objects : list of str or None
         That column "object", or None.
 
@@ -87,9 +130,13 @@ def split_objects(X):
     ValueError
         If an object has no name.
     """
-    if not {"image", "object"} <= set(getattr(X, "columns", ())):
+    # A table of pyarrow keeps its columns under "columns", and their names elsewhere.
+    names = getattr(X, "column_names", getattr(X, "columns", ()))
+    if not {"image", "object"} <= set(names):
         return X, None
-    objects = list(X["object"])
+
+    column = X["object"]
+    objects = column.to_pylist() if hasattr(column, "to_pylist") else list(column)
     for row, name in enumerate(objects):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(
@@ -98,6 +145,55 @@ def split_objects(X):
                 "anything."
             )
     return X["image"], objects
+
+
+def check_labels(y, X=None):
+    """Return labels as an array of 0 and 1, or refuse them.
+
+    Metrics take the larger label as the positive one, whatever the detector means by
+    it: with 1 for normal and -1 for anomalous, or with names, a search for the best
+    ROC AUC would pick the worst setting without a word.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or None
+        What a user passed as y: 0 (or False) for normal, 1 (or True) for anomalous.
+    X : object
+        What came with it; if it has a length, y must have it too.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), dtype int, or None
+        The labels; None if y is None.
+
+    Raises
+    ------
+    ValueError
+        If y is not one-dimensional, of another length than X, or holds other labels.
+
+    Examples
+    --------
+    >>> from skclipad._embedder import check_labels
+    >>> check_labels([False, True, False])
+    array([0, 1, 0])
+    """
+    if y is None:
+        return None
+    y = column_or_1d(y)
+    assert_all_finite(y, input_name="y")
+    if hasattr(X, "__len__") and len(X) != len(y):
+        raise ValueError(
+            f"Got {len(y)} labels in y for {len(X)} images in X, but expected one "
+            "label for each."
+        )
+    wrong = [label for label in dict.fromkeys(y.tolist()) if label not in (0, 1)]
+    if wrong:
+        raise ValueError(
+            f"Got the label {wrong[0]!r} in y, but expected 0 (normal) or 1 "
+            "(anomalous). Of names make labels first, say y != 'good'; of "
+            "scikit-learn's 1 and -1, y == -1."
+        )
+    return y.astype(int)
 
 
 class CLIPImageEmbedder(
@@ -255,8 +351,10 @@ class CLIPImageEmbedder(
         >>> CLIPImageEmbedder(model_name="tiny").fit()
         CLIPImageEmbedder(model_name='tiny')
         """
+        embeddings = None
         if X is not None:
-            as_embeddings(self, X, width=self._width, reset=True)
+            embeddings = as_embeddings(self, X, width=self._width, check_names=False)
+        keep_columns(self, None if embeddings is None else X)
         return self
 
     def transform(self, X):
@@ -301,7 +399,7 @@ class CLIPImageEmbedder(
         3
         """
         self._validate_params()
-        embeddings = as_embeddings(self, X, width=self._width, reset=False)
+        embeddings = as_embeddings(self, X, width=self._width)
         if embeddings is not None:
             return embeddings
         return np.stack([views.mean(axis=0) for views in self._embed_views(X)])

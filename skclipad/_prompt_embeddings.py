@@ -6,7 +6,8 @@ import threading
 import numpy as np
 from cachetools import LRUCache
 
-from skclipad._prompts import BLOCK_SIZE, n_blocks, training_block
+from skclipad._prompts import BLOCK_SIZE, n_blocks, query_prompts, training_block
+from skclipad._scores import prototype
 from skclipad._store import store_key
 
 CACHE_BYTES = 512 * 2**20
@@ -88,6 +89,36 @@ def encode_queries(encode, cache_name, texts, *, store=None):
     if key not in found:
         found = _keep({key: encode(texts)}, store)
     return found[key]
+
+
+def object_prompts(
+    encode, cache_name, templates, object_name, *, average="unit", store=None
+):
+    """Embed what the images of one object are compared with (Sec. 3.1).
+
+    Parameters
+    ----------
+    encode, cache_name, store
+        As in `encode_pairs`.
+    templates : (sequence of str, sequence of str)
+        Prompts of normal and of anomalous, with ``{}`` for the object.
+    object_name : str
+        What the images show.
+    average : {"unit", "raw"}, default="unit"
+        Whether the embeddings are averaged at unit length or as they are.
+
+    Returns
+    -------
+    ndarray of shape (2, C_e), dtype float32
+        Unit embeddings of normal and of anomalous.
+    """
+    embedded = (
+        encode_queries(
+            encode, cache_name, query_prompts(prompts, object_name), store=store
+        )
+        for prompts in templates
+    )
+    return np.stack([prototype(e, normalize=average == "unit") for e in embedded])
 
 
 def _look_up(keys, store):

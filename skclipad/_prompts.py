@@ -158,8 +158,8 @@ def _draw_states(word, rng):
     return [words[i] for i in rng.integers(len(words), size=BLOCK_SIZE)]
 
 
-def query_prompts(prompt_set, *, normal_word, anomaly_word, object_name):
-    """Write the prompts that images are compared with, for both classes.
+def query_templates(prompt_set, *, normal_word, anomaly_word):
+    """Write the prompts that images are compared with, for any object.
 
     Parameters
     ----------
@@ -169,13 +169,11 @@ def query_prompts(prompt_set, *, normal_word, anomaly_word, object_name):
         and "anomaly" holds sequences of prompts with ``{}`` for the object.
     normal_word, anomaly_word : str or sequence of str
         Words of state, used by ``"single"`` alone: one prompt for each of them.
-    object_name : str
-        What is in the pictures; "object" if nothing is known (Sec. 3.1).
 
     Returns
     -------
     normal, anomaly : tuple of str
-        Unique prompts, in the order written.
+        Unique prompts, in the order written, with ``{}`` for the object.
 
     Raises
     ------
@@ -192,10 +190,28 @@ def query_prompts(prompt_set, *, normal_word, anomaly_word, object_name):
             label: [QUERY_TEMPLATE.format(state=s, object="{}") for s in state_words(w)]
             for label, w in words.items()
         }
+
     return tuple(
-        tuple(dict.fromkeys(t.replace("{}", object_name) for t in templates[label]))
-        for label in ("normal", "anomaly")
+        tuple(dict.fromkeys(templates[label])) for label in ("normal", "anomaly")
     )
+
+
+def query_prompts(templates, object_name):
+    """Put an object's name into the prompts that images are compared with.
+
+    Parameters
+    ----------
+    templates : sequence of str
+        Prompts with ``{}`` for the object.
+    object_name : str
+        What the images show; "object" if nothing is known (Sec. 3.1).
+
+    Returns
+    -------
+    tuple of str
+        Unique prompts, in the order of the templates.
+    """
+    return tuple(dict.fromkeys(t.replace("{}", object_name) for t in templates))
 
 
 def _checked_prompts(prompt_set):

@@ -16,9 +16,8 @@ def choose_references(X, y, n_shots, seed):
     ----------
     X : sequence of images or None
         Pictures, as `CLIPImageEmbedder.transform` takes them.
-    y : array-like of shape (n_samples,) or None
-        0 (or False) for normal, 1 (or True) for anomalous pictures. None takes all of
-        X as normal.
+    y : ndarray of shape (n_samples,) or None
+        Labels, as `check_labels` gives them. None takes all of X as normal.
     n_shots : int
         Number of references, at least 1.
     seed : int
@@ -36,13 +35,14 @@ def choose_references(X, y, n_shots, seed):
     TypeError
         If X is None or no sequence of images.
     ValueError
-        If X holds embeddings or too few normal pictures, y is of another length, or a
-        label is neither 0 nor 1.
+        If X holds embeddings or too few normal pictures.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from skclipad._references import choose_references
-    >>> rows, images = choose_references(list("abcd"), [1, 0, 1, 0], 2, seed=0)
+    >>> y = np.array([1, 0, 1, 0])
+    >>> rows, images = choose_references(list("abcd"), y, 2, seed=0)
     >>> sorted(images)
     ['b', 'd']
     """
@@ -59,7 +59,7 @@ def choose_references(X, y, n_shots, seed):
             "n_shots=0."
         )
     images = list(as_image_list(X))
-    normal = np.arange(len(images)) if y is None else _normal_rows(y, len(images))
+    normal = np.arange(len(images)) if y is None else np.flatnonzero(y == 0)
     if len(normal) < n_shots:
         raise ValueError(
             f"Got {len(normal)} normal pictures among the {len(images)} of X, but "
@@ -68,23 +68,6 @@ def choose_references(X, y, n_shots, seed):
         )
     rows = np.random.default_rng(seed).permutation(normal)[:n_shots]
     return rows, [images[row] for row in rows]
-
-
-def _normal_rows(y, n_images):
-    y = np.asarray(y)
-    if y.shape != (n_images,):
-        raise ValueError(
-            f"Got y of shape {y.shape} for {n_images} pictures, but expected one label "
-            "for each."
-        )
-    wrong = [label for label in np.unique(y).tolist() if label not in (0, 1)]
-    if wrong:
-        raise ValueError(
-            f"Got the label {wrong[0]!r} in y, but expected 0 (normal) or 1 "
-            "(anomalous) to tell which pictures may be references. Of names make "
-            "labels first, say y != 'good'."
-        )
-    return np.flatnonzero(y == 0)
 
 
 def stack_features(stream):
@@ -123,5 +106,6 @@ def reference_scores(stream, references):
         [
             np.nan if one is None else reference_map(one.parts, references).max()
             for one in stream
-        ]
+        ],
+        dtype=np.float64,
     )

@@ -176,7 +176,7 @@ class ScoringGraph(nn.Module):
         self._keep("std", np.reshape(backbone.std, (3, 1, 1)))
         normal, anomaly = unit(detector.prompt_embeddings_)
         self._keep("direction", (anomaly - normal) / detector.temperature)
-        self.normalize = detector.normalize
+        self.normalize = detector.fit_params_["normalize"]
         self.n_layers = len(detector.coefs_)
         for i in range(self.n_layers):
             self._keep(f"coef_{i}", detector.coefs_[i])

@@ -59,7 +59,15 @@ class AnyWidthDetector(RandomWordCLIPDetector):
 
     def fit(self, X=None, y=None):
         _adopt_width(X)
-        return super().fit(X, y)
+        return super().fit(X, _as_0_and_1(y))
+
+
+def _as_0_and_1(y):
+    # Two numbers as labels, such as 1 and 2, are what scikit-learn's checks come with.
+    labels = set(np.asarray(y).ravel().tolist())
+    if len(labels) != 2 or not all(isinstance(label, int) for label in labels):
+        return y
+    return np.asarray(y) == max(labels)
 
 
 def _adopt_width(X):

@@ -1,14 +1,17 @@
 """RandomWordCLIPDetector: what it promises, on a stand-in CLIP and on the bundled."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow
 import pytest
+import sklearn
 import torch
 from PIL import Image
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import RocCurveDisplay, roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -78,7 +81,7 @@ def test_texts_alone_find_damage_in_pictures(pictures):
 
 def test_X_and_y_change_nothing(X):
     alone = stand_in().fit()
-    for arguments in [(X,), (X, Y), (["no/such.jpg"], [7]), (X[:1], "text")]:
+    for arguments in [(X,), (X, Y), (["no/such.jpg"], [1]), (None, Y)]:
         other = stand_in().fit(*arguments)
         np.testing.assert_array_equal(other.predict_proba(X), alone.predict_proba(X))
 
@@ -588,3 +591,195 @@ def test_recommended_settings_are_cloned_and_pickled_whole(X):
     np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
     assert again.validation_scores_ == fitted.validation_scores_
     assert again.normal_word == NORMAL_WORDS
+
+
+# -- what fit leaves behind --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "failure", [{"n_shots": 2}, {"learning_rate": 1e30}, {"l_min": 30, "l_max": 40}]
+)
+def test_a_fit_that_fails_changes_nothing(failure, pictures):
+    images = pictures.images[:4]
+    detector = tiny(n_shots=2).fit(images)
+    before = detector.predict_proba(images)
+    with pytest.raises((ValueError, TypeError)):
+        clone(detector).set_params(**failure).fit()
+    detector.set_params(**failure)
+    with pytest.raises((ValueError, TypeError)):
+        detector.fit()
+    np.testing.assert_array_equal(detector.predict_proba(images), before)
+
+
+def test_a_first_fit_that_fails_leaves_no_fitted_detector(pictures):
+    detector = tiny(n_shots=2)
+    with pytest.raises(TypeError, match="X=None with n_shots=2"):
+        detector.fit()
+    with pytest.raises(NotFittedError):
+        detector.predict(pictures.images[:2])
+    assert "skclipad-summary" not in detector._repr_html_()
+
+
+def test_a_failed_fit_on_another_clip_leaves_the_old_fingerprint(X):
+    detector = stand_in().fit()
+    detector.set_params(embedder=CLIPImageEmbedder("tiny"), learning_rate=1e30)
+    with pytest.raises(ValueError, match="learning_rate"):
+        detector.fit()
+    with pytest.raises(BackboneMismatchError):
+        detector.predict(make_defect_images(2, random_state=0).images)
+
+
+def test_a_second_fit_forgets_the_names_of_the_first(X):
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    detector = stand_in().fit(frame)
+    detector.fit(X)
+    assert not hasattr(detector, "feature_names_in_")
+    detector.fit(frame).fit()
+    assert not hasattr(detector, "feature_names_in_")
+    assert detector.n_features_in_ == 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector.predict(frame)
+    embedder = CLIPImageEmbedder("tiny").fit(
+        pd.DataFrame(np.zeros((2, 96)), dtype=float)
+    )
+    assert embedder.fit().get_params() and not hasattr(embedder, "n_features_in_")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"normalize": False},
+        {"normal_word": "a perfect"},
+        {"anomaly_word": "a broken"},
+        {"prompt_set": "winclip"},
+        {"prompt_average": "raw"},
+        {"object_name": "coin"},
+    ],
+)
+def test_a_fitted_detector_scores_with_what_it_was_fitted_with(changed, pictures):
+    images = list(pictures.images[:3])
+    frame = pd.DataFrame({"image": images, "object": ["object"] * 3})
+    fitted = {"prompt_set": {"normal": ["a {}", "one {}"], "anomaly": ["a bad {}"]}}
+    detector = tiny(**fitted if "prompt_average" in changed else {}).fit()
+    expected = detector.predict_proba(images)
+    detector.set_params(**changed)
+    np.testing.assert_array_equal(detector.predict_proba(images), expected)
+    np.testing.assert_allclose(detector.predict_proba(frame), expected, atol=1e-6)
+
+
+def test_references_keep_to_the_resize_mode_they_were_read_with(pictures):
+    detector = tiny(n_shots=2).fit(pictures.images[:4])
+    detector.set_params(embedder__resize_mode="longest")
+    with pytest.raises(ValueError, match="'longest'.*'squash'.*Set it back"):
+        detector.predict(pictures.images[:2])
+
+
+# -- labels ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.where(Y == 1, -1, 1),
+        np.where(Y == 1, "bad", "good"),
+        Y + 1,
+    ],
+)
+def test_labels_that_a_metric_would_turn_round_are_refused(labels, X):
+    with pytest.raises(ValueError, match=r"Got the label .* 0 \(normal\) or 1"):
+        stand_in().fit(X, labels)
+    search = GridSearchCV(stand_in(), {"l_min": [3, 4]}, scoring="roc_auc", cv=2)
+    with pytest.raises(ValueError, match="Got the label"):
+        search.fit(X, labels)
+
+
+def test_a_missing_label_is_refused(X):
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        stand_in().fit(X, np.where(Y == 1, np.nan, 0.0))
+
+
+def test_labels_of_another_length_are_refused(X):
+    with pytest.raises(ValueError, match="39 labels in y for 40 images"):
+        stand_in().fit(X, Y[1:])
+
+
+# -- output of scikit-learn --------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_scores_do_not_depend_on_the_output_that_scikit_learn_is_set_to(
+    output, pictures
+):
+    images, y = pictures.images[:12], pictures.target[:12]
+    detector = tiny().fit()
+    expected = detector.predict_proba(images)
+    with sklearn.config_context(transform_output=output):
+        np.testing.assert_array_equal(detector.predict_proba(images), expected)
+        scores = cross_val_score(tiny(), images, y, scoring="roc_auc", cv=2)
+    assert not np.isnan(scores).any()
+    detector.embedder.set_output(transform=output)
+    np.testing.assert_array_equal(detector.predict_proba(images), expected)
+    pipeline = make_pipeline(CLIPImageEmbedder("tiny"), tiny())
+    pipeline.set_output(transform=output).fit(images)
+    np.testing.assert_allclose(pipeline.predict_proba(images), expected, atol=1e-6)
+
+
+# -- the embedder as a parameter ---------------------------------------------------
+
+
+def test_a_grid_may_name_the_default_embedders_parameters(pictures):
+    grid = {"embedder__model_name": ["tiny"], "embedder__crops": ["whole", "multi"]}
+    search = GridSearchCV(RandomWordCLIPDetector(N_p=100, random_state=0), grid, cv=2)
+    search.fit(pictures.images[:12], pictures.target[:12])
+    assert search.best_estimator_.embedder.model_name == "tiny"
+    with pytest.raises(ValueError, match="Invalid parameter 'no_such'"):
+        RandomWordCLIPDetector().set_params(embedder__no_such=1)
+
+
+class Duck(BaseEstimator):
+    def transform(self, X):
+        return X
+
+    def encode_text(self, texts):
+        return texts
+
+
+@pytest.mark.parametrize("embedder", [CLIPImageEmbedder, Duck(), "tiny"])
+def test_what_is_no_embedder_is_refused_by_fit(embedder):
+    with pytest.raises(ValueError, match="'embedder' parameter.*CLIPImageEmbedder"):
+        RandomWordCLIPDetector(N_p=50, embedder=embedder).fit()
+
+
+# -- tables ------------------------------------------------------------------------
+
+
+def test_a_table_of_pyarrow_is_read_like_any_frame(tmp_path, pictures):
+    paths = []
+    for i, image in enumerate(pictures.images[:3]):
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(image).save(paths[-1])
+    detector = tiny().fit()
+    expected = detector.predict_proba(paths)
+    np.testing.assert_array_equal(
+        detector.predict_proba(pyarrow.table({"path": paths})), expected
+    )
+    objects = ["nut", "coin", "nut"]
+    frame = pd.DataFrame({"image": paths, "object": objects})
+    np.testing.assert_array_equal(
+        detector.predict_proba(pyarrow.table({"image": paths, "object": objects})),
+        detector.predict_proba(frame),
+    )
+
+
+# -- numbers -----------------------------------------------------------------------
+
+
+def test_scores_read_back_from_text_are_on_the_same_side_of_the_threshold(pictures):
+    images = pictures.images[:20]
+    detector = tiny().fit()
+    for score in detector.predict_proba(images)[:, 1]:
+        assert isinstance(score, np.float64) and float(repr(float(score))) == score
+        at, below = float(score), float(np.nextafter(score, 0))
+        labels = [detector.set_params(threshold=t).predict(images) for t in (at, below)]
+        assert labels[1].sum() - labels[0].sum() >= 1

@@ -70,9 +70,15 @@ def test_file_is_small_and_holds_no_weights(detector, images, tmp_path):
 def test_state_is_plain(detector):
     for name, value in vars(detector).items():
         if name.endswith("_"):
-            values = value if isinstance(value, list) else [value]
-            plain = np.ndarray | str | int | float | None
-            assert all(isinstance(v, plain) for v in values), name
+            assert is_plain(value), name
+
+
+def is_plain(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    return isinstance(value, np.ndarray | str | int | float | None)
 
 
 def test_detector_of_the_default_backbone_stays_under_ten_megabytes():

@@ -11,6 +11,7 @@ from skclipad._prompts import (
     WINCLIP_PROMPTS,
     n_blocks,
     query_prompts,
+    query_templates,
     training_block,
 )
 
@@ -21,8 +22,14 @@ SETTING = {
     "l_max": 10,
     "seed": 3,
 }
-WORDS = {"normal_word": "a", "anomaly_word": "a damaged", "object_name": "object"}
+WORDS = {"normal_word": "a", "anomaly_word": "a damaged"}
 WORD = "[a-zA-Z0-9]{5,10}"
+
+
+def queries(prompt_set, object_name="object", **words):
+    """Write the prompts of both classes for an object."""
+    templates = query_templates(prompt_set, **WORDS | words)
+    return tuple(query_prompts(prompts, object_name) for prompts in templates)
 
 
 def test_training_prompts_follow_the_paper():
@@ -67,11 +74,11 @@ def test_pairs_fill_blocks(n_pairs, expected):
 
 
 def test_single_queries_are_the_papers():
-    assert query_prompts("single", **WORDS) == (
+    assert queries("single") == (
         ("a photo of a object",),
         ("a photo of a damaged object",),
     )
-    normal, anomaly = query_prompts("single", **WORDS | {"object_name": "bottle"})
+    normal, anomaly = queries("single", "bottle")
     assert (*normal, *anomaly) == (
         "a photo of a bottle",
         "a photo of a damaged bottle",
@@ -79,7 +86,7 @@ def test_single_queries_are_the_papers():
 
 
 def test_winclip_has_154_and_88_unique_prompts():
-    normal, anomaly = query_prompts("winclip", **WORDS)
+    normal, anomaly = queries("winclip")
     assert (len(normal), len(anomaly)) == (154, 88)
     assert len({*normal, *anomaly}) == 154 + 88
     assert "a photo of the flawless object for visual inspection" in normal
@@ -89,7 +96,7 @@ def test_winclip_has_154_and_88_unique_prompts():
 
 def test_own_prompts_are_made_unique_and_get_the_object():
     own = {"normal": ["a fine {}", "a fine {}"], "anomaly": ["a bad {} and {}"]}
-    assert query_prompts(own, **WORDS | {"object_name": "nut"}) == (
+    assert queries(own, "nut") == (
         ("a fine nut",),
         ("a bad nut and nut",),
     )
@@ -107,7 +114,7 @@ def test_own_prompts_are_made_unique_and_get_the_object():
 )
 def test_bad_prompt_sets_are_refused(prompt_set, message):
     with pytest.raises(ValueError, match=message):
-        query_prompts(prompt_set, **WORDS)
+        query_templates(prompt_set, **WORDS)
 
 
 def drawn(prompts, words):
@@ -164,11 +171,9 @@ def test_paired_prompts_differ_in_the_word_of_state_alone():
 
 
 def test_several_words_of_state_make_several_queries():
-    words = WORDS | {"normal_word": ["a", "a good"], "object_name": "nut"}
-    assert query_prompts("single", **words) == (
+    words = {"normal_word": ["a", "a good"]}
+    assert queries("single", "nut", **words) == (
         ("a photo of a nut", "a photo of a good nut"),
         ("a photo of a damaged nut",),
     )
-    assert query_prompts("winclip", **words) == query_prompts(
-        "winclip", **WORDS | {"object_name": "nut"}
-    )
+    assert queries("winclip", "nut", **words) == queries("winclip", "nut")

@@ -63,8 +63,8 @@ def test_fewer_shots_are_among_more_shots_of_the_same_seed():
 
 
 @pytest.mark.parametrize("y", [[True, False, True], np.array([1.0, 0.0, 1.0])])
-def test_labels_may_be_booleans_or_floats(y):
-    assert choose_references(list("abc"), y, 1, seed=0)[1] == ["b"]
+def test_labels_may_be_booleans_or_floats(y, pictures):
+    assert tiny(1).fit(pictures.images[:3], y).reference_rows_ == [1]
 
 
 def test_references_come_out_of_any_collection(pictures, tmp_path):
@@ -97,7 +97,7 @@ def test_references_come_out_of_any_collection(pictures, tmp_path):
         (None, None, TypeError, "X=None with n_shots=3"),
         (["a", "b"], None, ValueError, "2 normal pictures among the 2 .*n_shots=3"),
         (list("abcd"), [0, 0, 1, 1], ValueError, "2 normal pictures among the 4"),
-        (list("abcd"), [0, 0, 0], ValueError, r"y of shape \(3,\) for 4 pictures"),
+        (list("abcd"), [0, 0, 0], ValueError, "3 labels in y for 4 images"),
         (list("abcd"), ["good"] * 4, ValueError, "label 'good'.*y != 'good'"),
         (list("abcd"), [0, 0, 0, -1], ValueError, "label -1"),
         ("a.jpg", None, TypeError, "Got a single image"),

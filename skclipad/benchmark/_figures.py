@@ -269,7 +269,7 @@ def figure5(detector, sentences=None, *, n_pairs=300, random_state=0):
         kinds += ["sentence"] * len(sentences[name])
         labels = np.append(labels, [label] * len(sentences[name]))
     embeddings = detector.embedder.encode_text(texts)
-    seen = unit(embeddings) if detector.normalize else embeddings
+    seen = unit(embeddings) if detector.fit_params_["normalize"] else embeddings
     layers = network_layers(seen, detector.coefs_, detector.intercepts_)[:-1]
     shown = {"CLIP": unit(embeddings)}
     shown |= {f"layer {i}": layer for i, layer in enumerate(layers, 1)}
@@ -328,8 +328,8 @@ def save_figure(figure, folder, name):
 def _prompts(detector, n_pairs):
     """Return prompts of the detector's first seed and their labels."""
     seed = detector.random_state if isinstance(detector.random_state, int) else 0
-    words = ("normal_word", "anomaly_word", "l_min", "l_max", "paired_words")
-    words = {name: getattr(detector, name) for name in words}
+    names = ("normal_word", "anomaly_word", "l_min", "l_max", "paired_words")
+    words = {name: detector.fit_params_[name] for name in names}
     texts, block = ([], []), 0
     while len(texts[0]) < n_pairs:
         prompts = training_block(block, seed=seed, **words)

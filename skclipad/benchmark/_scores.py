@@ -2,11 +2,9 @@
 
 from functools import cache, partial
 
-import numpy as np
-
-from skclipad._prompt_embeddings import encode_queries
-from skclipad._prompts import query_prompts
-from skclipad._scores import combined_score, prompt_score, prototype
+from skclipad._prompt_embeddings import object_prompts
+from skclipad._prompts import query_templates
+from skclipad._scores import combined_score, prompt_score
 from skclipad._store import open_store
 from skclipad.benchmark._plan import METHODS
 
@@ -76,24 +74,18 @@ class UnitScores:
     def _prompts(self, prompt_set, object_name):
         """Return the prompt embeddings of one object, of shape (2, C_e)."""
         detector = self.detector
-        classes = query_prompts(
+        templates = query_templates(
             prompt_set,
             normal_word=detector.normal_word,
             anomaly_word=detector.anomaly_word,
-            object_name=object_name,
         )
-        # Kept where the pictures are: all seeds need them.
-        embedder, store = detector.embedder, open_store(detector.embedder.memory)
-        cache_name = embedder._load().cache_name
-        normalize = detector.prompt_average == "unit"
-        return np.stack(
-            [
-                prototype(
-                    encode_queries(
-                        embedder.encode_text, cache_name, texts, store=store
-                    ),
-                    normalize=normalize,
-                )
-                for texts in classes
-            ]
+        # Kept where the images are: all seeds need them.
+        embedder = detector.embedder
+        return object_prompts(
+            embedder.encode_text,
+            embedder._load().cache_name,
+            templates,
+            object_name,
+            average=detector.prompt_average,
+            store=open_store(embedder.memory),
         )

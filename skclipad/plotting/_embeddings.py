@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 from sklearn.utils.validation import check_is_fitted
 
+from skclipad._embedder import check_labels, embed_images
 from skclipad._network import network_layers
 from skclipad._prompts import n_blocks, training_block
 from skclipad._scores import unit
@@ -147,13 +148,14 @@ class EmbeddingDisplay:
         embeddings = [embedder.encode_text(_prompts(estimator, n_pairs, random_state))]
         groups = ["normal prompts"] * n_pairs + ["anomalous prompts"] * n_pairs
         if X is not None:
-            embeddings.append(embedder.transform(X))
+            embeddings.append(embed_images(embedder, X))
             groups += _named(y, len(embeddings[-1]), "pictures")
         if texts is not None:
             embeddings.append(embedder.encode_text(list(texts)))
             groups += _named(text_labels, len(embeddings[-1]), "texts")
         features = np.concatenate(embeddings)
-        features = unit(features) if estimator.normalize or layer == 0 else features
+        normalized = estimator.fit_params_["normalize"]
+        features = unit(features) if normalized or layer == 0 else features
         if layer:
             layers = network_layers(features, estimator.coefs_, estimator.intercepts_)
             features = layers[layer - 1]
@@ -289,7 +291,7 @@ class EmbeddingDisplay:
 def _prompts(detector, n_pairs, seed):
     """Write prompts as `fit` does: all normal ones, then all anomalous ones."""
     names = ("normal_word", "anomaly_word", "l_min", "l_max", "paired_words")
-    words = {name: getattr(detector, name) for name in names}
+    words = {name: detector.fit_params_[name] for name in names}
     blocks = [training_block(i, seed=seed, **words) for i in range(n_blocks(n_pairs))]
     halves = [
         [text for block in blocks for text in np.split(np.array(block), 2)[label]]
@@ -301,7 +303,7 @@ def _prompts(detector, n_pairs, seed):
 def _named(labels, n, what):
     if labels is None:
         return [what] * n
-    labels = np.asarray(labels)
+    labels = check_labels(labels)
     if labels.shape != (n,):
         raise ValueError(
             f"Got {n} {what} and labels of shape {labels.shape} but expected one label "

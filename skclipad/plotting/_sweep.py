@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 
+from skclipad._embedder import check_labels, embed_images
 from skclipad.plotting._axes import figure_and_axes, pyplot
 
 MARKERS = "osD^vP"
@@ -128,8 +129,9 @@ class PromptSweepDisplay:
             )
         scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
         metric = scoring if isinstance(scoring, str) else "score"
+        y = check_labels(y)
         # One view an image: what the words make of it is the same for all crops.
-        X = estimator._get_embedder().transform(X)
+        X = embed_images(estimator._get_embedder(), X)
         values = {method: [] for method in cls.METHODS}
         for normal_word, anomaly_word in words:
             detector = clone(estimator).set_params(
