@@ -87,7 +87,7 @@ class ComponentScores:
             object_name=object_name,
         )
         embedder, store = self._checked_embedder(), open_store(self.memory)
-        cache_name = embedder._load().cache_name
+        cache_name = embedder._text_cache_name()
         embedded = (
             encode_queries(embedder.encode_text, cache_name, texts, store=store)
             for texts in classes

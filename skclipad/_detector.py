@@ -644,7 +644,8 @@ class RandomWordCLIPDetector(
         names += ("weight_decay", "lr_decay", "input_noise", "n_networks")
         return train_once(
             embedder.encode_text,
-            backbone,
+            embedder._text_cache_name(),
+            backbone.device,
             n_pairs=self.N_p,
             words={
                 "normal_word": normal,

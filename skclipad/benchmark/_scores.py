@@ -84,7 +84,7 @@ class UnitScores:
         )
         # Kept where the pictures are: all seeds need them.
         embedder, store = detector.embedder, open_store(detector.embedder.memory)
-        cache_name = embedder._load().cache_name
+        cache_name = embedder._text_cache_name()
         normalize = detector.prompt_average == "unit"
         return np.stack(
             [
