@@ -15,6 +15,7 @@ _EXPORTS = {
     "ANOMALY_WORDS": "skclipad._prompts",
     "load_sentences": "skclipad._sentences",
     "clear_backbone_cache": "skclipad._backbone",
+    "clear_caches": "skclipad._process_cache",
     "BackboneMismatchError": "skclipad._exceptions",
     "ImageReadError": "skclipad._exceptions",
     "PromptTooLongError": "skclipad._exceptions",

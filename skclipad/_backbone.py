@@ -8,47 +8,42 @@ import hashlib
 import json
 import logging
 import os
-import threading
 import warnings
-from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from skclipad import tiny
 from skclipad._exceptions import WeightsNotFoundError
+from skclipad._fork import ForkSafeLock, hold_while_forking
+from skclipad._process_cache import ProcessCache
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 
+# Names of files that a tokenizer is read from, beside a model's weights.
+TOKENIZER_FILES = ("*token*", "*vocab*", "merges*", "*.model")
+
 CACHE_SIZE = 2
-_cache = OrderedDict()
-_lock = threading.RLock()
-
-
-def _in_forked_child():
-    _lock.release()
-    # OpenMP's threads do not survive a fork, and it would wait for them for ever.
-    torch.set_num_threads(1)
-
+_cache = ProcessCache(CACHE_SIZE)
+_digests = ProcessCache(1000)  # of files, by their identity
+_loading = ForkSafeLock()  # each backbone and tokenizer once
+_making = hold_while_forking()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_lock.acquire,  # a child must not inherit it from a thread that loads
-        after_in_parent=_lock.release,
-        after_in_child=_in_forked_child,
-    )
+    # OpenMP's threads do not survive a fork, and it would wait for them for ever.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def _open_clip():
     # Importing open_clip takes seconds and brings torchvision and timm: an estimator
     # that is only cloned, unpickled or fed with embeddings never needs it.
     try:
-        import open_clip
+        with _making:  # what is half imported stays so in a forked child
+            import open_clip
     except ImportError as e:
         raise ImportError(
             "open_clip could not be imported, but reading images or texts needs it. "
@@ -82,7 +77,8 @@ class Backbone:
     interpolation : str
         How pictures are resized: "bicubic", "bilinear" or "nearest".
     fingerprint : str
-        Digest of configuration and weights; equal on every machine and device.
+        Digest of configuration, weights (all their bytes) and tokenizer; equal on every
+        machine and device.
     """
 
     model_name: str
@@ -103,9 +99,17 @@ class Backbone:
         """Name of what it computes: caches keep no rounder numbers for finer ones."""
         return f"{self.fingerprint} {self.dtype}"
 
-    @cached_property
+    @property
     def tokenizer(self):
         """Tokenizer that belongs to the text tower, from open_clip."""
+        # Not a cached_property, which before Python 3.12 has a lock that no child of a
+        # fork could take.
+        with _loading:
+            if "_tokenizer" not in vars(self):
+                vars(self)["_tokenizer"] = self._load_tokenizer()
+            return vars(self)["_tokenizer"]
+
+    def _load_tokenizer(self):
         open_clip = _open_clip()
         if self.model_name == "tiny":
             return open_clip.SimpleTokenizer(
@@ -170,9 +174,9 @@ def load_backbone(model_name, pretrained, *, device="auto", precision="auto"):
     """Load a CLIP, or hand out the one that is already loaded.
 
     The cache is keyed by (`model_name`, `pretrained`, device, precision) and the
-    identity of the weights file (path, size, modification time): a file that changes
-    is read again. It holds the last 2 backbones used, for the whole process, behind
-    a lock; `clear_backbone_cache` empties it.
+    identity of the weights file (path, size, times of change): a file that changes is
+    read again. It holds the last 2 backbones used, for the whole process, behind a
+    lock; `clear_backbone_cache` empties it.
 
     Parameters
     ----------
@@ -197,20 +201,28 @@ def load_backbone(model_name, pretrained, *, device="auto", precision="auto"):
     WeightsNotFoundError
         If the weights are neither on this machine nor to be had.
     ValueError
-        If the model, tag, device or precision is unknown, or the weights do not fit.
+        If the model, tag, device or precision is unknown, or the weights do not fit or
+        change while they are read.
     """
     device = resolve_device(device)
     if precision == "auto":
         precision = "fp16" if device.type == "cuda" else "fp32"
-    with _lock:
+    with _loading:
         source = _find_source(model_name, pretrained)
-        key = (model_name, pretrained, str(device), precision, source.file_identity())
-        if key not in _cache:
-            _cache[key] = _load(source, device, precision)
-            while len(_cache) > CACHE_SIZE:
-                _cache.popitem(last=False)
-        _cache.move_to_end(key)
-        return _cache[key]
+        identity = source.identity()
+        key = (model_name, pretrained, str(device), precision, identity)
+
+        backbone = _cache.get(key)
+        if backbone is None:
+            backbone = _load(source, device, precision)
+            if source.identity() != identity:
+                raise ValueError(
+                    f"The files of {model_name!r} ({str(source.weights)!r}) changed "
+                    "while they were read, but expected them to stay the same. Load "
+                    "the model again when they are written."
+                )
+            _cache.put(key, backbone)
+        return backbone
 
 
 def embedding_width(model_name):
@@ -245,10 +257,12 @@ def embedding_width(model_name):
 def clear_backbone_cache():
     """Forget every loaded backbone and free its memory.
 
-    The next use of an estimator loads its backbone again.
+    The next use of an estimator loads its backbone again. Embeddings of prompts and
+    trained networks stay.
 
     See Also
     --------
+    clear_caches : Forgets these too.
     CLIPImageEmbedder : Finds its backbone in the cache by name.
 
     Examples
@@ -256,8 +270,7 @@ def clear_backbone_cache():
     >>> import skclipad
     >>> skclipad.clear_backbone_cache()
     """
-    with _lock:
-        _cache.clear()
+    _cache.clear()
 
 
 @dataclass(frozen=True)
@@ -268,24 +281,43 @@ class _Source:
     pretrained: str | None
     create_kwargs: dict
     weights: Path | None
+    tokenizer: tuple = ()  # files, where they are known
 
-    def file_identity(self):
-        if self.weights is None:
-            return None
-        stat = self.weights.stat()
-        return str(self.weights.resolve()), stat.st_size, stat.st_mtime_ns
+    def identity(self):
+        """Tell these files from others, without reading them."""
+        files = () if self.weights is None else (self.weights, *self.tokenizer)
+        return tuple(map(_file_identity, files))
 
-    def digest(self):
-        """Digest of the weights, of their size and a hundred samples: never slow."""
+    def digests(self):
+        """Name what the files hold."""
         if self.weights is None:
-            return "random"
-        size = self.weights.stat().st_size
-        digest = hashlib.sha256(str(size).encode())
-        with self.weights.open("rb") as file:
-            for i in range(100):
-                file.seek(size * i // 100)
-                digest.update(file.read(4096))
-        return digest.hexdigest()
+            # Seeded weights are equal where the same code draws them.
+            torch_version, _, _ = torch.__version__.partition("+")
+            return ["random", torch_version, _open_clip().__version__]
+        named = ([path.name, _file_digest(path)] for path in self.tokenizer)
+        return [_file_digest(self.weights), *named]
+
+
+def _file_identity(path):
+    # The time of the last change of the file's entry too: whoever changes a file can
+    # set its modification time back, as some programs that copy do.
+    status = path.stat()
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return str(path.resolve()), status.st_ino, status.st_size, *times
+
+
+def _file_digest(path):
+    """Digest all bytes of a file, once in a process as long as it does not change."""
+    identity = _file_identity(path)
+    found = _digests.get(identity)
+    if found is None:
+        digest = hashlib.blake2b(digest_size=32)
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        found = digest.hexdigest()
+        _digests.put(identity, found)
+    return found
 
 
 def _find_source(model_name, pretrained):
@@ -315,8 +347,15 @@ def _folder_source(model_name, folder):
         )
     # open_clip prefers safetensors too, and its own standard names among them.
     safe = [p for p in files if p.suffix == ".safetensors"]
+    weights = (safe or files)[0]
     kwargs = {"model_name": f"local-dir:{folder}"}
-    return _Source(model_name, None, kwargs, (safe or files)[0])
+    tokenizer = {
+        path
+        for pattern in TOKENIZER_FILES
+        for path in folder.glob(pattern)
+        if path.is_file() and path not in files
+    }
+    return _Source(model_name, None, kwargs, weights, tuple(sorted(tokenizer)))
 
 
 def _registry_name(model_name):
@@ -427,7 +466,8 @@ def _load(source, device, precision):
             UserWarning,
             stacklevel=4,
         )
-    with _quiet_root_logger(), torch.random.fork_rng(devices=[]):
+    # A child of a fork must not find torch's generator seeded, or a logger silenced.
+    with _making, _quiet_root_logger(), torch.random.fork_rng(devices=[]):
         # open_clip draws initial weights from the global generator, which stays as
         # it was for everybody else.
         torch.manual_seed(0)
@@ -449,7 +489,13 @@ def _load(source, device, precision):
     preprocess = open_clip.get_model_preprocess_cfg(model)
     config = open_clip.get_model_config(source.create_kwargs["model_name"])
     size = preprocess["size"]
-    described = [config, {k: preprocess[k] for k in PREPROCESS_KEYS}, source.digest()]
+    described = [
+        config,
+        # What open_clip's arguments change of the configuration.
+        bool(source.create_kwargs.get("force_quick_gelu")),
+        {key: preprocess[key] for key in PREPROCESS_KEYS},
+        source.digests(),
+    ]
     return Backbone(
         model_name=source.model_name,
         pretrained=source.pretrained,

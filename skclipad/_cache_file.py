@@ -7,7 +7,8 @@
   is moved, so several processes that find it at once move it once. A process that still
   holds the old file sees by its inode that another one has taken the name.
 - **Killed in the middle.** Write-ahead logging: a transaction is there or it is not.
-- **Forked.** SQLite connections do not survive a fork, so they are closed before it.
+- **Forked.** SQLite connections do not survive a fork, so they are closed before it,
+  and a fork waits for what SQLite is about to do (see `skclipad._fork`).
 - **Not to be written**, by permission or on read-only media. It is opened for reading.
 """
 
@@ -15,9 +16,10 @@ import contextlib
 import os
 import pathlib
 import sqlite3
-import threading
 import warnings
 import weakref
+
+from skclipad._fork import hold_while_forking
 
 try:
     import fcntl
@@ -31,25 +33,17 @@ _PAGE_SIZE = 8192  # bytes; three rows of 640 floats fill one, 4096 would waste 
 # file can break. OperationalError, beside them, is for locks, permissions, full disks.
 _UNSOUND = (sqlite3.DatabaseError, sqlite3.IntegrityError, sqlite3.InternalError)
 
-# Held whenever SQLite is at work. A fork waits for it: a child born while another
-# thread is inside SQLite would inherit SQLite's own mutexes, locked for ever.
-_LOCK = threading.RLock()
 _FILES = weakref.WeakSet()
 _INHERITED = []  # connections of a parent process, to be neither used nor closed
 
 
-def _before_fork():
-    _LOCK.acquire()
+def _close_files():
     for file in list(_FILES):
         file.close()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_LOCK.release,
-        after_in_child=_LOCK.release,
-    )
+# Held whenever SQLite is at work.
+_LOCK = hold_while_forking(prepare=_close_files)
 
 
 class CacheFile:

@@ -87,7 +87,7 @@ class ComponentScores:
         """Return the prompt embeddings of one object, of shape (2, C_e)."""
         return object_prompts(
             embedder.encode_text,
-            embedder._load().cache_name,
+            embedder._text_cache_name(),
             self.prompt_templates_,
             object_name,
             average=self.fit_params_["prompt_average"],

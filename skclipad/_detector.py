@@ -432,7 +432,7 @@ class RandomWordCLIPDetector(
         )
         prompts = object_prompts(
             embedder.encode_text,
-            backbone.cache_name,
+            embedder._text_cache_name(),
             templates,
             self.object_name,
             average=self.prompt_average,
@@ -734,7 +734,8 @@ class RandomWordCLIPDetector(
         names += ("weight_decay", "lr_decay", "input_noise", "n_networks")
         return train_once(
             embedder.encode_text,
-            backbone,
+            embedder._text_cache_name(),
+            backbone.device,
             n_pairs=self.N_p,
             words={
                 "normal_word": normal,

@@ -203,7 +203,7 @@ class CLIPImageEmbedder(
 
     The embedder learns nothing from data: `fit` only checks the parameters. It holds
     no weights either; they are found by name in a cache of the process (see
-    `skclipad.clear_backbone_cache`), so clones and pickles are small.
+    `skclipad.clear_caches`), so clones and pickles are small.
 
     Parameters
     ----------
@@ -239,8 +239,10 @@ class CLIPImageEmbedder(
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         Number format of the model: "auto" is fp16 on CUDA and fp32 elsewhere.
     memory : str, path, joblib.Memory or None, default=None
-        Folder where embeddings of images are kept between runs, by the content of
-        the image. None keeps nothing.
+        Folder where embeddings of images, and for references and maps the features
+        of their parts, are kept between runs, by the content of the image. None keeps
+        nothing. An embedding takes some kB; parts with patch tokens take 1.7 MB an
+        image with the default model, see :doc:`scaling`.
     n_jobs : int or None, default=None
         Threads that decode images ahead of the model; None is one a core, eight at
         most, -1 is one a core.
@@ -452,6 +454,15 @@ class CLIPImageEmbedder(
         self._validate_params()
         return encode_texts(self._load(), texts, verbose=self.verbose)
 
+    def _text_cache_name(self):
+        """Name what `encode_text` computes with, None if a subclass computes its own.
+
+        Texts without a name are kept nowhere, nor is what is made of them.
+        """
+        if getattr(self.encode_text, "__func__", None) is CLIPImageEmbedder.encode_text:
+            return self._load().cache_name
+        return None
+
     def _stream_windows(self, X, *, patches, on_error=None):
         """Yield the `WindowFeatures` of the whole view of each image, or None."""
         return stream_windows(
@@ -462,6 +473,7 @@ class CLIPImageEmbedder(
             batch_size=self.batch_size,
             n_jobs=self.n_jobs,
             on_error=self.on_error if on_error is None else on_error,
+            store=open_store(self.memory),
             verbose=self.verbose,
         )
 

@@ -1,11 +1,11 @@
 """Anything that holds a picture, read as 8-bit RGB under a name made of its content."""
 
 import hashlib
+import io
 import math
 import numbers
 import os
 import stat
-import threading
 from collections.abc import Mapping, Set
 from functools import partial
 
@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from skclipad._crops import crop_boxes, resize_image
 from skclipad._exceptions import ImageReadError
+from skclipad._fork import ForkSafeLock
 
 # The rooms above ask this one for everything about pictures, their crops included.
 __all__ = [
@@ -24,7 +25,13 @@ __all__ = [
     "is_embeddings",
     "read_image",
     "resize_image",
+    "snapshot",
 ]
+
+# Version of the code that reads, a part of every name that `image_identity` gives, so
+# that caches forget what was read in another way. Raise it with each change here that
+# gives any readable item other pixels.
+READING = 1
 
 CHANNELS = (1, 3, 4)
 FLOAT_TOLERANCE = 1e-6  # how far float pixels may overshoot 0..1 and still be clipped
@@ -46,7 +53,7 @@ UPRIGHT = {
 # A PIL image opened and not yet loaded decodes when first used, and Pillow does not
 # guard that: two threads with the same object (a list may name it twice) would read
 # one file at once. A few locks shared out by id serve any number of objects.
-_LOADING = tuple(threading.Lock() for _ in range(32))
+_LOADING = tuple(ForkSafeLock() for _ in range(32))
 
 
 def is_embeddings(X):
@@ -287,7 +294,7 @@ def read_image(item, row=None, draft_size=None):
     """
     try:
         if isinstance(item, (str, os.PathLike)):
-            return _read_file(_path(item), draft_size)
+            return _read_file(item, draft_size)
         if isinstance(item, Image.Image):
             return _upright_rgb(item, _load(item))
         return _upright_rgb(_array_to_image(*_pixels(item)))
@@ -301,7 +308,8 @@ def image_identity(item, row=None):
     """Return a name for the content of an image: equal content, equal name.
 
     A file is named by its bytes, so copies and links share a name and a changed file
-    gets another. Nothing is decoded but PIL images.
+    gets another. Another version of the code that reads images gives other names.
+    Nothing is decoded but PIL images.
 
     Parameters
     ----------
@@ -320,11 +328,11 @@ def image_identity(item, row=None):
     ImageReadError
         If the item cannot be read. That it can be does not say that it is a picture.
     """
-    digest = hashlib.blake2b(digest_size=20)
+    digest = hashlib.blake2b(f"{READING}\0".encode(), digest_size=20)
     try:
         if isinstance(item, (str, os.PathLike)):
             digest.update(b"file\0")
-            with _open(_path(item)) as file:
+            with _open(item) as file:
                 for chunk in iter(partial(file.read, CHUNK), b""):
                     digest.update(chunk)
         elif isinstance(item, Image.Image):
@@ -346,6 +354,54 @@ def image_identity(item, row=None):
     except Exception as error:
         raise _read_error(item, row, error) from error
     return digest.hexdigest()
+
+
+class _ReadFile(os.PathLike):
+    """A file whose bytes were read: opened again, it gives the same."""
+
+    def __init__(self, item):
+        self.path = _path(item)
+        with _open(item) as file:
+            Image.open(file)  # refuses other files, such as films, before they are read
+            file.seek(0)
+            self.content = file.read()
+
+    def __fspath__(self):
+        return self.path
+
+
+def snapshot(item, row=None):
+    """Take hold of the content that an item has now.
+
+    A file or an array may change between two looks at it. Of a snapshot,
+    `image_identity` names the very content that `read_image` decodes.
+
+    Parameters
+    ----------
+    item : str, os.PathLike, PIL.Image.Image, ndarray or torch.Tensor
+        See :func:`read_image`.
+    row : int, default=None
+        Row of the item in X, for the message of the error.
+
+    Returns
+    -------
+    object
+        An item of the same kind with a content of its own. PIL images and objects of
+        other classes are returned as they are.
+
+    Raises
+    ------
+    ImageReadError
+        If the item is a file that cannot be read or holds no image.
+    """
+    if isinstance(item, (str, os.PathLike)):
+        try:
+            return _ReadFile(item)
+        except Exception as error:
+            raise _read_error(item, row, error) from error
+    if isinstance(item, np.ndarray):
+        return item.copy()
+    return item.detach().clone() if _is_tensor(item) else item
 
 
 def describe_item(item):
@@ -413,8 +469,11 @@ def _path(item):
     return os.fsdecode(os.fspath(item))
 
 
-def _open(path):
+def _open(item):
     """Open a file for reading, if it is one that ends."""
+    if isinstance(item, _ReadFile):
+        return io.BytesIO(item.content)
+    path = _path(item)
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
         raise OSError("it is a folder; pass the files in it")
@@ -426,10 +485,10 @@ def _open(path):
     return open(path, "rb")
 
 
-def _read_file(path, draft_size):
+def _read_file(item, draft_size):
     # Pillow gets an open file, not the path: of a path it maps raw formats into
     # memory, and a mapped file that shrinks ends the process.
-    with _open(path) as file, Image.open(file) as image:
+    with _open(item) as file, Image.open(file) as image:
         _check_before_decoding(image)
         if draft_size is not None and image.format == "JPEG":
             image.draft(None, (2 * draft_size, 2 * draft_size))

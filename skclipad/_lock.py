@@ -8,6 +8,8 @@ try:
 except ImportError:  # Windows: nothing is guarded there
     fcntl = None
 
+from skclipad._fork import OwnFile
+
 
 @contextlib.contextmanager
 def written_by_one(target):
@@ -15,7 +17,8 @@ def written_by_one(target):
 
     Beside the target lies ``TARGET.lock`` for as long. The system lets go of the lock
     when the process ends, however it ends, so that a file left behind by a killed run
-    stops nobody. File systems without locks, and Windows, are not guarded.
+    stops nobody; children that were forked meanwhile do not hold it. File systems
+    without locks, and Windows, are not guarded.
 
     Parameters
     ----------
@@ -33,39 +36,40 @@ def written_by_one(target):
         If another run writes there.
     """
     path = target.with_name(target.name + ".lock")
-    handle = None if fcntl is None else _acquire(path, target)
+    file = None if fcntl is None else _acquire(path, target)
     try:
         yield
     finally:
-        if handle is not None:
+        # A forked child has no part in the lock: there the file is closed.
+        if file is not None and file.handle is not None:
             # Removed while it is held: the next run makes a file of its own.
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path)
-            os.close(handle)
+            file.close()
 
 
 def _acquire(path, target):
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        file = OwnFile(path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(handle, 100).decode(errors="replace")
-            os.close(handle)
+            holder = os.read(file.handle, 100).decode(errors="replace")
+            file.close()
             raise BlockingIOError(
                 f"{target} is being written by another run ({holder or 'just begun'}), "
                 "but expected to be the only one; wait until it has ended, or name "
                 "another output."
             ) from None
         except OSError:  # a file system without locks
-            os.close(handle)
+            file.close()
             return None
         # Its holder may have removed the file between our opening and locking it.
-        if _is_still(path, handle):
-            os.ftruncate(handle, 0)
-            os.write(handle, f"process {os.getpid()}".encode())
-            return handle
-        os.close(handle)
+        if _is_still(path, file.handle):
+            os.ftruncate(file.handle, 0)
+            os.write(file.handle, f"process {os.getpid()}".encode())
+            return file
+        file.close()
 
 
 def _is_still(path, handle):

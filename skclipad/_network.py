@@ -20,10 +20,9 @@ class TrainedNetwork:
 
     Attributes
     ----------
-    coefs : list of ndarray of shape (n_in, n_out)
-        Weights of the linear layers.
-    intercepts : list of ndarray of shape (n_out,)
-        Their biases.
+    members : list of (list of ndarray, list of ndarray)
+        Coefs and intercepts of each network that is averaged. Side by side, as `coefs`
+        has them, n networks take n times the room of these.
     loss_curve : list of float
         Training loss of every step.
     n_iter : int
@@ -32,11 +31,26 @@ class TrainedNetwork:
         Negative log loss on the validation texts at each check.
     """
 
-    coefs: list
-    intercepts: list
+    members: list
     loss_curve: list
     n_iter: int
     validation_scores: list | None = None
+
+    @property
+    def coefs(self):
+        """Weights of the linear layers: list of ndarray of shape (n_in, n_out)."""
+        return average_networks(self.members)[0]
+
+    @property
+    def intercepts(self):
+        """Their biases: list of ndarray of shape (n_out,)."""
+        return average_networks(self.members)[1]
+
+    @property
+    def nbytes(self):
+        """Size in bytes."""
+        arrays = (a for member in self.members for part in member for a in part)
+        return sum(array.nbytes for array in arrays) + 32 * len(self.loss_curve)
 
 
 class _Linear(nn.Linear):
@@ -245,14 +259,16 @@ def train_network(
         losses.append(torch.stack(step_losses).mean())
         if validation is None or (step % CHECK_EVERY and step < n_steps):
             continue
-        checked = average_networks([fold_batch_norm(network) for network in networks])
-        scores.append(_negative_log_loss(*checked, *validation))
+        checked = [fold_batch_norm(network) for network in networks]
+        scores.append(_negative_log_loss(*average_networks(checked), *validation))
         if scores[-1] > max(scores[:-1], default=-math.inf):
             kept, n_iter = checked, step
     if kept is None:
-        kept = average_networks([fold_batch_norm(network) for network in networks])
+        kept = [fold_batch_norm(network) for network in networks]
     with np.errstate(all="ignore"):
-        final = _negative_log_loss(*kept, normal[:N_CHECKED], anomalous[:N_CHECKED])
+        final = _negative_log_loss(
+            *average_networks(kept), normal[:N_CHECKED], anomalous[:N_CHECKED]
+        )
     if not math.isfinite(final):
         raise ValueError(
             f"Got learning_rate={learning_rate}, weight_decay={weight_decay} and "
@@ -260,7 +276,7 @@ def train_network(
             "scores are no numbers. Make the largest of them smaller."
         )
     return TrainedNetwork(
-        *kept,
+        kept,
         loss_curve=torch.stack(losses).tolist(),
         n_iter=n_iter,
         validation_scores=None if validation is None else scores,

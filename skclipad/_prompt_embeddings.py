@@ -1,19 +1,17 @@
 """Prompts to embeddings, never twice: training pairs in blocks, and query prompts."""
 
 import os
-import threading
 
 import numpy as np
-from cachetools import LRUCache
 
+from skclipad._process_cache import ProcessCache
 from skclipad._prompts import BLOCK_SIZE, n_blocks, query_prompts, training_block
 from skclipad._scores import prototype
 from skclipad._store import store_key
 
 CACHE_BYTES = 512 * 2**20
 BLOCKS_AT_ONCE = 10
-_cache = LRUCache(CACHE_BYTES, getsizeof=lambda embeddings: embeddings.nbytes)
-_lock = threading.Lock()
+_cache = ProcessCache(CACHE_BYTES, size_of=lambda embeddings: embeddings.nbytes)
 
 
 def encode_pairs(encode, cache_name, n_pairs, *, seed, store=None, **words):
@@ -26,8 +24,8 @@ def encode_pairs(encode, cache_name, n_pairs, *, seed, store=None, **words):
     ----------
     encode : callable
         Turns a list of texts into an ndarray of shape (n_texts, C_e).
-    cache_name : str
-        Names what `encode` computes with.
+    cache_name : str or None
+        Names what `encode` computes with. None keeps nothing, nor looks it up.
     n_pairs : int
         ``N_p``.
     seed : int
@@ -47,21 +45,24 @@ def encode_pairs(encode, cache_name, n_pairs, *, seed, store=None, **words):
         store_key("pairs", cache_name, *setting, seed, BLOCK_SIZE, block)
         for block in range(n_blocks(n_pairs))
     ]
-    found = _look_up(keys, store)
+    kept = _Kept(cache_name, store)
+    found = kept.look_up(keys)
     missing = [i for i, key in enumerate(keys) if key not in found]
-    if store is not None:
+    if kept.store is not None:
         # Processes that share the store begin at different blocks, and find those of
         # the others when they come to them.
         np.random.default_rng(os.getpid()).shuffle(missing)
+
     while missing:
         batch, missing = missing[:BLOCKS_AT_ONCE], missing[BLOCKS_AT_ONCE:]
-        found |= _look_up([keys[i] for i in batch], store)
+        found |= kept.look_up([keys[i] for i in batch])
         batch = [i for i in batch if keys[i] not in found]
         if batch:
             prompts = [p for i in batch for p in training_block(i, seed=seed, **words)]
             blocks = np.split(encode(prompts), len(batch))
             new = {keys[i]: block for i, block in zip(batch, blocks, strict=True)}
-            found |= _keep(new, store)
+            found |= kept.keep(new)
+
     pairs = np.stack([found[key] for key in keys])
     pairs = pairs.reshape(len(keys), 2, BLOCK_SIZE, -1)
     return tuple(
@@ -85,9 +86,10 @@ def encode_queries(encode, cache_name, texts, *, store=None):
         Raw embeddings.
     """
     key = store_key("texts", cache_name, *texts)
-    found = _look_up([key], store)
+    kept = _Kept(cache_name, store)
+    found = kept.look_up([key])
     if key not in found:
-        found = _keep({key: encode(texts)}, store)
+        found = kept.keep({key: encode(texts)})
     return found[key]
 
 
@@ -121,30 +123,46 @@ def object_prompts(
     return np.stack([prototype(e, normalize=average == "unit") for e in embedded])
 
 
-def _look_up(keys, store):
-    with _lock:
-        found = {key: _cache[key] for key in keys if key in _cache}
-    missing = [key for key in keys if key not in found]
-    if store is None or not missing:
-        return found
-    stored = dict(zip(missing, store.get_many(missing), strict=True))
-    stored = {key: array for key, array in stored.items() if array is not None}
-    return found | _keep(stored)
+class _Kept:
+    """Embeddings kept in this process and in a store; nowhere without a name."""
+
+    def __init__(self, cache_name, store):
+        self.named = cache_name is not None
+        self.store = store if self.named else None
+
+    def look_up(self, keys):
+        """Return what is kept of these keys, by key."""
+        if not self.named:
+            return {}
+
+        found = {key: _cache.get(key) for key in keys}
+        found = {key: array for key, array in found.items() if array is not None}
+        missing = [key for key in keys if key not in found]
+        if self.store is None or not missing:
+            return found
+
+        stored = dict(zip(missing, self.store.get_many(missing), strict=True))
+        stored = {key: array for key, array in stored.items() if array is not None}
+        _remember(stored)
+        return found | stored
+
+    def keep(self, embeddings):
+        """Keep embeddings by their key, and return them."""
+        if self.store is not None:
+            self.store.put_many(list(embeddings), list(embeddings.values()))
+        if self.named:
+            _remember(embeddings)
+        return embeddings
 
 
-def _keep(embeddings, store=None):
-    if store is not None:
-        store.put_many(list(embeddings), list(embeddings.values()))
-    with _lock:
-        for key, array in embeddings.items():
-            if array.nbytes <= CACHE_BYTES:
-                # A copy: a block would keep the whole batch alive that it is part of.
-                _cache[key] = array.copy()
-                _cache[key].setflags(write=False)
-    return embeddings
+def _remember(embeddings):
+    for key, array in embeddings.items():
+        # A copy: a block would keep the whole batch alive that it is part of.
+        copy = array.copy()
+        copy.setflags(write=False)
+        _cache.put(key, copy)
 
 
 def clear_prompt_cache():
     """Forget the embeddings that this process keeps."""
-    with _lock:
-        _cache.clear()
+    _cache.clear()

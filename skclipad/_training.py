@@ -1,27 +1,27 @@
 """Words to a trained network, each setting once in a process."""
 
-import threading
 from collections import defaultdict
 from numbers import Integral
 
-from cachetools import LRUCache
-
+from skclipad._fork import ForkSafeLock
 from skclipad._network import train_network
+from skclipad._process_cache import ProcessCache
 from skclipad._prompt_embeddings import encode_pairs, encode_queries
 from skclipad._prompts import state_words
 from skclipad._scores import unit
 from skclipad._store import open_store, store_key
 
-KEPT_FITS = 64
-_fits = LRUCache(KEPT_FITS)
-_lock = threading.Lock()
+KEPT_BYTES = 256 * 2**20
+_fits = ProcessCache(KEPT_BYTES, size_of=lambda network: network.nbytes)
 # One training at a time on a device: it uses all of it, and the next may be the same.
-_turns = defaultdict(threading.Lock)
+_turns = defaultdict(ForkSafeLock)
+_choosing = ForkSafeLock()
 
 
 def train_once(
     encode,
-    backbone,
+    cache_name,
+    device,
     *,
     n_pairs,
     words,
@@ -33,15 +33,17 @@ def train_once(
 ):
     """Train the network, or return the one that the same setting gave before.
 
-    Pictures have no part in it, so that in a grid search all folds of a setting share
-    one training. The last 64 are kept, for the whole process.
+    Images have no part in it, so that in a grid search all folds of a setting share
+    one training. The last ones are kept, 256 MB of them, for the whole process.
 
     Parameters
     ----------
     encode : callable
         Turns a list of texts into an ndarray of shape (n_texts, C_e).
-    backbone : Backbone
-        The frozen CLIP that `encode` computes with.
+    cache_name : str or None
+        Names what `encode` computes with. None keeps neither network nor embeddings.
+    device : torch.device
+        Where the network is trained.
     n_pairs : int
         Number of prompt pairs, ``N_p``.
     words : dict
@@ -67,10 +69,10 @@ def train_once(
     PromptTooLongError
         If a prompt does not fit the context of the text tower.
     """
-    # By name: settings of equal values in other places are others.
+    # Names with values: equal values of different parameters are different settings.
     key = store_key(
-        backbone.cache_name,
-        str(backbone.device),
+        cache_name,
+        str(device),
         n_pairs,
         normalize,
         seed,
@@ -78,33 +80,45 @@ def train_once(
         *sorted(words.items()),
         *sorted(training.items()),
     )
-    with _lock:
-        if key in _fits:
-            return _fits[key]
-        turn = _turns[str(backbone.device)]
+    known = _fits.get(key)
+    if known is not None:
+        return known
+
+    with _choosing:
+        turn = _turns[str(device)]
     with turn:
-        with _lock:
-            if key in _fits:
-                return _fits[key]
-        name, store = backbone.cache_name, open_store(memory)
-        # Before the prompts, which take minutes: they may not fit the context.
-        validation = [
-            encode_queries(encode, name, texts, store=store)
-            for texts in sentences or ()
-        ]
-        pairs = encode_pairs(encode, name, n_pairs, seed=seed, store=store, **words)
-        if normalize:
-            pairs, validation = map(unit, pairs), list(map(unit, validation))
-        network = train_network(
-            *pairs,
-            seed=seed,
-            validation=validation or None,
-            device=backbone.device,
-            **training,
-        )
-        with _lock:
-            _fits[key] = network
-    return network
+        network = _fits.get(key)
+        if network is None:
+            pairs, validation = _embed_texts(
+                encode, cache_name, n_pairs, words, normalize, seed, sentences, memory
+            )
+            network = train_network(
+                *pairs,
+                seed=seed,
+                validation=validation or None,
+                device=device,
+                **training,
+            )
+            if cache_name is not None:
+                _fits.put(key, network)
+        return network
+
+
+def _embed_texts(
+    encode, cache_name, n_pairs, words, normalize, seed, sentences, memory
+):
+    """Return the embeddings of the pairs and of the sentences, as lists of arrays."""
+    store = open_store(memory)
+    # Before the prompts, which take minutes: they may not fit the context.
+    validation = [
+        encode_queries(encode, cache_name, texts, store=store)
+        for texts in sentences or ()
+    ]
+    pairs = encode_pairs(encode, cache_name, n_pairs, seed=seed, store=store, **words)
+
+    if normalize:
+        pairs, validation = map(unit, pairs), map(unit, validation)
+    return list(pairs), list(validation)
 
 
 def check_setting(l_min, l_max, hidden_layer_sizes, **words):

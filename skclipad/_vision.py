@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from skclipad._backbone import Backbone
 from skclipad._crops import GEOMETRY, crop_boxes, resize_image
 from skclipad._exceptions import ImageReadError
-from skclipad._images import as_image_list, image_identity, read_image
+from skclipad._images import as_image_list, image_identity, read_image, snapshot
 from skclipad._store import EmbeddingStore, store_key
 from skclipad._transformer import (
     has_plain_blocks,
@@ -56,15 +56,17 @@ class _Preparation:
             return _Prepared(embeddings=nothing, error=said)
 
     def _prepare(self, row, item):
-        key = None
         # A callable has no name that would stay the same, so nothing is kept for it.
-        if self.store is not None and isinstance(self.crops, str):
-            identity = image_identity(item, row)
-            how = (self.crops, GEOMETRY, self.resize_mode)
-            key = store_key("views", identity, self.backbone.cache_name, *how)
-            (known,) = self.store.get_many([key])
-            if known is not None:
-                return _Prepared(embeddings=known)
+        if self.store is None or not isinstance(self.crops, str):
+            return _Prepared(views=self._views(read_image(item, row)))
+
+        item = snapshot(item, row)
+        identity = image_identity(item, row)
+        how = (self.crops, GEOMETRY, self.resize_mode)
+        key = store_key("views", identity, self.backbone.cache_name, *how)
+        (known,) = self.store.get_many([key])
+        if known is not None:
+            return _Prepared(embeddings=known)
         return _Prepared(views=self._views(read_image(item, row)), key=key)
 
     def _views(self, image):
@@ -164,10 +166,10 @@ def encode_images(
 
 
 def with_progress(prepared, images, verbose):
+    if not verbose:
+        return prepared  # tqdm has a lock of its own, which a fork could catch held
     total = len(images) if hasattr(images, "__len__") else None
-    return tqdm(
-        prepared, desc="Encoding images", unit="image", total=total, disable=not verbose
-    )
+    return tqdm(prepared, desc="Encoding images", unit="image", total=total)
 
 
 def count_threads(n_jobs):

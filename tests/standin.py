@@ -28,6 +28,9 @@ class StandInEmbedder(CLIPImageEmbedder):
             device=torch.device("cpu"),
         )
 
+    def _text_cache_name(self):
+        return self._load().cache_name
+
     @property
     def _n_features_out(self):
         return self.width

@@ -194,6 +194,113 @@ def test_fingerprint_is_the_same_in_another_folder_and_precision(folder, tmp_pat
     assert len(names) == 1
 
 
+TUNED = ("visual.proj", "visual.ln_post.weight", "visual.ln_post.bias")
+
+
+@pytest.mark.parametrize("tuned", [TUNED, ("text_projection",), ("ln_final.bias",)])
+def test_weights_that_differ_anywhere_have_other_fingerprints(
+    folder, state_dict, tmp_path_factory, tuned
+):
+    """Tuning a norm or a projection changes some kB, wherever in the file they lie."""
+    other = tmp_path_factory.mktemp("tuned") / "model"
+    shutil.copytree(folder, other)
+    changed = dict(state_dict) | {name: state_dict[name] + 0.1 for name in tuned}
+    save_file(changed, other / "open_clip_model.safetensors")
+    names = [load(f"local-dir:{path}").fingerprint for path in (folder, other)]
+    assert names[0] != names[1]
+
+
+def test_every_byte_of_the_weights_counts(folder, tmp_path_factory):
+    """Also of large files, in which samples would meet few of them."""
+    path = folder / "open_clip_model.safetensors"
+    content = bytearray(path.read_bytes())
+    names = {load(f"local-dir:{folder}").fingerprint}
+    places = np.random.default_rng(0).integers(100_000, len(content), 5).tolist()
+    for place in places:
+        content[place] ^= 1  # the lowest bits of a float: the model stays as good
+        path.write_bytes(content)
+        names.add(load(f"local-dir:{folder}").fingerprint)
+    assert len(names) == 6
+
+
+def test_a_change_in_place_is_seen_though_size_and_time_stay(folder, state_dict):
+    path = folder / "open_clip_model.safetensors"
+    os.utime(path, ns=(5, 5))
+    before, size = load(f"local-dir:{folder}"), path.stat().st_size
+    changed = {name: tensor + 1 for name, tensor in state_dict.items()}
+    save_file(changed, folder / "new")
+    path.write_bytes((folder / "new").read_bytes())
+    os.utime(path, ns=(5, 5))
+    assert path.stat().st_size == size
+    after = load(f"local-dir:{folder}")
+    assert same_weights(after, changed)
+    assert after.fingerprint != before.fingerprint
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(folder, monkeypatch):
+    path = folder / "open_clip_model.safetensors"
+    create = open_clip.create_model
+
+    def then_change(*args, **kwargs):
+        model = create(*args, **kwargs)
+        path.write_bytes(path.read_bytes())
+        return model
+
+    with monkeypatch.context() as patch:
+        patch.setattr(open_clip, "create_model", then_change)
+        with pytest.raises(ValueError, match="changed while they were read"):
+            load(f"local-dir:{folder}")
+    load(f"local-dir:{folder}")
+
+
+def test_weights_are_digested_once_in_a_process(folder, monkeypatch):
+    load(f"local-dir:{folder}")
+    clear_backbone_cache()
+    monkeypatch.setattr("skclipad._backbone.hashlib.blake2b", None)
+    load(f"local-dir:{folder}")
+
+
+def test_another_tokenizer_is_another_clip(folder):
+    names = [load(f"local-dir:{folder}").fingerprint]
+    for words in ("{}", '{"a": 0}'):
+        (folder / "tokenizer.json").write_text(words)
+        names.append(load(f"local-dir:{folder}").fingerprint)
+    (folder / "README.md").write_text("A card changes nothing.")
+    assert load(f"local-dir:{folder}").fingerprint == names[-1]
+    assert len(set(names)) == 3
+
+
+def test_another_activation_is_another_clip(
+    registry_name, state_dict, tmp_path, monkeypatch
+):
+    """Some tags bring QuickGELU, which the weights file alone does not."""
+    path = tmp_path / "open_clip_model.safetensors"
+    save_file(state_dict, path)
+    tags = {
+        name: {"hf_hub": "someone/clip/", **PREPROCESS, "quick_gelu": quick}
+        for name, quick in (("plain", False), ("quick", True))
+    }
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, registry_name, tags)
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda repo, name: str(path)
+    )
+    plain, quick = (load(registry_name, tag).fingerprint for tag in tags)
+    assert plain != quick
+
+
+@pytest.mark.filterwarnings("ignore:.*random weights:UserWarning")
+def test_seeded_weights_have_the_fingerprint_of_the_code_that_draws_them(
+    registry_name, monkeypatch
+):
+    names = [load(registry_name).fingerprint]
+    clear_backbone_cache()
+    names.append(load(registry_name).fingerprint)
+    clear_backbone_cache()
+    monkeypatch.setattr(open_clip, "__version__", "another")
+    names.append(load(registry_name).fingerprint)
+    assert names[0] == names[1] != names[2]
+
+
 def test_low_precision_computes_nearly_the_same(folder):
     texts = ["a photo of a object", "a photo of a damaged object"]
     exact, low = (

@@ -28,6 +28,7 @@ from skclipad import (
     load_sentences,
 )
 from skclipad._network import train_network
+from skclipad._process_cache import clear_caches
 from skclipad._prompt_embeddings import clear_prompt_cache
 from skclipad.datasets import make_defect_images
 
@@ -247,20 +248,18 @@ def test_a_row_without_the_name_of_its_object_is_refused(name, pictures):
         tiny().fit().predict_proba(frame)
 
 
-def test_same_seed_same_scores_bit_for_bit(pictures, monkeypatch):
+def test_same_seed_same_scores_bit_for_bit(pictures):
     images = pictures.images[:20]
     first = tiny().fit().predict_proba(images)
-    monkeypatch.setattr("skclipad._training._fits", {})
-    clear_prompt_cache()
+    clear_caches()
     np.testing.assert_array_equal(tiny().fit().predict_proba(images), first)
     assert np.abs(tiny(random_state=1).fit().predict_proba(images) - first).max() > 0
 
 
-def test_what_was_encoded_before_does_not_change_a_bit(monkeypatch):
+def test_what_was_encoded_before_does_not_change_a_bit():
     coefs = []
     for sizes in [(300,), (1000, 300)]:
-        monkeypatch.setattr("skclipad._training._fits", {})
-        clear_prompt_cache()
+        clear_caches()
         coefs.append([tiny(N_p=size).fit() for size in sizes][-1].coefs_)
     for alone, after in zip(*coefs, strict=True):
         np.testing.assert_array_equal(alone, after)

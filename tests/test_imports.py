@@ -16,6 +16,7 @@ RINGS = [
     # 0: words, prompts, equations, figures; no torch
     [
         *("_exceptions", "_words", "_prompts", "_sentences", "_scores"),
+        *("_fork", "_process_cache"),
         *("_cache_file", "_store", "_prompt_embeddings", "_lock", "metrics"),
         "statistics",
     ],

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from cachetools import LRUCache
 
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad import _prompt_embeddings as module
+from skclipad._process_cache import ProcessCache, clear_caches
 from skclipad._prompt_embeddings import (
     clear_prompt_cache,
     encode_pairs,
@@ -171,8 +172,13 @@ def test_an_interrupted_fit_keeps_what_it_has(store):
 
 def test_memory_is_bounded(monkeypatch):
     block_bytes = 2 * BLOCK_SIZE * 4 * 4
-    monkeypatch.setattr(module, "CACHE_BYTES", 3 * block_bytes)
-    cache = LRUCache(module.CACHE_BYTES, getsizeof=lambda array: array.nbytes)
+    kept = []
+
+    def size_of(array):
+        kept.append(array)
+        return array.nbytes
+
+    cache = ProcessCache(3 * block_bytes, size_of=size_of)
     monkeypatch.setattr(module, "_cache", cache)
     encode = Encoder()
     normal, _ = pairs(encode, 1000)
@@ -180,12 +186,13 @@ def test_memory_is_bounded(monkeypatch):
     assert np.array_equal(normal, expected.reshape(-1, 4))
     assert len(cache) == 3
     # Blocks of their own, no parts of a batch, which would stay as a whole.
-    assert all(block.base is None for block in cache.values())
-    assert cache.currsize == 3 * block_bytes
-    monkeypatch.setattr(module, "CACHE_BYTES", 1)
+    assert all(block.base is None for block in kept)
+    assert cache.size == 3 * block_bytes
+    cache = ProcessCache(1, size_of=size_of)
+    monkeypatch.setattr(module, "_cache", cache)
     many, one = (pairs(Encoder(), n_pairs, seed=1) for n_pairs in (1000, 1))
     assert np.array_equal(many[0][:1], one[0])
-    assert len(cache) == 3
+    assert len(cache) == 0
 
 
 def test_what_is_remembered_cannot_be_changed():
@@ -211,3 +218,44 @@ def test_queries_are_encoded_once(store):
     encode_queries(encode, "clip", texts[::-1], store=store)
     encode_queries(encode, "other clip", texts, store=store)
     assert encode.texts == [*texts, *texts[::-1], *texts]
+
+
+def test_what_has_no_name_is_kept_nowhere(store):
+    encode = Encoder()
+    for _ in range(2):
+        pairs(encode, 150, name=None, store=store)
+        encode_queries(encode, None, ["a photo of a cup"], store=store)
+    assert len(encode.texts) == 2 * (2 * 2 * BLOCK_SIZE + 1)
+    assert len(module._cache) == len(store) == 0
+
+
+class Opposite(CLIPImageEmbedder):
+    """An embedder whose texts are others than the CLIP's own."""
+
+    def encode_text(self, texts):
+        return -super().encode_text(texts)
+
+
+@pytest.mark.parametrize("of_class", [True, False])
+def test_texts_of_another_encoder_are_not_those_of_the_backbone(tmp_path, of_class):
+    def fit(embedder, memory):
+        detector = RandomWordCLIPDetector(
+            N_p=100, random_state=0, embedder=embedder, memory=memory
+        )
+        return detector.fit()
+
+    known = fit(CLIPImageEmbedder("tiny"), tmp_path / "memory")
+    embedder = Opposite("tiny") if of_class else CLIPImageEmbedder("tiny")
+    if not of_class:  # a method of one object alone
+        embedder.encode_text = Opposite("tiny").encode_text
+        embedder.__sklearn_clone__ = lambda: embedder
+    other = fit(embedder, tmp_path / "memory")
+    assert not np.array_equal(known.coefs_[0], other.coefs_[0])
+    np.testing.assert_allclose(
+        other.prompt_embeddings_, -known.prompt_embeddings_, atol=1e-6
+    )
+    again = fit(CLIPImageEmbedder("tiny"), tmp_path / "memory")
+    assert np.array_equal(known.coefs_[0], again.coefs_[0])
+    clear_caches()
+    stored = fit(CLIPImageEmbedder("tiny"), tmp_path / "memory")
+    assert np.array_equal(known.coefs_[0], stored.coefs_[0])

@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,8 @@ import torch
 
 from skclipad import _training
 from skclipad._network import train_network
-from skclipad._prompt_embeddings import clear_prompt_cache
+from skclipad._process_cache import ProcessCache, clear_caches
+from skclipad._store import EmbeddingStore
 from skclipad._training import train_once
 
 WORDS = {"normal_word": "a", "anomaly_word": "a bad", "l_min": 2, "l_max": 5}
@@ -24,7 +24,7 @@ TRAINING = {
     "lr_decay": 0.1,
 }
 SETTING = {"n_pairs": 100, "normalize": True, "seed": 0}
-BACKBONE = {"cache_name": "clip", "device": torch.device("cpu")}
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -36,22 +36,21 @@ def counted(monkeypatch):
         seeds.append(kwargs["seed"])
         return train_network(*args, **kwargs)
 
-    _training._fits.clear()
-    clear_prompt_cache()
+    clear_caches()
     monkeypatch.setattr(_training, "train_network", spy)
     yield seeds
-    _training._fits.clear()
-    clear_prompt_cache()
+    clear_caches()
 
 
 def encode(texts):
     return np.array([[len(t), ord(t[0]), ord(t[-1])] for t in texts], np.float32)
 
 
-def train(encode=encode, words=None, training=None, backbone=None, **setting):
+def train(encode=encode, words=None, training=None, name="clip", device=CPU, **setting):
     return train_once(
         encode,
-        SimpleNamespace(**BACKBONE | (backbone or {})),
+        name,
+        device,
         words=WORDS | (words or {}),
         training=TRAINING | (training or {}),
         **SETTING | setting,
@@ -86,14 +85,15 @@ def test_a_setting_is_trained_once(counted):
         {"training": {"n_networks": 2}},
         {"sentences": (("It is new.",), ("It broke.",))},
         {"training": {"lr_decay": 0.2, "n_epochs": 2}},
-        {"backbone": {"cache_name": "another clip"}},
+        {"name": "another clip"},
+        {"device": torch.device("cpu:0")},  # another device of the same kind
     ],
     ids=str,
 )
 def test_whatever_else_is_set_is_another_network(other, counted):
     first, second = train(), train(**other)
     assert len(counted) == 2
-    if not {"backbone", "sentences"} & set(other):  # may give the same weights
+    if not {"name", "device", "sentences"} & set(other):  # may give the same weights
         same = [
             a.shape == b.shape and np.array_equal(a, b)
             for a, b in zip(first.coefs, second.coefs, strict=True)
@@ -150,19 +150,55 @@ def test_after_a_failure_the_next_one_trains(counted):
     assert len(counted) == 1
 
 
-def test_a_bounded_number_is_kept(counted):
-    for seed in range(_training.KEPT_FITS + 3):
+def test_the_last_networks_are_kept_up_to_a_number_of_bytes(counted, monkeypatch):
+    size = train(n_pairs=1).nbytes
+    kept = ProcessCache(5 * size, size_of=lambda network: network.nbytes)
+    monkeypatch.setattr(_training, "_fits", kept)
+    counted.clear()
+    for seed in range(8):
         train(seed=seed, n_pairs=1)
-    assert len(_training._fits) == _training.KEPT_FITS
-    train(seed=_training.KEPT_FITS + 2, n_pairs=1)
+    assert (len(kept), kept.size) == (5, 5 * size)
+    train(seed=7, n_pairs=1)
     train(seed=0, n_pairs=1)
-    assert counted == [*range(_training.KEPT_FITS + 3), 0]
+    assert counted == [*range(8), 0]
+
+
+def test_a_network_too_large_to_be_kept_is_given_all_the_same(counted, monkeypatch):
+    kept = ProcessCache(100, size_of=lambda network: network.nbytes)
+    monkeypatch.setattr(_training, "_fits", kept)
+    assert train().coefs[0].shape == (3, 4)
+    assert len(kept) == 0
+
+
+def test_many_networks_are_kept_in_the_room_of_their_own_weights(counted):
+    wide = {"hidden_layer_sizes": (64, 64)}
+    one, many = (
+        train(n_pairs=1, training=wide | {"n_networks": n_networks})
+        for n_networks in (1, 8)
+    )
+    assert many.nbytes < 8.1 * one.nbytes
+    assert sum(coef.nbytes for coef in many.coefs) > 30 * one.nbytes
+
+
+def test_nothing_is_kept_of_texts_without_a_name(counted, tmp_path):
+    encoded = []
+
+    def spy(texts):
+        encoded.append(len(texts))
+        return encode(texts)
+
+    for _ in range(2):
+        train(spy, name=None, memory=tmp_path, sentences=SENTENCES)
+    assert len(counted) == 2
+    assert len(encoded) == 6
+    assert len(_training._fits) == 0
+    with EmbeddingStore(tmp_path) as store:
+        assert len(store) == 0
 
 
 def test_memory_serves_the_next_process(counted, tmp_path):
     first = train(memory=tmp_path)
-    _training._fits.clear()
-    clear_prompt_cache()
+    clear_caches()
     again = train(None, memory=tmp_path)
     assert len(counted) == 2
     for a, b in zip(first.coefs, again.coefs, strict=True):
@@ -190,8 +226,7 @@ def test_sentences_are_encoded_once_and_kept_in_memory(counted, tmp_path):
 
     for seed in (0, 1):
         train(spy, sentences=SENTENCES, seed=seed, memory=tmp_path)
-    _training._fits.clear()
-    clear_prompt_cache()
+    clear_caches()
     train(None, sentences=SENTENCES, memory=tmp_path)
     assert len(counted) == 3
     assert [text for text in encoded if text in sum(SENTENCES, ())] == list(

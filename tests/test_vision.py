@@ -1,6 +1,7 @@
 """Images to embeddings: open_clip's own numbers, in order, in a flat memory."""
 
 import gc
+import os
 import threading
 import time
 import weakref
@@ -343,6 +344,100 @@ def test_a_store_saves_the_model_and_the_decoder(
             plain, pictures[:5], store=store, crops=lambda w, h: [(0, 0, 9, 9)]
         )
         assert len(store) == 7 + 5 + 5
+
+
+def times_computed(monkeypatch, backbone, pictures, store, **how):
+    """Return how many views the model computes, to embed pictures with a store."""
+    computed = []
+
+    def counting(backbone, pixels):
+        computed.append(len(pixels))
+        return encode_pixels(backbone, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vision_module, "encode_pixels", counting)
+        encode_images(backbone, pictures, store=store, **how)
+    return sum(computed)
+
+
+def test_views_of_another_geometry_are_not_taken_from_the_store(
+    plain, pictures, store, monkeypatch
+):
+    few = pictures[:2]
+    n_views = times_computed(monkeypatch, plain, few, store, crops="multi")
+    assert times_computed(monkeypatch, plain, few, store, crops="multi") == 0
+    other = (*vision_module.GEOMETRY[:-1], vision_module.GEOMETRY[-1] + 1)
+    monkeypatch.setattr(vision_module, "GEOMETRY", other)
+    assert times_computed(monkeypatch, plain, few, store, crops="multi") == n_views
+
+
+def test_images_read_in_another_way_are_not_taken_from_the_store(
+    plain, paths, pictures, store, monkeypatch
+):
+    items = [paths[0], pictures[1], Image.fromarray(pictures[2])]
+    assert times_computed(monkeypatch, plain, items, store) == 3
+    assert times_computed(monkeypatch, plain, items, store) == 0
+    monkeypatch.setattr("skclipad._images.READING", "another")
+    assert times_computed(monkeypatch, plain, items, store) == 3
+
+
+def test_what_is_kept_of_a_file_is_of_the_bytes_it_is_named_by(
+    plain, pictures, paths, store, monkeypatch
+):
+    """The file becomes another image when its name is known but it is not decoded."""
+    first, second = (path.read_bytes() for path in paths[:2])
+    read = vision_module.read_image
+
+    def after_a_change(item, row):
+        paths[0].write_bytes(second)
+        return read(item, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vision_module, "read_image", after_a_change)
+        during = np.concatenate(encode_images(plain, paths[:1], store=store))
+    paths[0].write_bytes(first)
+    after = np.concatenate(encode_images(plain, paths[:1], store=store))
+    expected = open_clips(plain, pictures[:1])
+    np.testing.assert_allclose(during, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(after, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.from_numpy])
+def test_what_is_kept_of_an_array_is_of_the_pixels_it_is_named_by(
+    kind, plain, pictures, store, monkeypatch
+):
+    array = pictures[3].copy()
+    item = kind(array) if kind is np.array else kind(array).permute(2, 0, 1)
+    read = vision_module.read_image
+
+    def after_a_change(given, row):
+        item[:] = 0
+        return read(given, row)
+
+    monkeypatch.setattr(vision_module, "read_image", after_a_change)
+    found = np.concatenate(encode_images(plain, [item], store=store))
+    expected = open_clips(plain, pictures[3:4])
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_file_changed_in_place_with_its_times_set_back_is_another_image(
+    plain, tmp_path, store
+):
+    path, times = tmp_path / "a.bmp", (1_000_000_000, 1_000_000_000)
+    found = []
+    for value in (10, 200):
+        Image.fromarray(np.full((40, 40, 3), value, np.uint8)).save(path)
+        os.utime(path, ns=times)
+        found += encode_images(plain, [path], store=store)
+    assert not np.allclose(*found)
+
+
+def test_a_file_that_is_no_image_is_refused_before_it_is_read(plain, tmp_path, store):
+    path = tmp_path / "film.png"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # a terabyte of zeros, which takes no room on disk
+    with pytest.raises(ImageReadError, match="not an image in a format"):
+        encode_images(plain, [path], store=store)
 
 
 def test_what_is_computed_before_an_error_is_kept(plain, pictures, tmp_path):

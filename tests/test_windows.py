@@ -8,8 +8,11 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from sklearn.base import clone
+from stores import sqlite
 
-from skclipad import ImageReadError
+from skclipad import CLIPImageEmbedder, ImageReadError, RandomWordCLIPDetector
+from skclipad import _windows as windows_module
 from skclipad._backbone import load_backbone
 from skclipad._images import read_image
 from skclipad._windows import CROP_GRID, stream_windows
@@ -265,3 +268,130 @@ def test_files_and_arrays_have_the_same_features(backbones, pictures, tmp_path):
         backbones["vit"], [path, read_image(pictures[0])]
     )
     np.testing.assert_allclose(from_file.parts[2], from_array.parts[2], atol=1e-5)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Count the images that go through the tower."""
+    counts = []
+
+    def counted(compute):
+        def counting(backbone, batch, *args):
+            counts.append(len(batch) if isinstance(batch, list) else 1)
+            return compute(backbone, batch, *args)
+
+        return counting
+
+    for name in ("_token_windows", "_crop_windows"):
+        compute = getattr(windows_module, name)
+        monkeypatch.setattr(windows_module, name, counted(compute))
+    return counts
+
+
+@pytest.mark.parametrize("patches", [False, True])
+@pytest.mark.parametrize("resize_mode", ["squash", "shortest", "longest"])
+@pytest.mark.parametrize("name", ["vit", "resnet"])
+def test_a_store_gives_the_very_features(
+    backbones, pictures, name, resize_mode, patches, store, computed
+):
+    def stream():
+        how = {"patches": patches, "resize_mode": resize_mode, "store": store}
+        return list(stream_windows(backbones[name], pictures, batch_size=2, **how))
+
+    first = stream()
+    assert sum(computed) == len(pictures)
+    for one, again in zip(first, stream(), strict=True):
+        assert (one.size, one.box) == (again.size, again.box)
+        np.testing.assert_array_equal(one.image, again.image)
+        assert list(one.parts) == list(again.parts)
+        for side, part in one.parts.items():
+            np.testing.assert_array_equal(part, again.parts[side])
+    assert sum(computed) == len(pictures)
+
+
+def test_a_store_gives_no_features_of_another_kind(
+    backbones, pictures, store, computed, monkeypatch
+):
+    def n_computed(name="vit", **how):
+        before = sum(computed)
+        list(stream_windows(backbones[name], pictures, store=store, **how))
+        return sum(computed) - before
+
+    assert n_computed() == 3
+    assert n_computed(patches=True) == 3
+    assert n_computed(resize_mode="longest") == 3
+    assert n_computed("resnet") == 3
+    for module, name in (("_windows", "FEATURES"), ("_images", "READING")):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"skclipad.{module}.{name}", 1000)
+            assert n_computed() == 3
+    assert n_computed() == n_computed("resnet") == n_computed(patches=True) == 0
+
+
+def test_a_store_serves_what_it_knows_between_what_is_new_and_what_is_bad(
+    backbones, pictures, store, computed, tmp_path
+):
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    mixed = [pictures[0], bad, pictures[1], pictures[2]]
+    list(stream_windows(backbones["vit"], [pictures[1]], store=store))
+    found = list(stream_windows(backbones["vit"], mixed, store=store, on_error="nan"))
+    assert computed == [1, 2]
+    assert found[1] is None
+    alone = stream_windows(backbones["vit"], pictures)
+    for one, expected in zip([found[0], *found[2:]], alone, strict=True):
+        np.testing.assert_allclose(one.parts[3], expected.parts[3], atol=1e-5)
+
+
+def test_a_damaged_entry_is_computed_again(backbones, pictures, store, computed):
+    (first,) = stream_windows(backbones["vit"], pictures[:1], store=store)
+    with sqlite(store.path) as connection:
+        connection.execute(
+            "UPDATE embeddings SET data = zeroblob(8) WHERE rowid = "
+            "(SELECT max(rowid) FROM embeddings)"
+        )
+    (again,) = stream_windows(backbones["vit"], pictures[:1], store=store)
+    assert computed == [1, 1]
+    np.testing.assert_allclose(first.parts[3], again.parts[3], atol=1e-6)
+
+
+def test_what_is_kept_is_of_the_bytes_it_is_named_by(
+    backbones, pictures, store, tmp_path, monkeypatch
+):
+    path = tmp_path / "a.png"
+    read = windows_module.read_image
+
+    def after_a_change(item, row):
+        Image.fromarray(pictures[1]).save(path)
+        return read(item, row)
+
+    Image.fromarray(pictures[0]).save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(windows_module, "read_image", after_a_change)
+        list(stream_windows(backbones["vit"], [path], store=store))
+    Image.fromarray(pictures[0]).save(path)
+    (found,) = stream_windows(backbones["vit"], [path], store=store)
+    (expected,) = stream_windows(backbones["vit"], pictures[:1])
+    np.testing.assert_allclose(found.parts[2], expected.parts[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("n_shots", [0, 2])
+def test_with_memory_nothing_is_computed_twice(
+    pictures, n_shots, computed, tmp_path, monkeypatch
+):
+    embedder = CLIPImageEmbedder("tiny", device="cpu", memory=tmp_path / "memory")
+
+    def values(embedder):
+        detector = RandomWordCLIPDetector(
+            N_p=100, n_shots=n_shots, embedder=embedder, random_state=0
+        ).fit(pictures)
+        return detector.predict_proba(pictures), detector.anomaly_map(pictures)
+
+    expected = values(clone(embedder).set_params(memory=None))
+    values(embedder)
+    computed.clear()
+    monkeypatch.setattr("skclipad._vision.encode_pixels", None)
+    scores, maps = values(embedder)
+    assert computed == []
+    np.testing.assert_allclose(scores, expected[0], atol=1e-6)
+    np.testing.assert_allclose(maps, expected[1], atol=1e-6)

@@ -83,7 +83,7 @@ class UnitScores:
         embedder = detector.embedder
         return object_prompts(
             embedder.encode_text,
-            embedder._load().cache_name,
+            embedder._text_cache_name(),
             templates,
             object_name,
             average=detector.prompt_average,
