@@ -329,3 +329,16 @@ print(steps)
     )
     expected = b"[[False, False], [True, False], [True, False]]"
     assert done.stdout.strip() == expected, done.stderr.decode()
+
+
+def test_names_in_backticks_are_there():
+    estimators = (skclipad.RandomWordCLIPDetector, skclipad.CLIPImageEmbedder)
+    known = parameters() | {name.split(".")[-1] for name in public_names()}
+    for estimator in estimators:
+        known |= set(dir(estimator))
+        known |= set(re.findall(r"^    (\w+_) :", estimator.__doc__, re.M))
+    known |= {"s_pr", "s_fnn", "s_img", "uint8", "clone", "paths", "labels"}
+    for page in PAGES:
+        text = re.sub(r"``.*?``", "", page.read_text(encoding="utf-8"), flags=re.S)
+        for name in re.findall(r"(?<![:\w`])`([A-Za-z_]\w*)`(?![`_])", text):
+            assert name in known or "laion" in name, (page.name, name)
