@@ -132,7 +132,7 @@ class RandomWordCLIPDetector(
         "anomaly": [...]}``. None is those of `skclipad.load_sentences`.
     normalize : bool, default=True
         Whether the FNN sees embeddings of unit length. Our choice, by
-        ``benchmarks/choose_fnn.py``.
+        ``benchmarks/choose_fnn.py``; the paper writes raw ones (Sec. 3.3).
     threshold : float, default=0.5
         Combined score above which a picture is called anomalous.
     memory : str, path, joblib.Memory or None, default=None

@@ -19,9 +19,9 @@ BUNDLED = (
 )
 OUR_CHOICES = (
     "The paper does not say how wide the network's layers are, how strong its dropout "
-    "and the decay of its learning rate, whether it sees raw or unit embeddings, nor "
-    "how its crops are cut and their scores combined. skclipad's choices stand above; "
-    "figures differ from the paper's for this reason too."
+    "and the decay of its learning rate, nor how its crops are cut and their scores "
+    "combined, and it writes raw embeddings for the network's input. The choices of "
+    "skclipad stand above; figures differ from the paper's for this reason too."
 )
 
 

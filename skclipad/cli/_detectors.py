@@ -99,5 +99,5 @@ def warn_of_tiny(detector):
     if detector.embedder.model_name == "tiny":
         say(
             "Note: the bundled model, tiny, has seen nothing but painted pictures. "
-            "What it says of photos means nothing."
+            "On photos it is weak, and on some worse than chance: take a real CLIP."
         )

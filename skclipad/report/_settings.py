@@ -8,7 +8,7 @@ import skclipad
 
 PAINTED = (
     "The scores come from the bundled model, which has seen only painted pictures. Its "
-    "scores of photos mean nothing: for photos take a real CLIP."
+    "scores of photos are weak, on some worse than chance: for photos take a real CLIP."
 )
 PACKAGES = ("open_clip_torch", "torch", "scikit-learn", "numpy", "scipy", "pillow")
 
