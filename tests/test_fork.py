@@ -2,17 +2,20 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from stores import needs_fork
 
+import skclipad
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, _backbone, _images
 from skclipad import _fork as module
 from skclipad._fork import ForkSafeLock
@@ -146,6 +149,18 @@ LOCKS = {
 
 def test_every_lock_of_the_package_follows_the_rule():
     assert set(LOCKS.values()) <= set(module._locks)
+    # What makes a lock, and which files may: they say what a fork does to it.
+    makers = {
+        r"\bR?Lock\(|threading import .*Lock|\(R?Lock\)|threading\.R?Lock\b": {"_fork"},
+        r"\bcached_property\b": set(),  # has a lock before Python 3.12
+        r"\bflock\(": {"_lock", "_cache_file"},
+        # A lock of SQLite is of one process, and _results only waits for its end.
+        r"\bsqlite3\.connect\(": {"_cache_file", "_results"},
+    }
+    for path in Path(skclipad.__file__).parent.rglob("*.py"):
+        code = re.sub(r"#.*|`.*?`", "", path.read_text(encoding="utf-8"))
+        for maker, files in makers.items():
+            assert path.stem in files or not re.search(maker, code), (path, maker)
 
 
 def test_an_estimator_works_in_a_child_forked_while_others_fit_load_and_read(tmp_path):
