@@ -20,6 +20,7 @@ once.
 
 import argparse
 import csv
+import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
@@ -247,7 +248,7 @@ class Measurement:
     n_seeds : int
         Random states of the detector: 0, 1, ...
     memory : path
-        Where text embeddings are kept.
+        Where embeddings are kept.
     base : dict, default={}
         Parameters of every setting that does not say otherwise.
     """
@@ -294,6 +295,7 @@ class Measurement:
             rest["validation_sentences"] = object_sentences(self.sets)
         embedder = CLIPImageEmbedder(
             model_name=self.model,
+            memory=self.memory,
             **{k.removeprefix(start): v for k, v in for_embedder.items()},
         )
         detector = RandomWordCLIPDetector(
@@ -449,9 +451,10 @@ def print_question(name, measure, settings, bar):
             cells = [row, method, f"{mean.mean():.3f}", f"{mean.std():.3f}"]
             gain = differences(found[method], baseline[method])
             rows.append(cells + ([""] * 5 if found is baseline else gains(gain, bar)))
-    print(f"{name}: gain in mean AUROC over {next(iter(settings))!r}\n")
+    print(f"{name}: gain in mean AUROC over {next(iter(settings))!r}\n", flush=True)
     header = ["setting", "method", "mean", "dev.", "gain", "over images"]
     print_table([*header, "over seeds", "sets up, down", f">= {bar}"], rows)
+    sys.stdout.flush()
 
 
 def gains(gain, bar):
@@ -485,13 +488,18 @@ def parse(arguments=None):
     parser.add_argument("--pairs", type=int, default=10_000, help="N_p")
     parser.add_argument("--half", choices=("a", "b", "both"), default="both")
     parser.add_argument(
-        "--question", nargs="+", choices=["all", *QUESTIONS], default=[], metavar="NAME"
+        "--question",
+        nargs="+",
+        choices=["sets", "all", *QUESTIONS],
+        default=["sets"],
+        metavar="NAME",
+        help=f"sets, the table of all sets (default); all; {', '.join(QUESTIONS)}",
     )
     parser.add_argument(
         "--base", choices=BASES, default="default", help="what questions start from"
     )
     parser.add_argument("--bar", type=float, default=0.01, help="gain asked for")
-    parser.add_argument("--memory", help="folder that keeps texts between runs")
+    parser.add_argument("--memory", help="folder that keeps embeddings")
     return parser.parse_args(arguments)
 
 
@@ -505,10 +513,11 @@ def main(arguments=None):
     base = {"N_p": args.pairs} | BASES[args.base]
     with tempfile.TemporaryDirectory() as folder:
         measure = Measurement(sets, args.model, args.seeds, args.memory or folder, base)
-        if not args.question:
-            print_sets(measure, {"": {}, "recommended": RECOMMENDED})
-        for name in QUESTIONS if "all" in args.question else args.question:
-            print_question(name, measure, QUESTIONS[name], args.bar)
+        for name in args.question:
+            if name == "sets":
+                print_sets(measure, {"": {}, "recommended": RECOMMENDED})
+            for asked in QUESTIONS if name == "all" else {name} & set(QUESTIONS):
+                print_question(asked, measure, QUESTIONS[asked], args.bar)
     print(f"{perf_counter() - start:.0f} s")
 
 

@@ -52,6 +52,7 @@ from skclipad._prompts import training_block
 from skclipad.datasets import make_defect_images
 from skclipad.tiny import FOLDER as TINY
 
+VOCABULARY = "bpe_vocab.txt.gz"
 TINY_CONFIG = json.loads((TINY / "open_clip_config.json").read_text())
 MODEL_CONFIG = {
     "embed_dim": TINY_CONFIG["model_cfg"]["embed_dim"],
@@ -63,7 +64,8 @@ MODEL_CONFIG = {
         "timm_proj_bias": True,
         "image_size": photographs.SIZE,
     },
-    "text_cfg": TINY_CONFIG["model_cfg"]["text_cfg"],
+    "text_cfg": TINY_CONFIG["model_cfg"]["text_cfg"]
+    | {"tokenizer_kwargs": {"bpe_path": VOCABULARY}},
 }
 PREPROCESS_CONFIG = {
     "mean": [0.5, 0.5, 0.5],
@@ -76,6 +78,7 @@ HELD_OUT = 0.1  # share of photographs that training never sees, to watch it by
 PATCH_BLOCK, PATCH_WIDTH = 4, 112  # the last block with patches of 16 pixels
 PAINTED_SIZE = 160
 BATCH = 32
+WATCHED = 60  # pairs of each pool that an evaluation looks at
 # How often a pair of each kind is drawn, in proportion.
 SHARES = {"struck": 0.5, "painted": 0.25, "labelled": 0.25}
 # Sets without good photos teach that all their things are damaged: seldom drawn.
@@ -125,7 +128,7 @@ def write_model(model, folder, training):
         "training": training,
     }
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    shutil.copy(TINY / "bpe_vocab.txt.gz", folder)
+    shutil.copy(TINY / VOCABULARY, folder)
     weights = {
         name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
@@ -463,7 +466,9 @@ class Features:
                 self.run(normalize(torch.tensor(images[i : i + BATCH])))
                 for i in range(0, len(images), BATCH)
             ]
-            np.save(path, np.concatenate(parts).astype(np.float16))
+            part = path.with_suffix(".part.npy")
+            np.save(part, np.concatenate(parts).astype(np.float16))
+            part.replace(path)
         return torch.from_numpy(np.load(path)).float()
 
 
@@ -620,8 +625,8 @@ def evaluate(trainer, tower, sampler, tokenizer, n_pairs=1000):
     network = text_network(model, tokenizer, n_pairs)
     found = {}
     for pool, held in zip(sampler.pools, sampler.held, strict=True):
-        held = held[:200]
-        parts = [tower(model, [(pool, r)], None)[0] for r in np.array_split(held, 8)]
+        held = held[:WATCHED]
+        parts = [tower(model, [(pool, r)], None)[0] for r in np.array_split(held, 4)]
         halves = [part.chunk(2) for part in parts]
         embedded = torch.cat([half[i] for i in (0, 1) for half in halves]).numpy()
         target = np.arange(len(embedded)) // len(held)
@@ -670,7 +675,7 @@ def train(trainer, tower, sampler, tokenizer, args):
         texts, claims, facts = draw_captions(drawn, rng, codes)
         pictures, patch = tower(trainer.model, drawn, generator)
         total, parts = pair_loss(
-            trainer, pictures, texts, claims, facts, tokenizer, rng, args.weights
+            trainer, pictures, texts, claims, facts, tokenizer, rng, args.weights[:3]
         )
         if patch is not None:
             total = total + args.weights[3] * patch
@@ -764,7 +769,7 @@ def main(arguments=None):
     sampler = Sampler(pools, (args.seed, trainer.n_steps))
     towers = {"map": FrozenTower, "tower": TrainedTower}
     tower = towers[args.stage](trainer, pools, args)
-    train(trainer, tower, sampler, WordTokenizer(TINY / "bpe_vocab.txt.gz"), args)
+    train(trainer, tower, sampler, WordTokenizer(TINY / VOCABULARY), args)
 
 
 if __name__ == "__main__":
