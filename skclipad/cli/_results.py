@@ -229,11 +229,15 @@ def agreement_with_folders(rows, good):
     columns = {name: [row[name] for row in rows] for name in names}
     if auroc(y_true, columns["score"]) < 0.5:
         said += "\nBelow 0.5 is worse than chance: normal pictures have higher scores."
+    return f"{said}\n{figures_table(y_true, columns)}\n{_best_cut(y_true, columns)}"
+
+
+def _best_cut(y_true, columns):
+    """Say which threshold has the largest F1, in digits that read back to the same."""
     _, threshold = f1_max(y_true, columns["score"], return_threshold=True)
-    return (
-        f"{said}\n{figures_table(y_true, columns)}\n"
-        f"F1-max of score is reached with --threshold {threshold:.4f}"
-    )
+    if threshold < 0:  # the lowest score is 0, and no share lies below it
+        return "F1-max of score is reached when every picture is called anomalous"
+    return f"F1-max of score is reached with --threshold {threshold!r}"
 
 
 def figures_table(y_true, columns):

@@ -13,6 +13,7 @@ import os
 import zlib
 from contextlib import ExitStack, contextmanager
 
+from skclipad._rows import label_of
 from skclipad.cli._files import open_table
 from skclipad.cli._talk import say
 
@@ -61,7 +62,7 @@ def open_run(target, columns, paths, *, identity, threshold, resume=False, usabl
             stamps = {path: _stamp(path) for path in paths}
             found, size = _read(journal, identity) if resume else ({}, 0)
             known = {
-                path: row | {"label": int(row["score"] > threshold)}
+                path: row | {"label": label_of(row["score"], threshold)}
                 for path, (stamp, row) in found.items()
                 if stamp is not None and stamps.get(path) == stamp
             }

@@ -5,7 +5,7 @@ import time
 import numpy as np
 from tqdm.auto import tqdm
 
-from skclipad._rows import detector_identity, row_columns, score_rows
+from skclipad._rows import detector_identity, label_of, row_columns, score_rows
 from skclipad.cli._detectors import load_detector, new_detector, warn_of_tiny
 from skclipad.cli._files import checked_table, checked_target
 from skclipad.cli._pictures import find_pictures
@@ -201,8 +201,9 @@ def _normal_threshold(detector, args):
     # As many above it as the share allows, and never more, however few they are.
     n_above = int(args.fpr * len(scores) + 1e-9)
     threshold = [*sorted(scores, reverse=True), 0.0][n_above]
-    above = sum(score > threshold for score in scores)
-    say(f"threshold {threshold:.4f}: {above} of {len(scores)} normal pictures above it")
+    above = sum(label_of(score, threshold) for score in scores)
+    # All digits: it is meant to be typed again.
+    say(f"threshold {threshold!r}: {above} of {len(scores)} normal pictures above it")
     _say_failures([row for row in rows if "score" not in row])
     if len(scores) * args.fpr < 1:
         say(
