@@ -16,7 +16,8 @@ RINGS = [
     # 0: words, prompts, equations, figures; no torch
     [
         *("_exceptions", "_words", "_prompts", "_sentences", "_scores"),
-        *("_cache_file", "_store", "_prompt_embeddings", "_lock", "metrics"),
+        *("_cache_file", "_store", "_prompt_embeddings", "_lock", "_endings"),
+        "metrics",
         "statistics",
     ],
     # 1: pictures and models
