@@ -81,7 +81,7 @@ def score_rows(detector, X):
         # Unreadable pictures are told about row by row.
         warnings.filterwarnings("ignore", ".* images could not be read")
         columns = detector.score_components(X)
-    score = detector._combine_components(columns)
+    score = np.asarray(detector._combine_components(columns), dtype=np.float64)
     paths, _ = split_objects(X)
     rows = []
     for i, path in enumerate(paths):
@@ -90,9 +90,34 @@ def score_rows(detector, X):
             rows.append(row | {"error": _why_not(path)})
         else:
             parts = {name: float(column[i]) for name, column in columns.items()}
-            label = int(score[i] > detector.threshold)
+            label = label_of(score[i], detector.threshold)
             rows.append(row | {"score": float(score[i]), "label": label} | parts)
     return rows
+
+
+def label_of(score, threshold):
+    """Compare a score with the threshold, as every table does.
+
+    Parameters
+    ----------
+    score, threshold : float
+        Numbers of any precision. They are compared in float64, which is what a table
+        holds and what somebody types: numpy would round the threshold to the precision
+        of the score.
+
+    Returns
+    -------
+    int
+        1 if the score is above the threshold, else 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skclipad._rows import label_of
+    >>> label_of(np.float32(0.1), 0.1), label_of(0.1, 0.1)
+    (1, 0)
+    """
+    return int(float(score) > float(threshold))
 
 
 def printable(path):

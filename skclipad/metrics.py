@@ -139,9 +139,11 @@ def f1_max(y_true, y_score, *, return_threshold=False):
     f1 : float
         The largest F1, above 0 and at most 1.
     threshold : float
-        Only if asked for: ``y_score > threshold`` has that F1. It lies half-way between
-        two scores that occur, or just below the lowest one. Where several thresholds
-        are best, it is the highest, which raises the fewest alarms.
+        Only if asked for: ``y_score > threshold`` has that F1, in the precision of
+        `y_score` and in float64. It lies half-way between two scores that occur, or
+        just below the lowest one; between two neighbouring floats it is the lower one.
+        Where several thresholds are best, it is the highest, which raises the fewest
+        alarms.
 
     Raises
     ------
@@ -163,6 +165,8 @@ def f1_max(y_true, y_score, *, return_threshold=False):
     >>> f1_max([0, 0, 1, 1], [0.1, 0.25, 0.75, 0.8], return_threshold=True)
     (1.0, 0.5)
     """
+    given = np.asarray(y_score).dtype
+    precision = given if given.kind == "f" else np.float64
     y_true, y_score = _check_scores(y_true, y_score)
     order = np.argsort(-y_score, kind="stable")
     score = y_score[order]
@@ -173,13 +177,22 @@ def f1_max(y_true, y_score, *, return_threshold=False):
     best = int(np.argmax(f1))
     if not return_threshold:
         return float(f1[best])
-    upper = score[last[best]]
-    if last[best] + 1 == len(score):
-        return float(f1[best]), float(np.nextafter(upper, -np.inf))
-    lower = score[last[best] + 1]
-    middle = lower + (upper - lower) / 2
-    # Between neighbouring floats the middle may round up to the score it must let pass.
-    return float(f1[best]), float(middle if middle < upper else lower)
+    lowest_alarm = score[last[best]]
+    below = score[last[best] + 1 :]
+    highest_pass = below[0] if len(below) else None
+    return float(f1[best]), _threshold_between(highest_pass, lowest_alarm, precision)
+
+
+def _threshold_between(lower, upper, precision):
+    """Return a threshold that `upper` is above and `lower`, if there is one, is not.
+
+    It is a number of the scores' own precision: a float64 between two float32 would
+    round to one of them when it is compared with an array of these.
+    """
+    if lower is None:
+        return float(np.nextafter(np.asarray(upper, precision), -np.inf))
+    middle = float(np.asarray(lower / 2 + upper / 2, precision))
+    return middle if lower <= middle < upper else float(lower)
 
 
 def pixel_auroc(masks, maps):

@@ -1,12 +1,17 @@
 """``skclipad benchmark``: from a folder to tables, figures and an index."""
 
 import argparse
+import ast
 import json
+import os
 from importlib import import_module
+from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
+import skclipad
 from skclipad._prompt_embeddings import clear_prompt_cache
 from skclipad.benchmark import read_results
 from skclipad.benchmark._command import add_arguments, run
@@ -115,3 +120,79 @@ def test_missing_data_are_told(tmp_path):
             "--dataset", "mvtec", "--root", tmp_path / "no", "--out", tmp_path / "o"
         )
     assert not (tmp_path / "o").exists()
+
+
+# What lies in the output folder is data
+
+
+class Bomb:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.fixture
+def measured(painted, tmp_path):
+    """A function that measures and draws Figure 5; and the folder it writes to."""
+    root, out = tmp_path / "data", tmp_path / "out"
+    write_mvtec_layout(painted, root)
+    where = ["--dataset", "folder", "--root", root, "--out", out, *QUICK]
+    options = ["--tables", "1", "--figures", "5", "--categories", "coin"]
+
+    def measure():
+        assert command(*where, *options, "--shots", "0") == 0
+        return (out / "figure5.csv").read_bytes()
+
+    return measure, out
+
+
+def count_fits(monkeypatch):
+    detector, fits = skclipad.RandomWordCLIPDetector, []
+    fit = detector.fit
+
+    def counted(self, *args):
+        fits.append(self)
+        return fit(self, *args)
+
+    monkeypatch.setattr(detector, "fit", counted)
+    return fits
+
+
+def test_nothing_in_the_output_folder_is_unpickled(measured, tmp_path, monkeypatch):
+    measure, out = measured
+    figure = measure()
+    mark = tmp_path / "mark"
+    joblib.dump(Bomb(str(mark)), out / "detector.joblib")
+    fits = count_fits(monkeypatch)
+    assert measure() == figure
+    assert fits == []  # the network is kept as plain numbers
+    np.savez(out / "network.npz", trained_on=np.array([Bomb(str(mark))], object))
+    os.remove(out / "figure5.csv")
+    assert measure() == figure
+    assert len(fits) == 1
+    assert not mark.exists()
+
+
+def test_a_kept_network_that_is_damaged_is_trained_again(measured, monkeypatch):
+    measure, out = measured
+    figure = measure()
+    kept = out / "network.npz"
+    kept.write_bytes(kept.read_bytes()[:-30])
+    fits = count_fits(monkeypatch)
+    assert measure() == figure and len(fits) == 1
+
+
+def test_detectors_are_unpickled_in_one_place_the_file_that_is_named():
+    package = Path(skclipad.__file__).parent
+    callers = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node) in ("joblib.load", "pickle.load", "pickle.loads")
+    }
+    assert callers == {str(Path("cli", "_detectors.py"))}

@@ -239,7 +239,7 @@ def test_labels_from_folders_gives_the_figures_of_the_table(
     n_good = y_true.count(False)
     assert f"{n_good} normal pictures, in good; {sum(y_true)} anomalous" in output.err
     _, threshold = f1_max(y_true, scores, return_threshold=True)
-    assert f"reached with --threshold {threshold:.4f}" in output.err
+    assert f"reached with --threshold {threshold!r}\n" in output.err
     worse = auroc(y_true, scores) < 0.5
     assert ("worse than chance" in output.err) == worse
 
@@ -518,6 +518,90 @@ def test_a_false_alarm_rate_chooses_the_threshold(photos, detector_file, capsys)
         labels = [int(row["label"]) for row in read_rows(output.out)]
         assert sum(labels) == most
         assert f"{most} of {n} normal pictures above it" in output.err
+
+
+def set_scores(monkeypatch, values, dtype=np.float64):
+    """Let the pictures of a run have these scores, in their order."""
+
+    def components(self, X):
+        rows = [int(os.path.basename(x)[:2]) if isinstance(x, str) else 0 for x in X]
+        score = np.array([values[row] for row in rows], dtype)
+        return {"s_pr": score, "s_fnn": score}
+
+    monkeypatch.setattr(RandomWordCLIPDetector, "score_components", components)
+    monkeypatch.setattr(
+        RandomWordCLIPDetector, "_combine_components", lambda self, parts: parts["s_pr"]
+    )
+
+
+@pytest.fixture
+def close_photos(tmp_path, monkeypatch):
+    """Ten pictures whose scores differ in the sixth digit."""
+    folder = tmp_path / "close" / "good"
+    folder.mkdir(parents=True)
+    for i in range(10):
+        Image.new("RGB", (8, 8)).save(folder / f"{i:02d}.png")
+    set_scores(monkeypatch, [0.43210012 + i * 1e-6 for i in range(10)])
+    return folder
+
+
+@pytest.mark.parametrize("fpr, n_alarms", [(0.1, 1), (0.19, 1), (0.3, 3), (0.05, 0)])
+def test_the_printed_threshold_raises_the_promised_false_alarms(
+    fpr, n_alarms, close_photos, detector_file, capsys
+):
+    score = ["score", str(close_photos), "-d", detector_file]
+    more = ["--fpr", str(fpr), "--normal-dir", str(close_photos)]
+    assert cli.main([*score, *more]) == 0
+    said = capsys.readouterr().err
+    threshold = said.partition("threshold ")[2].partition(":")[0]
+    assert cli.main([*score, "--threshold", threshold]) == 0
+    rows = read_rows(capsys.readouterr().out)
+    # Never more than the share allows: 1.9 of 10 pictures are 1.
+    assert sum(int(row["label"]) for row in rows) == n_alarms
+    assert f"{n_alarms} of 10 normal pictures above it" in said
+
+
+def test_the_printed_threshold_of_f1_max_has_that_f1(
+    close_photos, detector_file, capsys
+):
+    bad = close_photos.with_name("bad")
+    bad.mkdir()
+    for i in range(6, 10):
+        (close_photos / f"{i:02d}.png").rename(bad / f"{i:02d}.png")
+    score = ["score", str(close_photos.parent), "-d", detector_file]
+    assert cli.main([*score, "--labels-from-folders"]) == 0
+    threshold = capsys.readouterr().err.rpartition("--threshold ")[2].strip()
+    assert cli.main([*score, "--threshold", threshold]) == 0
+    rows = read_rows(capsys.readouterr().out)
+    assert [int(row["label"]) for row in rows] == ["bad" in r["path"] for r in rows]
+
+
+def test_f1_max_that_no_threshold_reaches_is_told(
+    close_photos, detector_file, monkeypatch, capsys
+):
+    bad = close_photos.with_name("bad")
+    bad.mkdir()
+    (close_photos / "00.png").rename(bad / "00.png")
+    set_scores(monkeypatch, [0.0] * 10)
+    score = ["score", str(close_photos.parent), "-d", detector_file]
+    assert cli.main([*score, "--labels-from-folders"]) == 0
+    assert "every picture is called anomalous" in capsys.readouterr().err
+
+
+def test_labels_compare_in_float64_and_scores_read_back(
+    close_photos, detector_file, monkeypatch, capsys
+):
+    scores = [np.float32(0.1), np.float32(0.3), np.float32(0.7)] + [0.0] * 7
+    set_scores(monkeypatch, scores, np.float32)
+    below = np.nextafter(float(scores[1]), 0)  # to float32 it is the score itself
+    for threshold, label in ((below, 1), (float(scores[1]), 0)):
+        arguments = ["--threshold", repr(float(threshold))]
+        assert (
+            cli.main(["score", str(close_photos), "-d", detector_file, *arguments]) == 0
+        )
+        rows = read_rows(capsys.readouterr().out)
+        assert [float(row["score"]) for row in rows[:3]] == list(map(float, scores[:3]))
+        assert rows[1]["label"] == str(label)
 
 
 def test_a_false_alarm_rate_that_is_too_fine_to_measure_is_told(

@@ -84,6 +84,22 @@ def test_f1_max_threshold_between_neighbouring_floats():
         assert upper > threshold and not lower > threshold
 
 
+@pytest.mark.parametrize("precision", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("start", [0.0, 0.30000001, 0.75, 1.0])
+@pytest.mark.parametrize("n_steps", [1, 2, 3])
+def test_f1_max_threshold_cuts_alike_in_the_precision_of_the_scores_and_in_float64(
+    precision, start, n_steps
+):
+    lower = upper = np.asarray(start, precision)[()]
+    for _ in range(n_steps):
+        upper = np.nextafter(upper, precision(2))
+    score = np.array([lower, upper])
+    for y_true, alarms in (([0, 1], [0, 1]), ([1, 0], [1, 1])):
+        _, threshold = f1_max(y_true, score, return_threshold=True)
+        assert (score > threshold).tolist() == alarms
+        assert (score.astype(np.float64) > threshold).tolist() == alarms
+
+
 @pytest.mark.parametrize("metric", [auroc, aupr, f1_max])
 def test_perfect_scores_give_one(metric):
     assert metric([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4]) == 1.0

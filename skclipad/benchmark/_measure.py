@@ -1,12 +1,13 @@
 """`run_benchmark`: every figure of the paper for any labelled pictures."""
 
-import contextlib
 import copy
 import itertools
+import json
 import os
 import shutil
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import joblib
@@ -37,7 +38,8 @@ from skclipad.benchmark._plan import (
 from skclipad.benchmark._results import ResultsFile
 from skclipad.benchmark._scores import UnitScores
 
-DETECTOR = "detector.joblib"
+DETECTOR = "detector.joblib"  # for people; it is never read here
+NETWORK = "network.npz"  # its weights: plain numbers, which run nothing when read
 
 # What the rows name, or what cannot change them.
 _NOT_SETTINGS = {
@@ -292,14 +294,13 @@ class Benchmark:
         Returns
         -------
         RandomWordCLIPDetector
-            That of this run, or of the run that wrote the output, or else a new one.
+            That of this run, or else one with the network of the run that wrote the
+            output (and nothing else of what `fit` learns), or else a new one.
         """
-        wanted = clone(self.detector).set_params(random_state=self.seeds[0])
-        if self._first is None and self.output is not None:
-            with contextlib.suppress(FileNotFoundError):
-                self._first = joblib.load(self.output / DETECTOR)
-        if self._first is None or not _same_training(self._first, wanted):
-            self._first = wanted.fit()
+        if self._first is None:
+            wanted = clone(self.detector).set_params(random_state=self.seeds[0])
+            found = self.output is not None and _read_network(self.output, wanted)
+            self._first = wanted if found else wanted.fit()
         return self._first
 
     def _template(self, detector, crops):
@@ -447,6 +448,7 @@ class Benchmark:
             partial = self.output / (DETECTOR + ".partial")
             joblib.dump(self._first, partial)
             os.replace(partial, self.output / DETECTOR)
+            _write_network(self.output, self._first)
 
     def _prompts_of(self, seed):
         return self.output / "prompts" / str(seed)
@@ -482,9 +484,35 @@ def _setting_of(detector):
     return Setting(*(v if isinstance(v, (str, int)) else tuple(v) for v in values))
 
 
-def _same_training(one, other):
+def _write_network(folder, detector):
+    """Keep the weights of a detector's network, and what it was trained on."""
+    arrays = {f"coefs_{i}": coefs for i, coefs in enumerate(detector.coefs_)}
+    arrays |= {f"intercepts_{i}": b for i, b in enumerate(detector.intercepts_)}
+    partial = folder / (NETWORK + ".partial")
+    with open(partial, "wb") as file:
+        np.savez(file, trained_on=_training_of(detector), **arrays)
+    os.replace(partial, folder / NETWORK)
+
+
+def _read_network(folder, detector):
+    """Give a detector the weights that were kept, if it would be trained alike."""
+    try:
+        with np.load(folder / NETWORK, allow_pickle=False) as kept:
+            if str(kept["trained_on"]) != _training_of(detector):
+                return False
+            n_layers = sum(name.startswith("coefs_") for name in kept)
+            coefs = [kept[f"coefs_{i}"] for i in range(n_layers)]
+            intercepts = [kept[f"intercepts_{i}"] for i in range(n_layers)]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return False  # not there, or damaged, or no numbers
+    detector.coefs_, detector.intercepts_ = coefs, intercepts
+    return True
+
+
+def _training_of(detector):
+    # Everything else is the same for all rows of an output.
     names = (*Setting.__annotations__, "random_state")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
+    return json.dumps({name: getattr(detector, name) for name in names})
 
 
 def _digest_of(images):

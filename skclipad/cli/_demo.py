@@ -8,6 +8,7 @@ import numpy as np
 
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
+from skclipad._rows import label_of
 from skclipad.cli._files import open_table, whole
 from skclipad.cli._results import MAP_SIDE, figures_table
 from skclipad.cli._talk import ALL_SCORED, say
@@ -48,7 +49,8 @@ def run(args):
     painted = time.perf_counter()
     say(f"... {painted - start:.1f} s. Scoring them ...")
     components = detector.score_components(bunch.images)
-    columns = {"score": detector._combine_components(components), **components}
+    score = np.asarray(detector._combine_components(components), dtype=np.float64)
+    columns = {"score": score, **components}
     scored = time.perf_counter()
     say(f"... {scored - painted:.1f} s. Making heat maps ...")
     maps = [None] * len(bunch.images)
@@ -106,11 +108,11 @@ def _write(out, bunch, columns, maps, detector, command):
     )
     with whole(out / "sheet.png") as path:
         sheet.save(path, format="PNG")
-    label = (columns["score"] > detector.threshold).astype(int)
+    label = [label_of(score, detector.threshold) for score in columns["score"]]
     table = {
         "picture": np.arange(len(bunch.images)),
         "score": columns["score"],
-        "label": label,
+        "label": np.array(label),
         **columns,
         **{name: np.asarray(bunch[name]) for name in ("category", "defect", "target")},
     }

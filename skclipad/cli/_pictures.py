@@ -3,76 +3,190 @@
 import glob
 import os
 import sys
+from collections import Counter
+from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset(
-    ".bmp .gif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
-)
+from skclipad._endings import image_endings
+from skclipad.cli._talk import say
+
+MAP_MARK = "skclipad map"  # the PNG text by which a map is known, at its beginning
+MOST_ENDINGS = 8  # that are named on the terminal
 PICTURES_HELP = """\
 files, folders to search with all that is in them, patterns such as 'day-*/**/*.jpg', or
 - for a list of names, one a line, from standard input"""
 
 
-def find_pictures(arguments):
-    """Return the pictures that arguments name.
+def find_pictures(arguments, leave_out=None):
+    """Return the pictures that arguments name, and say what folders hold beside them.
 
     Parameters
     ----------
     arguments : sequence of str
         Files, folders, patterns, and "-" for a list of them on standard input.
+    leave_out : str, default=None
+        A folder that is not searched where it lies in another one.
 
     Returns
     -------
     list of str
-        Paths: files as they were named, folders and patterns sorted. A file that is
-        not there is among them, so that it gets its row, with the reason; and so is a
-        pattern that nothing matches.
+        Paths: files as they were named, folders and patterns sorted, what links to
+        folders lead to after the rest of a folder. A file that is not there is among
+        them, so that it gets its row, with the reason; and so is a pattern that nothing
+        matches.
 
     Raises
     ------
     FileNotFoundError
         If nothing is there of all that the arguments name.
     """
-    found = []
+    search, found = _Search(leave_out), []
     for argument in arguments:
-        if argument == "-":
-            # Names may hold any bytes: they are read as the system writes them.
-            lines = sys.stdin.buffer.read().split(b"\n")
-            names = [os.fsdecode(line.removesuffix(b"\r")) for line in lines if line]
-            for name in names:
-                found += _pictures_of(name)
-        else:
-            found += _pictures_of(argument)
+        for name in _listed_names() if argument == "-" else [argument]:
+            found += search.pictures_of(name)
     if found == list(arguments) and not any(map(os.path.lexists, found)):
         raise FileNotFoundError(
             f"{', '.join(found)}: no such file or folder, and no pattern that matches "
             "one. Look for a slip in the name."
         )
+    search.say_what_was_passed_over()
     return found
 
 
-def _pictures_of(argument):
-    if os.path.isdir(argument):
-        return _pictures_in(argument)
-    if os.path.lexists(argument) or not glob.has_magic(argument):
-        return [argument]
-    # Patterns in quotes: shells differ in `**`, and some expand none at all.
-    pictures = []
-    for match in sorted(glob.glob(argument, recursive=True)):
-        pictures += _pictures_in(match) if os.path.isdir(match) else [match]
-    # A folder that `**` finds is searched, and then its files are found once more.
-    return list(dict.fromkeys(pictures)) or [argument]
+def is_map(path):
+    """Tell whether a file is an anomaly map that `skclipad score --maps` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    bool
+        True if it is.
+    """
+    try:
+        with open(path, "rb") as file:
+            return f"tEXt{MAP_MARK}\0".encode() in file.read(100)
+    except OSError:
+        return False
 
 
-def _pictures_in(folder):
-    found = []
-    for place, subfolders, files in os.walk(folder, onerror=_raise):
-        subfolders.sort()
-        found += [
-            os.path.join(place, file)
-            for file in sorted(files)
-            if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES
-        ]
-    return found
+def _listed_names():
+    # Names may hold any bytes: they are read as the system writes them.
+    lines = sys.stdin.buffer.read().split(b"\n")
+    return [os.fsdecode(line.removesuffix(b"\r")) for line in lines if line]
+
+
+class _Search:
+    """A search through folders and patterns that remembers what it passes over."""
+
+    def __init__(self, leave_out):
+        self.endings = image_endings()
+        self.left_out = None if leave_out is None else _identity(leave_out)
+        self.passed_over = Counter()  # by their endings, or in other words why
+
+    def pictures_of(self, name):
+        if os.path.isdir(name):
+            return self._in_folder(name)
+        if os.path.lexists(name) or not glob.has_magic(name):
+            return [name]
+        # Patterns in quotes: shells differ in `**`, and some expand none at all.
+        pictures = []
+        for match in sorted(glob.glob(name, recursive=True)):
+            if os.path.isdir(match):
+                pictures += self._in_folder(match)
+            elif self._is_own_map(match):
+                self.passed_over["made by --maps"] += 1
+            else:
+                pictures.append(match)
+        # A folder that `**` finds is searched, and then its files are found once more.
+        return list(dict.fromkeys(pictures)) or [name]
+
+    def say_what_was_passed_over(self):
+        if not self.passed_over:
+            return
+        counts = self.passed_over.most_common()
+        said = [f"{n:,} {reason}" for reason, n in counts[:MOST_ENDINGS]]
+        if others := sum(n for _, n in counts[MOST_ENDINGS:]):
+            said.append(f"{others:,} others")
+        n = self.passed_over.total()
+        what = "1 file or folder" if n == 1 else f"{n:,} files or folders"
+        say(f"passed over {what}: {', '.join(said)} (a file that you name is read)")
+
+    def _in_folder(self, folder):
+        found, seen, folders = [], set(), [folder]
+        while folders:
+            # Links wait for the rest: what lies there goes by its own name if it can.
+            links = []
+            for start in folders:
+                for place, subfolders, files in os.walk(start, onerror=_raise):
+                    if self._is_closed(place, start, seen):
+                        subfolders.clear()
+                        continue
+                    links += self._choose(place, subfolders)
+                    found += self._images(place, sorted(files))
+            folders = links
+        return found
+
+    def _is_closed(self, place, start, seen):
+        """Tell whether a folder was searched already or shall be left out."""
+        identity = _identity(place)
+        if identity in seen or (identity == self.left_out and place != start):
+            return True
+        seen.add(identity)
+        return False
+
+    def _choose(self, place, subfolders):
+        """Leave the folders that are to be walked through; return links to others."""
+        hidden = [name for name in subfolders if name.startswith(".")]
+        self.passed_over.update({"hidden": len(hidden)} if hidden else {})
+        links = []
+        for name in sorted(set(subfolders) - set(hidden)):
+            path = os.path.join(place, name)
+            if not os.path.islink(path):
+                continue
+            if _is_inside(place, path):
+                self.passed_over["linked in a loop"] += 1
+            else:
+                links.append(path)
+        subfolders[:] = sorted(set(subfolders) - set(hidden))
+        return links
+
+    def _images(self, place, files):
+        images = []
+        for file in files:
+            path = os.path.join(place, file)
+            ending = os.path.splitext(file)[1].lower()
+            if file.startswith("."):  # also ._*, which macOS leaves beside pictures
+                self.passed_over["hidden"] += 1
+            elif ending not in self.endings:
+                self.passed_over[ending or "without ending"] += 1
+            elif self._is_own_map(path):
+                self.passed_over["made by --maps"] += 1
+            else:
+                images.append(path)
+        return images
+
+    def _is_own_map(self, path):
+        # Maps are called PICTURE.png: no other file is opened to find out.
+        stem, ending = os.path.splitext(path)
+        double = os.path.splitext(stem)[1].lower() in self.endings
+        return ending == ".png" and double and is_map(path)
+
+
+def _identity(folder):
+    """Return what tells a folder from all others, None if it is not there."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_inside(place, link):
+    """Tell whether a link in a folder leads to this folder or to one around it."""
+    return Path(place).resolve().is_relative_to(Path(link).resolve())
 
 
 def _raise(error):

@@ -1,14 +1,18 @@
 """What is made of scores: folders of maps, the report, figures."""
 
+import contextlib
+import hashlib
+import json
 import os
 import shlex
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from tqdm.auto import tqdm
 
 from skclipad.cli._files import whole
+from skclipad.cli._pictures import MAP_MARK, is_map
 from skclipad.cli._talk import say
 from skclipad.metrics import aupr, auroc, f1_max
 from skclipad.report import describe_run, write_report
@@ -20,12 +24,28 @@ MAP_SIDE = 32  # pixels of a heat map in the report, which shows it smoothly
 class MapFolder:
     """A folder of anomaly maps, laid out as the pictures are.
 
+    Each map carries a mark: a digest of what determines the scores, and of the path,
+    size and time of its picture. A map with another mark is none of this run's.
+
     Parameters
     ----------
     folder : str
         The folder; it is made if it is not there.
-    paths : sequence of str
-        All pictures whose maps will be written, in order.
+    stamps : skclipad.cli._resume.FileStamps
+        All pictures.
+    identity : dict of str to str
+        What determines the scores.
+    shown : bool, default=False
+        Whether to keep small maps in memory, for the report.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        See above.
+    done : set of str
+        The pictures whose maps are in place.
+    small : dict of str to ndarray of shape (32, 32)
+        Their small maps, if these are kept.
 
     Raises
     ------
@@ -33,19 +53,20 @@ class MapFolder:
         If the pictures have no folder in common.
     """
 
-    def __init__(self, folder, paths):
+    def __init__(self, folder, stamps, identity, shown=False):
         self.folder = Path(folder)
-        self.paths = iter(paths)
-        folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
+        folders = {os.path.dirname(os.path.abspath(path)) for path in stamps.paths}
         try:
             self.root = os.path.commonpath(folders)
         except ValueError as error:  # Windows: pictures on several drives
             raise ValueError(f"--maps: {error}; score one drive at a time.") from error
-        self.kept = frozenset()
+        self.done, self.small = set(), {}
+        self._paths, self._stamps = stamps.paths, stamps.of
+        self._identity, self._shown = identity, shown
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def has(self, path):
-        """Tell whether the map of a picture is there.
+        """Tell whether this run's map of a picture is in place.
 
         Parameters
         ----------
@@ -55,64 +76,96 @@ class MapFolder:
         Returns
         -------
         bool
-            True if it is.
+            True if a whole map of the picture as it is now is there, made by a detector
+            with the same scores.
         """
-        return self._place(path).exists()
+        try:
+            with Image.open(self._place(path)) as image:
+                if image.info.get(MAP_MARK) != self._mark(path):
+                    return False
+                values = np.asarray(image, dtype=np.float32) / 65535
+        except (OSError, SyntaxError, ValueError):  # not there, or damaged
+            return False
+        self._note(path, values)
+        return True
 
-    def keep(self, paths):
-        """Take the maps of some pictures as they are there.
+    def map_blocks(self, detector, paths, blocks):
+        """Write the maps of pictures, and only then hand on their rows.
 
-        Parameters
-        ----------
-        paths : iterable of str
-            Pictures of which `has` is true.
-        """
-        self.kept = frozenset(paths)
-
-    def write(self, detector, block):
-        """Write the maps of the next of the pictures.
+        A row that is kept while its map is not would pass for done.
 
         Parameters
         ----------
         detector : RandomWordCLIPDetector
             Makes the maps.
-        block : list of dict
-            Rows of these pictures; one without a score gets no map.
+        paths : sequence of str
+            The pictures.
+        blocks : iterable of list of dict
+            Their rows; one without a score gets no map.
+
+        Yields
+        ------
+        list of dict
+            The blocks.
+        """
+        paths = iter(paths)
+        for block in blocks:
+            here = [(next(paths), "score" in row) for row in block]
+            for path in (path for path, scored in here if not scored):
+                self._discard(path)
+            scored = [path for path, scored in here if scored]
+            for first in range(0, len(scored), BLOCK):
+                self._make(detector, scored[first : first + BLOCK])
+            yield block
+
+    def small_maps(self):
+        """Return the maps as the report shows them.
 
         Returns
         -------
         list of ndarray of shape (32, 32), or None
-            The maps as the report shows them.
+            One a picture; None for a picture without.
         """
-        paths = [next(self.paths) for _ in block]
-        small = [self._small(p) if p in self.kept else None for p in paths]
-        new = [
-            i
-            for i, row in enumerate(block)
-            if "score" in row and paths[i] not in self.kept
-        ]
-        maps = detector.anomaly_map([paths[i] for i in new]) if new else []
-        for i, values in zip(new, maps, strict=True):
+        return [self.small.get(path) for path in self._paths]
+
+    def _make(self, detector, paths):
+        maps = detector.anomaly_map(paths)
+        for path, values in zip(paths, maps, strict=True):
             if np.isnan(values).any():  # the picture was readable a moment ago
+                self._discard(path)
                 continue
-            self._write(paths[i], values)
-            small[i] = _shrunk(values)
-        return small
+            self._write(path, values)
+            self._note(path, values)
+
+    def _write(self, path, values):
+        target = self._place(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        about = PngImagePlugin.PngInfo()
+        about.add_text(MAP_MARK, self._mark(path))
+        with whole(target) as partial:
+            image = Image.fromarray(np.rint(values * 65535).astype(np.uint16))
+            image.save(partial, format="PNG", pnginfo=about)
+
+    def _discard(self, path):
+        """Remove what an earlier run left as the map of a picture without a score."""
+        place = self._place(path)
+        if is_map(place):
+            with contextlib.suppress(FileNotFoundError):
+                place.unlink()
+
+    def _note(self, path, values):
+        self.done.add(path)
+        if self._shown:
+            self.small[path] = _shrunk(values)
 
     def _place(self, path):
         name = os.path.relpath(os.path.abspath(path), self.root)
         return self.folder / f"{name}.png"
 
-    def _small(self, path):
-        with Image.open(self._place(path)) as image:
-            return _shrunk(np.asarray(image, dtype=np.float32) / 65535)
-
-    def _write(self, path, values):
-        target = self._place(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with whole(target) as partial:
-            image = Image.fromarray(np.rint(values * 65535).astype(np.uint16))
-            image.save(partial, format="PNG")
+    def _mark(self, path):
+        about = [self._identity, os.path.abspath(path), self._stamps[path]]
+        text = json.dumps(about, sort_keys=True).encode()
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def _shrunk(values):
@@ -229,11 +282,15 @@ def agreement_with_folders(rows, good):
     columns = {name: [row[name] for row in rows] for name in names}
     if auroc(y_true, columns["score"]) < 0.5:
         said += "\nBelow 0.5 is worse than chance: normal pictures have higher scores."
+    return f"{said}\n{figures_table(y_true, columns)}\n{_best_cut(y_true, columns)}"
+
+
+def _best_cut(y_true, columns):
+    """Say which threshold has the largest F1, in digits that read back to the same."""
     _, threshold = f1_max(y_true, columns["score"], return_threshold=True)
-    return (
-        f"{said}\n{figures_table(y_true, columns)}\n"
-        f"F1-max of score is reached with --threshold {threshold:.4f}"
-    )
+    if threshold < 0:  # the lowest score is 0, and no share lies below it
+        return "F1-max of score is reached when every picture is called anomalous"
+    return f"F1-max of score is reached with --threshold {threshold!r}"
 
 
 def figures_table(y_true, columns):

@@ -13,12 +13,15 @@ import os
 import zlib
 from contextlib import ExitStack, contextmanager
 
+from skclipad._rows import label_of
 from skclipad.cli._files import open_table
 from skclipad.cli._talk import say
 
 
 @contextmanager
-def open_run(target, columns, paths, *, identity, threshold, resume=False, usable=None):
+def open_run(
+    target, columns, stamps, *, identity, threshold, resume=False, usable=None
+):
     """Open a table that is written block by block and can be resumed.
 
     Parameters
@@ -27,7 +30,7 @@ def open_run(target, columns, paths, *, identity, threshold, resume=False, usabl
         The table; None is standard output, which keeps no journal.
     columns : dict of str to type
         See `skclipad.cli._files.open_table`.
-    paths : sequence of str
+    stamps : FileStamps
         All pictures, in the order of the rows.
     identity : dict of str to str
         What determines the scores; rows of another identity are refused.
@@ -56,22 +59,21 @@ def open_run(target, columns, paths, *, identity, threshold, resume=False, usabl
             pass
     with ExitStack() as stack:
         write = stack.enter_context(open_table(target, columns))
-        known, stamps, log = {}, {}, None
+        known, log = {}, None
         if journal is not None:
-            stamps = {path: _stamp(path) for path in paths}
             found, size = _read(journal, identity) if resume else ({}, 0)
             known = {
-                path: row | {"label": int(row["score"] > threshold)}
+                path: row | {"label": label_of(row["score"], threshold)}
                 for path, (stamp, row) in found.items()
-                if stamp is not None and stamps.get(path) == stamp
+                if stamp is not None and stamps.of.get(path) == stamp
             }
             n_before = len(known)
             if usable is not None:
                 known = {path: row for path, row in known.items() if usable(path)}
             log = stack.enter_context(_appended(journal, identity, size))
         if resume:
-            _say_known(target, n_before, n_before - len(known), len(paths))
-        yield Run(paths, known, stamps, write, log)
+            _say_known(target, n_before, n_before - len(known), len(stamps.paths))
+        yield Run(stamps, known, write, log)
     if journal is not None:
         journal.unlink()
 
@@ -83,8 +85,32 @@ def _say_known(target, n_before, n_unusable, n):
             f"goes on with runs that were, so all {n:,} pictures are scored"
         )
         return
-    more = f"; {n_unusable:,} of them have no map yet" if n_unusable else ""
+    more = f"; {n_unusable:,} of them have no map of this run" if n_unusable else ""
     say(f"{n_before:,} of {n:,} pictures were scored before{more}")
+
+
+class FileStamps:
+    """The pictures of a run with the size and time of each, taken before it begins.
+
+    A picture that changes while the run reads it has another stamp afterwards, so that
+    what was made of it is never taken for what would be made now.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        All pictures, in the order of the rows.
+
+    Attributes
+    ----------
+    paths : sequence of str
+        See above.
+    of : dict of str to list, or None
+        Size and time by path; None if the file cannot be looked at.
+    """
+
+    def __init__(self, paths):
+        self.paths = paths
+        self.of = {path: _stamp(path) for path in paths}
 
 
 class Run:
@@ -92,12 +118,10 @@ class Run:
 
     Parameters
     ----------
-    paths : sequence of str
+    stamps : FileStamps
         All pictures.
     known : dict of str to dict
         Rows that are not made again.
-    stamps : dict of str to list, or None
-        Size and time of each file.
     write : callable
         Writes rows of the table.
     log : file or None
@@ -113,10 +137,11 @@ class Run:
         See above.
     """
 
-    def __init__(self, paths, known, stamps, write, log):
+    def __init__(self, stamps, known, write, log):
+        paths = stamps.paths
         self.places = [i for i, path in enumerate(paths) if path not in known]
         self.todo = [paths[i] for i in self.places]
-        self.known, self._paths, self._stamps = known, paths, stamps
+        self.known, self._paths, self._stamps = known, paths, stamps.of
         self._write, self._log = write, log
 
     def rows(self, blocks):

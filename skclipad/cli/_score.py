@@ -5,7 +5,7 @@ import time
 import numpy as np
 from tqdm.auto import tqdm
 
-from skclipad._rows import detector_identity, row_columns, score_rows
+from skclipad._rows import detector_identity, label_of, row_columns, score_rows
 from skclipad.cli._detectors import load_detector, new_detector, warn_of_tiny
 from skclipad.cli._files import checked_table, checked_target
 from skclipad.cli._pictures import find_pictures
@@ -15,7 +15,7 @@ from skclipad.cli._results import (
     most_anomalous_maps,
     report_scores,
 )
-from skclipad.cli._resume import open_run
+from skclipad.cli._resume import FileStamps, open_run
 from skclipad.cli._talk import ALL_SCORED, NOTHING_SCORED, SOME_FAILED, say
 from skclipad.distributed import open_client, stream_rows
 
@@ -38,7 +38,7 @@ def run(args):
     _check(args)
     target = None if args.output is None else checked_table(args.output)
     report = None if args.report is None else checked_target(args.report, (".html",))
-    paths = find_pictures(args.pictures)
+    paths = find_pictures(args.pictures, leave_out=args.maps)
     if not paths:
         say(f"skclipad score: no pictures found in {', '.join(args.pictures)}")
         return NOTHING_SCORED
@@ -82,26 +82,26 @@ def _check(args):
 def _score(args, target, detector, columns, paths):
     """Write the table, and maps if asked; return its rows and the report's maps."""
     start = time.perf_counter()
-    folder = None if args.maps is None else MapFolder(args.maps, paths)
-    rows, maps = [], []
+    stamps, identity = FileStamps(paths), _identity(detector)
+    folder, rows = None, []
+    if args.maps is not None:
+        folder = MapFolder(args.maps, stamps, identity, shown=args.report is not None)
     begun = open_run(
         target,
         columns,
-        paths,
-        identity=_identity(detector),
+        stamps,
+        identity=identity,
         threshold=detector.threshold,
         resume=args.resume,
         usable=None if folder is None else folder.has,
     )
     try:
         with begun as table:
-            if folder is not None:
-                folder.keep(table.known)
             blocks = _blocks_of(args.dask, detector, table.todo, table.places)
+            if folder is not None:
+                blocks = folder.map_blocks(detector, table.todo, blocks)
             for block in table.rows(blocks):
                 rows += block
-                if folder is not None:
-                    maps += folder.write(detector, block)
     finally:
         seconds = time.perf_counter() - start
         n_scored = sum("score" in row for row in rows)
@@ -109,9 +109,10 @@ def _score(args, target, detector, columns, paths):
         say(f"{n_scored:,} of {len(paths):,} pictures scored in {seconds:.1f} s")
     if target is not None:
         say(f"{target}: {len(rows):,} rows")
-    if folder is not None:
-        say(f"{folder.folder}: {sum(m is not None for m in maps):,} maps")
-    return rows, maps
+    if folder is None:
+        return rows, []
+    say(f"{folder.folder}: {len(folder.done):,} maps")
+    return rows, folder.small_maps()
 
 
 def _say_failures(rows):
@@ -188,7 +189,7 @@ def _begins_batch(places, i, step):
 
 def _normal_threshold(detector, args):
     """Return the threshold that the wanted share of normal pictures is above."""
-    paths = find_pictures([args.normal_dir])
+    paths = find_pictures([args.normal_dir], leave_out=args.maps)
     places = range(len(paths))
     blocks = _scored_blocks(detector, paths, places, "Scoring normal pictures")
     rows = [row for block in blocks for row in block]
@@ -201,8 +202,9 @@ def _normal_threshold(detector, args):
     # As many above it as the share allows, and never more, however few they are.
     n_above = int(args.fpr * len(scores) + 1e-9)
     threshold = [*sorted(scores, reverse=True), 0.0][n_above]
-    above = sum(score > threshold for score in scores)
-    say(f"threshold {threshold:.4f}: {above} of {len(scores)} normal pictures above it")
+    above = sum(label_of(score, threshold) for score in scores)
+    # All digits: it is meant to be typed again.
+    say(f"threshold {threshold!r}: {above} of {len(scores)} normal pictures above it")
     _say_failures([row for row in rows if "score" not in row])
     if len(scores) * args.fpr < 1:
         say(

@@ -10,9 +10,9 @@
 
 from pathlib import Path
 
+from skclipad._endings import image_endings
 from skclipad.datasets._pictures import (
     GOOD,
-    IMAGE_SUFFIXES,
     Picture,
     choose_categories,
     not_found,
@@ -34,10 +34,11 @@ def image_files(folder):
     """Return the pictures that lie directly in a folder, sorted."""
     if not folder.is_dir():
         return []
+    endings = image_endings()
     return sorted(
         e
         for e in folder.iterdir()
-        if e.suffix.lower() in IMAGE_SUFFIXES and not e.name.startswith(".")
+        if e.suffix.lower() in endings and not e.name.startswith(".")
     )
 
 

@@ -10,9 +10,6 @@ import numpy as np
 from sklearn.utils import Bunch
 
 GOOD = "good"  # the kind of defect of a normal picture, whatever a data set calls it
-IMAGE_SUFFIXES = frozenset(
-    ".bmp .gif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
-)
 _SHOWN = 20  # missing files that an error lists by name
 
 _SELECTION = """

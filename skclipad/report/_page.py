@@ -196,7 +196,8 @@ def _common_folder(names):
 
 
 def _numbers(values):
-    return [None if np.isnan(v) else round(float(v), 6) for v in values]
+    # All digits: the page counts what is above the threshold, as the table does.
+    return [None if np.isnan(v) else float(v) for v in values]
 
 
 def _error(errors, row, scores):

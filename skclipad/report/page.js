@@ -23,6 +23,8 @@
     return made;
   };
   const digits = (value) => (value === null ? "–" : value.toFixed(3));
+  // A threshold is typed again elsewhere: no digit of it may be lost.
+  const cut = (value) => (Number(value.toFixed(3)) === value ? value.toFixed(3) : String(value));
   const isAnomalous = (i) => scores[i] !== null && scores[i] > threshold;
   const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 
@@ -237,7 +239,7 @@
 
     const scored = scores.filter((score) => score !== null).length;
     const above = scores.filter((_, i) => isAnomalous(i)).length;
-    let text = `${count(above, "picture")} of ${scored.toLocaleString("en")} above ${threshold.toFixed(3)}`;
+    let text = `${count(above, "picture")} of ${scored.toLocaleString("en")} above ${cut(threshold)}`;
     text += scored ? ` (${((100 * above) / scored).toFixed(1)} %)` : "";
     if (data.labels !== null) {
       const anomalies = data.labels.filter((label, i) => label && scores[i] !== null).length;
@@ -245,7 +247,7 @@
       text += `; found ${found} of ${anomalies} labelled anomalous, false alarms ${above - found} of ${scored - anomalies} labelled normal`;
     }
     $("above").textContent = `${text}.`;
-    $("threshold-value").textContent = threshold.toFixed(3);
+    $("threshold-value").textContent = cut(threshold);
     $("reset").disabled = threshold === data.threshold;
   };
   const moveTo = (value) => {
@@ -265,7 +267,7 @@
     $("detail-name").textContent = names[i];
     const rows = [["score", digits(scores[i])]];
     if (scores[i] !== null) {
-      rows.push(["threshold", `${isAnomalous(i) ? "above" : "not above"} ${threshold.toFixed(3)}`]);
+      rows.push(["threshold", `${isAnomalous(i) ? "above" : "not above"} ${cut(threshold)}`]);
     }
     if (truth(i)) rows.push(["labelled", truth(i).replace("labelled ", "")]);
     for (const part of parts) rows.push([part, digits(data.components[part][i])]);
@@ -369,7 +371,7 @@
   $("heat").hidden = !anyMaps;
   if (data.scale) $("scale").textContent = `, from ${digits(data.scale[0])} to ${digits(data.scale[1])}`;
   $("threshold").value = threshold;
-  $("original").textContent = data.threshold.toFixed(3);
+  $("original").textContent = cut(data.threshold);
   $("detail").classList.add("hot");
   fold();
   histogram();
