@@ -18,7 +18,7 @@ RINGS = [
         *("_exceptions", "_words", "_prompts", "_sentences", "_scores"),
         *("_fork", "_process_cache"),
         *("_cache_file", "_store", "_prompt_embeddings", "_lock", "_endings"),
-        "metrics",
+        *("_stopped", "metrics"),
         "statistics",
     ],
     # 1: pictures and models

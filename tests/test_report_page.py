@@ -231,3 +231,44 @@ def test_columns_of_another_length_are_refused(more, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         write_report(tmp_path / "r.html", pictures(2), **{"scores": [0.1, 0.2], **more})
     assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ({"scores": 2}, r"Got scores\[2\]=-?inf \(1 of 3 are infinite\)"),
+        ({"components": 1}, r"Got s_pr\[1\]=-?inf"),
+        ({"maps": 0}, r"Got maps\[0\] with infinite"),
+        ({"threshold": None}, "Got threshold=-?inf"),
+    ],
+)
+def test_what_no_page_can_show_is_refused_and_named(more, message, value, tmp_path):
+    ((what, row),) = more.items()
+    scores, component = np.array([0.1, 0.2, np.nan]), np.array([0.1, 0.2, np.nan])
+    maps, options = [np.zeros((2, 2)), None, np.full((2, 2), np.nan)], {}
+    if what == "threshold":
+        options = {"threshold": value}
+    elif what == "maps":
+        maps[row][0, 1] = value
+    else:
+        {"scores": scores, "components": component}[what][row] = value
+    path = tmp_path / "report.html"
+    with pytest.raises(ValueError, match=message):
+        write_report(
+            path,
+            pictures(3),
+            scores,
+            components={"s_pr": component},
+            maps=maps,
+            **options,
+        )
+    assert not path.exists()
+
+
+def test_the_page_counts_what_is_above_the_threshold_as_the_table_does(tmp_path):
+    scores = [0.4321000100000001, 0.43210001, 0.1 + 0.2]
+    page = written(tmp_path, pictures(3), scores, threshold=0.43210001)
+    data = block(page, "data")
+    assert data["scores"] == scores
+    assert sum(score > data["threshold"] for score in data["scores"]) == 1

@@ -2,10 +2,12 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
+from skclipad._stopped import Work
 from skclipad.benchmark._captions import read_captions
 from skclipad.benchmark._figures import (
     figure3,
@@ -136,10 +138,19 @@ def run(args):
         **needs,
     )
     _say(f"{_counts(benchmark)} ...")
-    rows = benchmark.run()
-    written = _write(args, benchmark, rows, tables, figures, sentences)
-    command = shlex.join(["skclipad", *sys.argv[1:]]) if sys.argv[1:] else None
-    path = write_index(args.out, benchmark, rows=rows, written=written, command=command)
+    with Work() as work:
+        rows = benchmark.run(
+            on_begin=partial(
+                work.begin,
+                f"rows that were measured are in {Path(args.out) / 'results.csv'}; the "
+                "same command goes on",
+            )
+        )
+        written = _write(args, benchmark, rows, tables, figures, sentences)
+        command = shlex.join(["skclipad", *sys.argv[1:]]) if sys.argv[1:] else None
+        path = write_index(
+            args.out, benchmark, rows=rows, written=written, command=command
+        )
     print(path)
     return 0
 

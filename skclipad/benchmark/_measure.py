@@ -254,8 +254,13 @@ class Benchmark:
         self._first = None
         self.seconds, self.counts = {}, {}
 
-    def run(self):
+    def run(self, on_begin=None):
         """Measure what is not in the output yet.
+
+        Parameters
+        ----------
+        on_begin : callable, default=None
+            Called when nothing was refused and the work begins.
 
         Returns
         -------
@@ -263,6 +268,8 @@ class Benchmark:
             All rows of the output.
         """
         with ResultsFile(self.output, self._settings()) as results:
+            if on_begin is not None:
+                on_begin()
             units = [(case, seed) for seed, case in self._order()]
             missing = [self._missing(results, unit) for unit in units]
             if any(missing):

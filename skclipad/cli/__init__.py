@@ -6,8 +6,11 @@ import os
 import sys
 
 import skclipad
+from skclipad._stopped import StoppedError
 from skclipad.cli._arguments import add_arguments, in_options
+from skclipad.cli._faults import is_full_disk, tell_fault
 from skclipad.cli._talk import INTERRUPTED, NOT_STARTED, say, say_error
+from skclipad.cli._warnings import summed_up_warnings
 
 __all__ = ["main"]
 
@@ -28,7 +31,8 @@ examples:
 "skclipad COMMAND --help" lists the options of a command, with more examples.
 
 exit codes: 0 everything scored; 1 not started (wrong arguments, missing weights);
-            2 nothing scored; 3 some pictures failed; 130 interrupted"""
+            2 nothing scored; 3 some pictures failed; 4 stopped by an error after
+            it had begun (memory, a full disk ...); 130 interrupted"""
 COMMANDS = {
     "demo": "Fit, and score painted pictures, without network",
     "fit": "Train a detector on random words; no picture needed",
@@ -54,7 +58,8 @@ def main(argv=None):
     -------
     int
         Exit code: 0 everything scored, 1 not started (wrong arguments, missing
-        weights), 2 nothing scored, 3 some pictures failed, 130 interrupted.
+        weights), 2 nothing scored, 3 some pictures failed, 4 stopped by an error after
+        it had begun, 130 interrupted.
 
     See Also
     --------
@@ -72,6 +77,9 @@ def main(argv=None):
         # Threads of OpenMP that wait for each other keep their cores busy. Where others
         # work on these, that makes small products many times slower than they need be.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+        # Letters that the terminal does not know are written with escapes.
+        if getattr(sys.stdout, "errors", None) == "strict":
+            sys.stdout.reconfigure(errors="backslashreplace")
     argv = list(argv)
     try:
         args = _parse(argv)
@@ -79,13 +87,29 @@ def main(argv=None):
         return stop.code
     args.command_line = ["skclipad", *argv]
     try:
-        return _module_of(args.command).run(args)
+        with summed_up_warnings():
+            return _run(args)
+    finally:
+        _let_go_of_output()
+
+
+def _run(args):
+    """Run a command and return its exit code, whatever happens on the way."""
+    try:
+        code = _module_of(args.command).run(args)
+        sys.stdout.flush()  # here a full disk can still be told
+        return code
     except KeyboardInterrupt:
         say("skclipad: interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # say, `skclipad score ... | head`
-        return _closed_output()
-    except (ImportError, OSError, ValueError) as error:
+    except BrokenPipeError:  # say, `skclipad score ... | head`: end quietly
+        return INTERRUPTED
+    except StoppedError as stop:
+        return tell_fault(args.command, stop.__cause__, stop.kept)
+    except Exception as error:
+        refusal = isinstance(error, (ImportError, OSError, ValueError))
+        if not refusal or is_full_disk(error):
+            return tell_fault(args.command, error)
         # The message says what to do; a traceback would bury it.
         say_error(f"skclipad {args.command}: {in_options(str(error))}")
         return NOT_STARTED
@@ -162,10 +186,9 @@ def _module_of(name):
     return module
 
 
-def _closed_output():
-    """Nobody reads on: end quietly, also when the interpreter flushes at its exit."""
+def _let_go_of_output():
+    """Let the interpreter end quietly where standard output takes nothing any more."""
     try:
-        sys.stdout.close()
-    except BrokenPipeError:
-        pass
-    return INTERRUPTED
+        sys.stdout.flush()
+    except OSError:  # nobody reads on, or the disk is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -150,8 +150,8 @@ Columns: path, score (0 normal to 1 anomalous, the mean of the scores in use), l
 detector that has some), error (why a picture has no score).
 
 exit codes: 0 everything scored; 1 not started; 2 nothing scored; 3 some pictures
-            failed; 130 interrupted, and what was scored is in FILE.partial: the same
-            command with --resume goes on from there"""
+            failed; 4 stopped by an error, 130 interrupted, and what was scored is in
+            FILE.partial: the same command with --resume goes on from there"""
 RESUME_HELP = """\
 go on where a run with the same --output died or was interrupted: pictures that it
 scored, and that have not changed since, are not scored again"""

@@ -9,6 +9,7 @@ import numpy as np
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
 from skclipad._rows import label_of
+from skclipad._stopped import Work
 from skclipad.cli._files import open_table, whole
 from skclipad.cli._results import MAP_SIDE, figures_table
 from skclipad.cli._talk import ALL_SCORED, say
@@ -36,6 +37,12 @@ def run(args):
     """Fit, paint pictures, score them, and leave a report."""
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
+    with Work() as work:
+        work.begin()
+        return _show(args, out)
+
+
+def _show(args, out):
     embedder = CLIPImageEmbedder(model_name="tiny")
     detector = RandomWordCLIPDetector(embedder=embedder, random_state=args.seed)
     say(

@@ -2,6 +2,7 @@
 
 import joblib
 
+from skclipad._stopped import Work
 from skclipad.cli._detectors import new_detector, warn_of_tiny
 from skclipad.cli._files import checked_target, whole
 from skclipad.cli._pictures import find_pictures
@@ -34,7 +35,8 @@ def run(args):
                 f"--n-shots {args.n_shots} needs as many."
             )
         detector.set_params(n_shots=args.n_shots).fit(pictures)
-    with whole(target) as path:
+    with Work() as work, whole(target) as path:
+        work.begin()
         joblib.dump(detector, path)
     warn_of_tiny(detector)
     size = target.stat().st_size / 1000

@@ -135,6 +135,8 @@ class Run:
         Where these stand among all pictures.
     known : dict of str to dict
         See above.
+    n_kept : int
+        Rows that a run which goes on would find.
     """
 
     def __init__(self, stamps, known, write, log):
@@ -143,6 +145,7 @@ class Run:
         self.todo = [paths[i] for i in self.places]
         self.known, self._paths, self._stamps = known, paths, stamps.of
         self._write, self._log = write, log
+        self.n_kept = len(known)
 
     def rows(self, blocks):
         """Write the rows of all pictures, and hand them on.
@@ -185,6 +188,7 @@ class Run:
         self._log.write(_line(entries))
         self._log.flush()
         os.fsync(self._log.fileno())
+        self.n_kept += len(entries)
 
 
 @contextmanager

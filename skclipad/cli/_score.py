@@ -1,11 +1,14 @@
 """``skclipad score``: pictures in, a table of scores out; a report, maps if asked."""
 
 import time
+from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from skclipad._rows import detector_identity, label_of, row_columns, score_rows
+from skclipad._stopped import Work
 from skclipad.cli._detectors import load_detector, new_detector, warn_of_tiny
 from skclipad.cli._files import checked_table, checked_target
 from skclipad.cli._pictures import find_pictures
@@ -52,7 +55,15 @@ def run(args):
     elif args.fpr is not None:
         detector.set_params(threshold=_normal_threshold(detector, args))
 
-    rows, maps = _score(args, target, detector, row_columns(components), paths)
+    columns = row_columns(components)
+    with Work() as work:
+        rows, maps = _score(args, target, detector, columns, paths, work)
+        work.begin(f"{'the table' if target is None else target} is whole")
+        return _sum_up(args, report, detector, paths, rows, maps)
+
+
+def _sum_up(args, report, detector, paths, rows, maps):
+    """Say what came of the scores, write the report, and return the exit code."""
     scored = [row for row in rows if "score" in row]
     _say_failures([row for row in rows if "score" not in row])
     if args.labels_from_folders:
@@ -79,40 +90,55 @@ def _check(args):
         raise ValueError("--heat-maps needs --report FILE, the page to show them on.")
 
 
-def _score(args, target, detector, columns, paths):
+def _score(args, target, detector, columns, paths, work):
     """Write the table, and maps if asked; return its rows and the report's maps."""
     start = time.perf_counter()
     stamps, identity = FileStamps(paths), _identity(detector)
     folder, rows = None, []
     if args.maps is not None:
         folder = MapFolder(args.maps, stamps, identity, shown=args.report is not None)
-    begun = open_run(
-        target,
-        columns,
-        stamps,
-        identity=identity,
-        threshold=detector.threshold,
-        resume=args.resume,
-        usable=None if folder is None else folder.has,
-    )
-    try:
-        with begun as table:
-            blocks = _blocks_of(args.dask, detector, table.todo, table.places)
-            if folder is not None:
-                blocks = folder.map_blocks(detector, table.todo, blocks)
-            for block in table.rows(blocks):
-                rows += block
-    finally:
-        seconds = time.perf_counter() - start
-        n_scored = sum("score" in row for row in rows)
-        # In all: an interrupted run has rows of its beginning alone.
-        say(f"{n_scored:,} of {len(paths):,} pictures scored in {seconds:.1f} s")
+    with ExitStack() as stack:
+        table = stack.enter_context(
+            open_run(
+                target,
+                columns,
+                stamps,
+                identity=identity,
+                threshold=detector.threshold,
+                resume=args.resume,
+                usable=None if folder is None else folder.has,
+            )
+        )
+        client = _client(args.dask, stack) if table.todo else None
+        stack.callback(_say_progress, rows, len(paths), start)
+
+        # From here on errors are not of the arguments, and some rows are kept.
+        work.begin(partial(_what_is_kept, target, table))
+        blocks = _blocks_of(client, detector, table.todo, table.places)
+        if folder is not None:
+            blocks = folder.map_blocks(detector, table.todo, blocks)
+        for block in table.rows(blocks):
+            rows += block
     if target is not None:
         say(f"{target}: {len(rows):,} rows")
     if folder is None:
         return rows, []
     say(f"{folder.folder}: {len(folder.done):,} maps")
     return rows, folder.small_maps()
+
+
+def _say_progress(rows, n, start):
+    seconds = time.perf_counter() - start
+    n_scored = sum("score" in row for row in rows)
+    # In all: an interrupted run has rows of its beginning alone.
+    say(f"{n_scored:,} of {n:,} pictures scored in {seconds:.1f} s")
+
+
+def _what_is_kept(target, table):
+    if target is None:
+        return "what was scored is on standard output"
+    rows = "1 row is" if table.n_kept == 1 else f"{table.n_kept:,} rows are"
+    return f"{rows} kept; the same command with --resume goes on"
 
 
 def _say_failures(rows):
@@ -136,14 +162,21 @@ def _identity(detector):
 # Scoring
 
 
-def _blocks_of(address, detector, paths, places):
-    """Yield rows block by block, made here or on the cluster at an address."""
-    if address is None or not paths:
+def _client(address, stack):
+    """Return the cluster at an address, None if there is no address."""
+    if address is None:
+        return None
+    client = stack.enter_context(open_client(address))
+    say(f"Dask: {len(client.nthreads())} workers")
+    return client
+
+
+def _blocks_of(client, detector, paths, places):
+    """Yield rows block by block, made here or on a cluster."""
+    if client is None:
         yield from _scored_blocks(detector, paths, places, "Scoring")
         return
-    bar = tqdm(total=len(paths), desc="Scoring", unit="image", disable=None)
-    with open_client(address) as client, bar as progress:
-        say(f"Dask: {len(client.nthreads())} workers")
+    with tqdm(total=len(paths), desc="Scoring", unit="image", disable=None) as progress:
         for block in stream_rows(client, detector, paths):
             yield block
             progress.update(len(block))

@@ -5,7 +5,8 @@ import shutil
 import sys
 import textwrap
 
-ALL_SCORED, NOT_STARTED, NOTHING_SCORED, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+ALL_SCORED, NOT_STARTED, NOTHING_SCORED, SOME_FAILED, STOPPED = 0, 1, 2, 3, 4
+INTERRUPTED = 130
 
 
 def say(message):

@@ -58,7 +58,8 @@ def write_report(
         Paths, PIL images or arrays: what the estimators take. One that cannot be read
         gets no thumbnail.
     scores : array-like of shape (n_samples,)
-        Anomaly scores, higher for more anomalous; NaN for a picture without.
+        Anomaly scores, higher for more anomalous; NaN for a picture without. Infinity
+        is an error: no page can show it.
     names : sequence of str of length n_samples, default=None
         What to call the pictures; None is their paths, or their numbers.
     components : dict of str to array-like of shape (n_samples,), default=None
@@ -81,7 +82,8 @@ def write_report(
     Raises
     ------
     ValueError
-        If lengths differ or there is no picture.
+        If lengths differ, there is no picture, a score, a component or a map is
+        infinite, or the threshold is no finite number.
     OSError
         If the file cannot be written.
 
@@ -116,6 +118,7 @@ def write_report(
     }
     given = {"scores": scores, "names": names, "labels": labels, "maps": maps}
     _check_lengths(len(images), given | {"errors": errors} | columns)
+    _check_finite({"scores": scores} | columns, maps, threshold)
     scale = _scale(maps)
     order = np.argsort(-scores, kind="stable")  # rows without a score come last
     pictures = _thumbnails([images[row] for row in order], order)
@@ -152,6 +155,26 @@ def _check_lengths(n_images, columns):
                 f"Got {n_images} images and {len(column)} {name} but expected as many "
                 "of one as of the other."
             )
+
+
+def _check_finite(columns, maps, threshold):
+    """Refuse what JSON has no word for: a page that holds it would stay blank."""
+    maps = {} if maps is None else {f"maps[{i}]": one for i, one in enumerate(maps)}
+    for name, column in columns.items():
+        if len(rows := np.flatnonzero(np.isinf(column))):
+            raise ValueError(
+                f"Got {name}[{rows[0]}]={column[rows[0]]} ({len(rows)} of "
+                f"{len(column)} are infinite), but expected numbers, or NaN for an "
+                "image without. Leave these images out, or correct what scored them."
+            )
+    for name, one in maps.items():
+        if one is not None and np.isinf(one).any():
+            raise ValueError(
+                f"Got {name} with infinite values, but expected numbers, or NaN where "
+                "there is none. Pass None for that map, or correct it."
+            )
+    if not np.isfinite(threshold):
+        raise ValueError(f"Got threshold={threshold} but expected a finite number.")
 
 
 def _scale(maps):
@@ -245,7 +268,8 @@ def _hash(text):
 
 def _json(value):
     # A "<" could end the element that holds it; JSON may write it in other words.
-    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c")
 
 
 def _meanings(components):
