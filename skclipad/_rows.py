@@ -7,13 +7,15 @@ import copy
 import hashlib
 import os
 import warnings
+from contextlib import contextmanager
+from weakref import WeakSet
 
 import numpy as np
 
 import skclipad
 from skclipad._embedder import CLIPImageEmbedder, split_objects
 from skclipad._exceptions import ImageReadError
-from skclipad._images import read_image
+from skclipad._images import BitDepth, read_image
 
 # What determines a score beside the fitted attributes; words and prompts do it for
 # rows that name an object of their own.
@@ -21,8 +23,11 @@ _SETTINGS = (
     *("scores", "combine_views", "temperature", "normalize", "threshold"),
     *("normal_word", "anomaly_word", "prompt_set", "prompt_average"),
     *("embedder__crops", "embedder__resize_mode", "embedder__precision"),
+    "embedder__bit_depth",
 )
 _LEARNT = ("coefs_", "intercepts_", "prompt_embeddings_", "references_")
+
+_warned_of_depth = WeakSet()  # detectors with blocks of dark 16-bit images
 
 
 def row_columns(components):
@@ -77,9 +82,7 @@ def score_rows(detector, X):
         One a picture, in order, with the columns of `row_columns`; what does not apply
         is left out. A picture without a score has "path" and "error" alone.
     """
-    with warnings.catch_warnings():
-        # Unreadable pictures are told about row by row.
-        warnings.filterwarnings("ignore", ".* images could not be read")
+    with _warnings_of_one_block(detector):
         columns = detector.score_components(X)
     score = detector._combine_components(columns)
     paths, _ = split_objects(X)
@@ -87,12 +90,27 @@ def score_rows(detector, X):
     for i, path in enumerate(paths):
         row = {"path": printable(path)}
         if np.isnan(score[i]):
-            rows.append(row | {"error": _why_not(path)})
+            rows.append(row | {"error": _why_not(path, detector)})
         else:
             parts = {name: float(column[i]) for name, column in columns.items()}
             label = int(score[i] > detector.threshold)
             rows.append(row | {"score": float(score[i]), "label": label} | parts)
     return rows
+
+
+@contextmanager
+def _warnings_of_one_block(detector):
+    """Let through what is to be said once for all blocks of a detector."""
+    with warnings.catch_warnings(record=True) as caught:
+        # Unreadable pictures are told about row by row.
+        warnings.filterwarnings("ignore", ".* images could not be read")
+        yield
+    for one in caught:
+        if "bit_depth" in str(one.message):
+            if detector in _warned_of_depth:
+                continue
+            _warned_of_depth.add(detector)
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def printable(path):
@@ -111,10 +129,10 @@ def printable(path):
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _why_not(path):
+def _why_not(path, detector):
     """Say why a picture has no score, by trying once more to read it."""
     try:
-        read_image(path)
+        read_image(path, depth=BitDepth(detector.embedder.bit_depth))
     except ImageReadError as error:
         return error.reason
     return "not readable at first, but it is now"

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from skclipad._backbone import Backbone
 from skclipad._crops import GEOMETRY, crop_boxes, resize_image
 from skclipad._exceptions import ImageReadError
-from skclipad._images import as_image_list, image_identity, read_image
+from skclipad._images import BitDepth, as_image_list, image_identity, read_image
 from skclipad._store import EmbeddingStore, store_key
 from skclipad._transformer import (
     has_plain_blocks,
@@ -43,6 +43,7 @@ class _Preparation:
     resize_mode: str
     on_error: str
     store: EmbeddingStore | None
+    depth: BitDepth
 
     def __call__(self, row, item):
         try:
@@ -60,12 +61,13 @@ class _Preparation:
         # A callable has no name that would stay the same, so nothing is kept for it.
         if self.store is not None and isinstance(self.crops, str):
             identity = image_identity(item, row)
-            how = (self.crops, GEOMETRY, self.resize_mode)
+            how = (self.crops, GEOMETRY, self.resize_mode, self.depth.bits)
             key = store_key("views", identity, self.backbone.cache_name, *how)
             (known,) = self.store.get_many([key])
             if known is not None:
                 return _Prepared(embeddings=known)
-        return _Prepared(views=self._views(read_image(item, row)), key=key)
+        image = read_image(item, row, depth=self.depth)
+        return _Prepared(views=self._views(image), key=key)
 
     def _views(self, image):
         size, interpolation = self.backbone.image_size, self.backbone.interpolation
@@ -88,6 +90,7 @@ def encode_images(
     n_jobs=None,
     on_error="raise",
     store=None,
+    bit_depth=None,
     verbose=False,
 ):
     """Embed the views of images with the image tower of a backbone.
@@ -110,6 +113,9 @@ def encode_images(
         What an image that cannot be read does: raise, or give a row of NaN.
     store : EmbeddingStore or None, default=None
         Where embeddings of known images are kept.
+    bit_depth : int or None, default=None
+        Bits that hold values in 16-bit images; None is all 16, with a warning if no
+        image that was read comes near to using them.
     verbose : bool, default=False
         Show a progress bar.
 
@@ -124,7 +130,8 @@ def encode_images(
         If an image cannot be read and `on_error` is "raise".
     """
     images = as_image_list(X)
-    prepare = _Preparation(backbone, crops, resize_mode, on_error, store)
+    depth = BitDepth(bit_depth)
+    prepare = _Preparation(backbone, crops, resize_mode, on_error, store, depth)
     n_decoders = count_threads(n_jobs)
     pool = ThreadPoolExecutor(n_decoders, thread_name_prefix="skclipad-decode")
     rows, waiting, n_views = [], [], 0
@@ -160,6 +167,7 @@ def encode_images(
             UserWarning,
             stacklevel=4,
         )
+    depth.warn_if_dark(stacklevel=4)
     return [prepared.embeddings for prepared in rows]
 
 

@@ -9,7 +9,7 @@ import torch
 
 from skclipad._crops import resize_image, seen_box
 from skclipad._exceptions import ImageReadError
-from skclipad._images import as_image_list, read_image
+from skclipad._images import BitDepth, as_image_list, read_image
 from skclipad._transformer import run_blocks, run_last_block
 from skclipad._vision import (
     count_threads,
@@ -73,6 +73,8 @@ def stream_windows(
     batch_size=32,
     n_jobs=None,
     on_error="raise",
+    bit_depth=None,
+    warn=True,
     verbose=False,
 ):
     """Yield the features of windows, picture by picture.
@@ -100,6 +102,11 @@ def stream_windows(
         Threads that decode; None is one a core, eight at most, -1 one a core.
     on_error : {"raise", "nan"}, default="raise"
         What an image that cannot be read does: raise, or yield None.
+    bit_depth : int or None, default=None
+        Bits that hold values in 16-bit images; None is all 16, with a warning at the
+        end if no image comes near to using them.
+    warn : bool, default=True
+        Whether to warn so; False where the same images were read just before.
     verbose : bool, default=False
         Show a progress bar.
 
@@ -115,10 +122,11 @@ def stream_windows(
     """
     images = as_image_list(X)
     has_tokens = reads_class_token(backbone.model.visual)
+    depth = BitDepth(bit_depth)
 
     def prepare(row, item):
         try:
-            image = read_image(item, row)
+            image = read_image(item, row, depth=depth)
         except ImageReadError:
             if on_error == "raise":
                 raise
@@ -137,6 +145,8 @@ def stream_windows(
             else:
                 features = (_crop_windows(backbone, v, batch_size) for v in readable)
             yield from (None if views is None else next(features) for views in batch)
+        if warn:
+            depth.warn_if_dark(stacklevel=2)
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from skclipad._backbone import _quiet_root_logger
 from skclipad._detector import SCORES
-from skclipad._images import as_image_list, read_image, resize_image
+from skclipad._images import BitDepth, as_image_list, read_image, resize_image
 from skclipad._scores import unit
 from skclipad._transformer import run_blocks
 from skclipad._vision import reads_class_token
@@ -340,9 +340,9 @@ def _pictures(embedder, backbone, images):
         smooth = (Image.fromarray(c).resize((width, height)) for c in coarse)
         return np.stack([np.asarray(image) for image in smooth])
     how = (backbone.image_size, embedder.resize_mode, backbone.interpolation)
-    pixels = []
+    pixels, depth = [], BitDepth(embedder.bit_depth)
     for row, item in enumerate(as_image_list(images)):
-        image = read_image(item, row)
+        image = read_image(item, row, depth=depth)
         pixels.append(resize_image(image, (0, 0, *image.size), *how))
     return np.stack(pixels)
 
@@ -459,7 +459,8 @@ def _description(detector, backbone, outputs, int8, agreement):
     return {
         "steps": [
             "open the picture and turn it upright by its EXIF orientation",
-            "scale 16 bits to 8; put transparent pixels on white; make it RGB",
+            f"scale 16 bits, of which {detector.embedder.bit_depth or 16} hold values, "
+            "to 8; put transparent pixels on white; make it RGB",
             "resize it to `size` by `resize_mode` and `interpolation`, antialiased",
             "divide by 255; put the channels first: (n, 3, height, width), float32",
         ],
