@@ -30,6 +30,8 @@ from skclipad._exceptions import ImageReadError
 __all__ = [
     "BitDepth",
     "as_image_list",
+    "column_names",
+    "column_of",
     "crop_boxes",
     "describe_item",
     "image_identity",
@@ -75,8 +77,8 @@ def is_embeddings(X):
     Returns
     -------
     bool
-        True for a 2-D numeric array, tensor or DataFrame, and for a list or tuple of
-        rows of numbers.
+        True for a 2-D numeric array, tensor, DataFrame or pyarrow table, also if its
+        numbers are held as objects, and for a list or tuple of rows of numbers.
 
     Raises
     ------
@@ -100,8 +102,8 @@ def is_embeddings(X):
         return len(X) > 0 and all(map(_is_number_row, X))
     if _is_single(X):
         return False
-    if _is_frame(X):
-        return len(X.columns) > 0 and all(map(_is_numeric_column, X.dtypes))
+    if (names := column_names(X)) is not None:
+        return len(names) > 0 and _all_numeric(X)
     if _is_tensor(X):
         return X.ndim == 2
     if not hasattr(X, "__array__"):
@@ -118,9 +120,9 @@ def as_image_list(X):
 
     Parameters
     ----------
-    X : list, tuple, ndarray, torch.Tensor, Series, DataFrame or iterator
+    X : list, tuple, ndarray, torch.Tensor, Series, DataFrame, Table or iterator
         - a list, tuple, 1-D array, (n, 1) array, pandas or polars Series, one-column
-          DataFrame: of items for :func:`read_image`;
+          DataFrame or pyarrow table: of items for :func:`read_image`;
         - an array of shape (n, H, W) or (n, H, W, C) with C in 1, 3, 4;
         - a tensor of shape (n, H, W) or (n, C, H, W) with C in 1, 3, 4;
         - a generator or another iterator of items. It is read once, one at a time.
@@ -150,14 +152,15 @@ def as_image_list(X):
             f"Got a single image, {describe_item(X)}, but expected a sequence of "
             "images; pass [image]."
         )
-    if _is_frame(X):
-        if len(X.columns) != 1:
+    if (names := column_names(X)) is not None:
+        if len(names) != 1:
+            one = "X.select([name])" if _is_arrow(X) else "X[[name]]"
             raise ValueError(
-                f"Got a DataFrame with the {len(X.columns)} columns "
-                f"{list(X.columns)!r}, but expected one column of images or only "
-                "columns of numbers (embeddings); pass X[[name]]."
+                f"Got a {type(X).__name__} with the {len(names)} columns {names!r}, "
+                "but expected one column of images or only columns of numbers "
+                f"(embeddings); pass {one}."
             )
-        X = X[X.columns[0]]
+        X = column_of(X, names[0])
     if _is_tensor(X):
         _check_stack(X.shape, 1, "a tensor", "X.permute(0, 3, 1, 2)")
     elif not isinstance(X, (list, tuple)) and hasattr(X, "__array__"):
@@ -240,21 +243,92 @@ def _is_tensor(X):
     )
 
 
-def _is_frame(X):
-    return hasattr(X, "columns") and hasattr(X, "dtypes")
+def column_names(X):
+    """Return the names of a table's columns.
+
+    Parameters
+    ----------
+    X : object
+        What a user passed as X.
+
+    Returns
+    -------
+    list or None
+        Names of the columns of a pandas or polars DataFrame or a pyarrow table; None if
+        X is neither.
+    """
+    if _is_arrow(X):
+        return list(X.column_names)
+    if hasattr(X, "columns") and hasattr(X, "dtypes"):
+        return list(X.columns)
+    return None
 
 
-def _is_numeric_column(dtype):
+def column_of(X, name):
+    """Return one column of a table.
+
+    Parameters
+    ----------
+    X : DataFrame or pyarrow.Table
+        A table, for which `column_names` gives names.
+    name : object
+        One of the names.
+
+    Returns
+    -------
+    Series or list
+        Its values; a list if X is of pyarrow.
+    """
+    return X.column(name).to_pylist() if _is_arrow(X) else X[name]
+
+
+def _is_arrow(X):
+    # Their `columns` are the values, not the names, as in pandas and polars.
+    return type(X).__module__.startswith("pyarrow") and hasattr(X, "column_names")
+
+
+def _all_numeric(X):
+    """Tell whether all columns of a table hold numbers, perhaps as objects."""
+    if _is_arrow(X):
+        return all(_arrow_kind(kind) in "biufc" for kind in X.schema.types)
+    kinds = list(map(_column_kind, X.dtypes))
+    if not set(kinds) <= set("biufcO"):
+        return False
+    held_as_objects = [i for i, kind in enumerate(kinds) if kind == "O"]
+    return all(_are_numbers(X.iloc[:, i]) for i in held_as_objects)
+
+
+def _column_kind(dtype):
     if hasattr(dtype, "is_numeric"):  # polars
-        return dtype.is_numeric()
-    return getattr(dtype, "kind", "O") in "biufc"
+        return "f" if dtype.is_numeric() else "-"
+    return getattr(dtype, "kind", "-")
+
+
+def _arrow_kind(kind):
+    try:
+        return np.dtype(kind.to_pandas_dtype()).kind
+    except (NotImplementedError, TypeError):
+        return "-"
+
+
+def _are_numbers(values):
+    """Tell whether objects are numbers, some of which may be missing."""
+    missing = 0
+    for value in values:
+        if value is None:
+            missing += 1
+        elif not isinstance(value, numbers.Number):
+            return False
+    return missing < len(values)
 
 
 def _is_number_row(row):
     if isinstance(row, (list, tuple)):
         return len(row) > 0 and isinstance(row[0], numbers.Number)
     if isinstance(row, np.ndarray):
-        return row.ndim == 1 and row.dtype.kind in "biufc"
+        return row.ndim == 1 and (
+            row.dtype.kind in "biufc" or (row.dtype.kind == "O" and _are_numbers(row))
+        )
     return _is_tensor(row) and row.ndim == 1
 
 

@@ -5,6 +5,7 @@ import pickle
 import joblib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image, ImageOps
 from sklearn.base import clone
@@ -231,3 +232,13 @@ def test_an_image_that_its_owner_turns_is_turned_once(tmp_path):
     # What the documentation warns of: the orientation is still in it.
     assert by_hand.getexif()[0x0112] == 6
     assert not np.allclose(embedder.transform([by_hand]), expected)
+
+
+def test_tables_of_any_library_are_embeddings_or_paths(paths, embeddings):
+    embedder = CLIPImageEmbedder("tiny")
+    names = [str(path) for path in paths]
+    as_objects = pd.DataFrame(embeddings).astype(object)
+    for table in (as_objects, pa.Table.from_pandas(pd.DataFrame(embeddings))):
+        np.testing.assert_array_equal(embedder.transform(table), embeddings)
+    for table in (pa.table({"path": names}), pd.DataFrame({"path": names})):
+        np.testing.assert_allclose(embedder.transform(table), embeddings, atol=1e-6)
