@@ -522,7 +522,9 @@ class RandomWordCLIPDetector(
                 "Pass the pictures themselves, or fit with n_shots=0."
             )
         if self.references_ is not None:
-            stream = self._checked_embedder()._stream_windows(images, patches=True)
+            stream = self._checked_embedder()._stream_windows(
+                images, patches=True, warn=False
+            )
             scores.s_img = reference_scores(stream, self.references_)
         return scores
 

@@ -232,6 +232,12 @@ class CLIPImageEmbedder(
         whole view, ``"shortest"`` scales the shorter side and cuts the rest off (the
         default of open_clip, which loses defects near an edge), ``"longest"`` fits
         the view in and pads.
+    bit_depth : int or None, default=None
+        Bits that hold values in 16-bit images: files, arrays of dtype uint16, PIL
+        images of mode I. Many cameras write 12 bits, 0..4095, into 16: set 12, and
+        these become 0..255; a larger value is an `ImageReadError`. None takes the full
+        range 0..65535, and warns if no image of a call reaches an eighth of it. Other
+        images are not concerned, nor are PIL images in colour, which have 8 bits.
     batch_size : int, default=32
         Views that the model computes at once.
     device : str, default="auto"
@@ -280,6 +286,7 @@ class CLIPImageEmbedder(
         "pretrained": [str, None],
         "crops": [StrOptions({"whole", "multi", "tiles"}), callable],
         "resize_mode": [StrOptions({"squash", "shortest", "longest"})],
+        "bit_depth": [Interval(Integral, 8, 16, closed="both"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
         "precision": [StrOptions(set(PRECISIONS))],
@@ -300,6 +307,7 @@ class CLIPImageEmbedder(
         *,
         crops="whole",
         resize_mode="squash",
+        bit_depth=None,
         batch_size=32,
         device="auto",
         precision="auto",
@@ -312,6 +320,7 @@ class CLIPImageEmbedder(
         self.pretrained = pretrained
         self.crops = crops
         self.resize_mode = resize_mode
+        self.bit_depth = bit_depth
         self.batch_size = batch_size
         self.device = device
         self.precision = precision
@@ -370,8 +379,13 @@ class CLIPImageEmbedder(
             Images: paths, PIL images, arrays of shape (height, width[, 1, 3 or 4]),
             tensors of shape (channels, height, width), stacks of those, a DataFrame
             column of paths, or a generator of any. Arrays of uint8 hold 0..255, of
-            uint16 0..65535, of floats 0..1. A 2-D array of numbers is taken as
-            embeddings, which pass through.
+            uint16 0..65535 (see `bit_depth`), of floats 0..1. A 2-D array of numbers is
+            taken as embeddings, which pass through.
+
+            Files and PIL images are turned upright by the EXIF orientation that they
+            carry. ``image.rotate`` leaves it in a PIL image, which would be turned
+            twice: use ``PIL.ImageOps.exif_transpose(image)`` instead, or pass
+            ``np.asarray(image)`` of what you turned.
 
         Returns
         -------
@@ -417,6 +431,7 @@ class CLIPImageEmbedder(
             n_jobs=self.n_jobs,
             on_error=self.on_error,
             store=open_store(self.memory),
+            bit_depth=self.bit_depth,
             verbose=self.verbose,
         )
 
@@ -463,7 +478,7 @@ class CLIPImageEmbedder(
             return self._load().cache_name
         return None
 
-    def _stream_windows(self, X, *, patches, on_error=None):
+    def _stream_windows(self, X, *, patches, on_error=None, warn=True):
         """Yield the `WindowFeatures` of the whole view of each image, or None."""
         return stream_windows(
             self._load(),
@@ -474,6 +489,8 @@ class CLIPImageEmbedder(
             n_jobs=self.n_jobs,
             on_error=self.on_error if on_error is None else on_error,
             store=open_store(self.memory),
+            bit_depth=self.bit_depth,
+            warn=warn,
             verbose=self.verbose,
         )
 

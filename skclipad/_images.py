@@ -10,15 +10,29 @@ from collections.abc import Mapping, Set
 from functools import partial
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from skclipad._bit_depth import (
+    BITS_PER_SAMPLE,
+    PHOTOMETRIC,
+    WHITE_IS_ZERO,
+    BitDepth,
+    all_bits,
+    loses_bits,
+    mend_layout,
+    raw_mode,
+    tiff_tag,
+)
 from skclipad._crops import crop_boxes, resize_image
 from skclipad._exceptions import ImageReadError
 from skclipad._fork import ForkSafeLock
 
 # The rooms above ask this one for everything about pictures, their crops included.
 __all__ = [
+    "BitDepth",
     "as_image_list",
+    "column_names",
+    "column_of",
     "crop_boxes",
     "describe_item",
     "image_identity",
@@ -70,8 +84,8 @@ def is_embeddings(X):
     Returns
     -------
     bool
-        True for a 2-D numeric array, tensor or DataFrame, and for a list or tuple of
-        rows of numbers.
+        True for a 2-D numeric array, tensor, DataFrame or pyarrow table, also if its
+        numbers are held as objects, and for a list or tuple of rows of numbers.
 
     Raises
     ------
@@ -95,8 +109,8 @@ def is_embeddings(X):
         return len(X) > 0 and all(map(_is_number_row, X))
     if _is_single(X):
         return False
-    if _is_frame(X):
-        return len(X.columns) > 0 and all(map(_is_numeric_column, X.dtypes))
+    if (names := column_names(X)) is not None:
+        return len(names) > 0 and _all_numeric(X)
     if _is_tensor(X):
         return X.ndim == 2
     if not hasattr(X, "__array__"):
@@ -113,9 +127,9 @@ def as_image_list(X):
 
     Parameters
     ----------
-    X : list, tuple, ndarray, torch.Tensor, Series, DataFrame or iterator
+    X : list, tuple, ndarray, torch.Tensor, Series, DataFrame, Table or iterator
         - a list, tuple, 1-D array, (n, 1) array, pandas or polars Series, one-column
-          DataFrame: of items for :func:`read_image`;
+          DataFrame or pyarrow table: of items for :func:`read_image`;
         - an array of shape (n, H, W) or (n, H, W, C) with C in 1, 3, 4;
         - a tensor of shape (n, H, W) or (n, C, H, W) with C in 1, 3, 4;
         - a generator or another iterator of items. It is read once, one at a time.
@@ -145,14 +159,15 @@ def as_image_list(X):
             f"Got a single image, {describe_item(X)}, but expected a sequence of "
             "images; pass [image]."
         )
-    if _is_frame(X):
-        if len(X.columns) != 1:
+    if (names := column_names(X)) is not None:
+        if len(names) != 1:
+            one = "X.select([name])" if _is_arrow(X) else "X[[name]]"
             raise ValueError(
-                f"Got a DataFrame with the {len(X.columns)} columns "
-                f"{list(X.columns)!r}, but expected one column of images or only "
-                "columns of numbers (embeddings); pass X[[name]]."
+                f"Got a {type(X).__name__} with the {len(names)} columns {names!r}, "
+                "but expected one column of images or only columns of numbers "
+                f"(embeddings); pass {one}."
             )
-        X = X[X.columns[0]]
+        X = column_of(X, names[0])
     if _is_tensor(X):
         _check_stack(X.shape, 1, "a tensor", "X.permute(0, 3, 1, 2)")
     elif not isinstance(X, (list, tuple)) and hasattr(X, "__array__"):
@@ -235,21 +250,92 @@ def _is_tensor(X):
     )
 
 
-def _is_frame(X):
-    return hasattr(X, "columns") and hasattr(X, "dtypes")
+def column_names(X):
+    """Return the names of a table's columns.
+
+    Parameters
+    ----------
+    X : object
+        What a user passed as X.
+
+    Returns
+    -------
+    list or None
+        Names of the columns of a pandas or polars DataFrame or a pyarrow table; None if
+        X is neither.
+    """
+    if _is_arrow(X):
+        return list(X.column_names)
+    if hasattr(X, "columns") and hasattr(X, "dtypes"):
+        return list(X.columns)
+    return None
 
 
-def _is_numeric_column(dtype):
+def column_of(X, name):
+    """Return one column of a table.
+
+    Parameters
+    ----------
+    X : DataFrame or pyarrow.Table
+        A table, for which `column_names` gives names.
+    name : object
+        One of the names.
+
+    Returns
+    -------
+    Series or list
+        Its values; a list if X is of pyarrow.
+    """
+    return X.column(name).to_pylist() if _is_arrow(X) else X[name]
+
+
+def _is_arrow(X):
+    # Their `columns` are the values, not the names, as in pandas and polars.
+    return type(X).__module__.startswith("pyarrow") and hasattr(X, "column_names")
+
+
+def _all_numeric(X):
+    """Tell whether all columns of a table hold numbers, perhaps as objects."""
+    if _is_arrow(X):
+        return all(_arrow_kind(kind) in "biufc" for kind in X.schema.types)
+    kinds = list(map(_column_kind, X.dtypes))
+    if not set(kinds) <= set("biufcO"):
+        return False
+    held_as_objects = [i for i, kind in enumerate(kinds) if kind == "O"]
+    return all(_are_numbers(X.iloc[:, i]) for i in held_as_objects)
+
+
+def _column_kind(dtype):
     if hasattr(dtype, "is_numeric"):  # polars
-        return dtype.is_numeric()
-    return getattr(dtype, "kind", "O") in "biufc"
+        return "f" if dtype.is_numeric() else "-"
+    return getattr(dtype, "kind", "-")
+
+
+def _arrow_kind(kind):
+    try:
+        return np.dtype(kind.to_pandas_dtype()).kind
+    except (NotImplementedError, TypeError):
+        return "-"
+
+
+def _are_numbers(values):
+    """Tell whether objects are numbers, some of which may be missing."""
+    missing = 0
+    for value in values:
+        if value is None:
+            missing += 1
+        elif not isinstance(value, numbers.Number):
+            return False
+    return missing < len(values)
 
 
 def _is_number_row(row):
     if isinstance(row, (list, tuple)):
         return len(row) > 0 and isinstance(row[0], numbers.Number)
     if isinstance(row, np.ndarray):
-        return row.ndim == 1 and row.dtype.kind in "biufc"
+        return row.ndim == 1 and (
+            row.dtype.kind in "biufc" or (row.dtype.kind == "O" and _are_numbers(row))
+        )
     return _is_tensor(row) and row.ndim == 1
 
 
@@ -259,7 +345,7 @@ def _is_item(X):
     return _is_single(X) or _is_tensor(X) or hasattr(X, "__array__")
 
 
-def read_image(item, row=None, draft_size=None):
+def read_image(item, row=None, draft_size=None, depth=None):
     """Read one image of any kind as 8-bit RGB.
 
     Files and PIL images are turned upright by their EXIF orientation; animated files
@@ -271,14 +357,17 @@ def read_image(item, row=None, draft_size=None):
         A file in any format that Pillow reads (EPS excepted: it is a program); a PIL
         image of any mode; an array of shape (H, W) or (H, W, C) or a tensor of shape
         (H, W) or (C, H, W), C in 1, 3, 4, of dtype uint8 (0..255), uint16 (0..65535),
-        bool or float (0..1). Pictures of 16 bits, PIL's mode I among them, use their
-        full range 0..65535, PIL's mode F uses 0..1.
+        bool or float (0..1). Images of 16 bits, PIL's mode I among them, use their
+        full range 0..65535 unless `depth` says less, PIL's mode F uses 0..1.
     row : int, default=None
         Row of the item in X, for the message of the error.
     draft_size : int, default=None
         If given, a JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size as long as
         both sides stay at least twice this many pixels. Much faster for large files,
         and not quite the same pixels.
+    depth : BitDepth, default=None
+        How many bits the values of 16-bit images have; it learns how bright they are.
+        All 16 if None.
 
     Returns
     -------
@@ -292,12 +381,13 @@ def read_image(item, row=None, draft_size=None):
         Whatever is wrong with the item: missing, not an image, truncated, without
         pixels, more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, values out of range...
     """
+    depth = BitDepth() if depth is None else depth
     try:
         if isinstance(item, (str, os.PathLike)):
-            return _read_file(item, draft_size)
+            return _read_file(item, draft_size, depth)
         if isinstance(item, Image.Image):
-            return _upright_rgb(item, _load(item))
-        return _upright_rgb(_array_to_image(*_pixels(item)))
+            return _upright_rgb(item, _load(item), depth)
+        return _upright_rgb(_array_to_image(*_pixels(item), depth=depth))
     # Broken files make Pillow raise about every type there is, and so may an object
     # of somebody else's class.
     except Exception as error:
@@ -343,6 +433,7 @@ def image_identity(item, row=None):
                 item.size,
                 item.getpalette(None) if item.mode in ("P", "PA") else None,
                 item.info.get("transparency"),
+                tiff_tag(item, PHOTOMETRIC) + tiff_tag(item, BITS_PER_SAMPLE),
             )
             digest.update(f"PIL\0{about!r}\0".encode())
             digest.update(item.tobytes())
@@ -485,14 +576,49 @@ def _open(item):
     return open(path, "rb")
 
 
-def _read_file(item, draft_size):
+def _read_file(item, draft_size, depth):
     # Pillow gets an open file, not the path: of a path it maps raw formats into
     # memory, and a mapped file that shrinks ends the process.
     with _open(item) as file, Image.open(file) as image:
         _check_before_decoding(image)
         if draft_size is not None and image.format == "JPEG":
             image.draft(None, (2 * draft_size, 2 * draft_size))
-        return _upright_rgb(image, _load(image))
+        return _decode(image, file, depth)
+
+
+def _decode(image, file, depth):
+    """Return the image of an open file as upright RGB, all of its bits considered."""
+    # Once it is decoded Pillow has forgotten these.
+    raw, clear = raw_mode(image), image.info.get("transparency")
+    turn = _load(image)
+    if loses_bits(image, raw):
+        image = _all_of_16_bits(image, raw, clear, file, depth)
+    return _upright_rgb(image, turn, depth)
+
+
+def _all_of_16_bits(image, raw, clear, file, depth):
+    """Return 16-bit colour as the image of 8 bits that it should be."""
+    brightest = int(np.ravel(image.getextrema())[:6].max())
+    # Where the upper bits say enough, the file is not decoded twice.
+    enough = depth.top == 65535 and clear is None
+    if enough and (brightest > 0 or image.mode == "CMYK"):
+        if image.mode != "CMYK":
+            depth.note(brightest << 8 | 255)
+        return image
+    values = all_bits(image, raw, file)
+    if values is None:
+        if depth.top == 65535:
+            return image
+        raise ValueError(
+            f"it has 16-bit pixels ({raw}) of which Pillow keeps the upper 8 bits "
+            f"alone, too few for bit_depth={depth.bits}; pass it as an array of dtype "
+            "uint16"
+        )
+    image = Image.frombytes(image.mode, image.size, depth.to_uint8(values).tobytes())
+    if clear is not None:
+        shown = (values != clear).any(axis=-1)
+        image.putalpha(Image.fromarray(shown.astype(np.uint8) * 255))
+    return image
 
 
 def _check_before_decoding(image):
@@ -510,6 +636,7 @@ def _check_before_decoding(image):
 def _load(image):
     """Decode a PIL image; return what turns it upright, None for nothing."""
     with _LOADING[id(image) // 16 % len(_LOADING)]:
+        mend_layout(image)
         image.load()
         try:
             # After load(): there TIFF turns the pixels itself and drops the tag.
@@ -518,19 +645,46 @@ def _load(image):
             return None  # broken EXIF does not spoil the pixels
 
 
-def _upright_rgb(image, turn=None):
+def _upright_rgb(image, turn=None, depth=None):
     """Return a loaded PIL image of any mode as upright 8-bit RGB."""
     if 0 in image.size:
         raise ValueError("it has no pixels (size {}x{})".format(*image.size))
-    if image.mode == "F":
-        image = _array_to_image(np.asarray(image))
-    elif image.mode.startswith("I"):  # I, I;16, I;16B, I;16L, I;16N
-        image = _array_to_image(_full_range(np.asarray(image)))
+    if image.mode == "F" or image.mode.startswith("I"):  # I, I;16, I;16B, ...
+        image = _grey(image, depth)
+    elif image.mode == "RGB":
+        image = _with_8_bit_transparency(image)
     if _is_transparent(image):
         image = _on_white(image)
     if image.mode != "RGB":
         image = image.convert("RGB")
     return image if turn is None else image.transpose(turn)
+
+
+def _grey(image, depth):
+    """Return an image of one channel of more than 8 bits as one of 8."""
+    array, clear = np.asarray(image), image.info.get("transparency")
+    if image.mode == "F":
+        grey = _array_to_image(array)
+    else:
+        twelve = tiff_tag(image, BITS_PER_SAMPLE) == (12,)
+        depth = BitDepth(12) if twelve else depth
+        grey = _array_to_image(_full_range(array), depth=depth)
+    if tiff_tag(image, PHOTOMETRIC) == (WHITE_IS_ZERO,):
+        grey = ImageOps.invert(grey)
+    if isinstance(clear, int):  # of a PNG: this very value is transparent
+        shown = (array != clear).astype(np.uint8) * 255
+        grey.putalpha(Image.fromarray(shown))
+    return grey
+
+
+def _with_8_bit_transparency(image):
+    """Return an image whose transparent colour, if it has 16 bits, is cut to 8."""
+    clear = image.info.get("transparency")
+    if not isinstance(clear, tuple) or max(clear) < 256:
+        return image
+    image = image.copy()
+    image.info["transparency"] = tuple(value >> 8 for value in clear)
+    return image
 
 
 def _full_range(array):
@@ -571,7 +725,7 @@ def _pixels(item):
     return np.asarray(item), False
 
 
-def _array_to_image(array, channels_first=False):
+def _array_to_image(array, channels_first=False, depth=None):
     """Return an array as a PIL image of mode L, RGB or RGBA."""
     axis = 0 if channels_first else -1
     if array.ndim not in (2, 3) or (
@@ -588,17 +742,17 @@ def _array_to_image(array, channels_first=False):
     if array.ndim == 3:
         array = np.moveaxis(array, axis, -1)
         array = array[..., 0] if array.shape[-1] == 1 else array
-    return Image.fromarray(np.ascontiguousarray(_to_uint8(array)))
+    return Image.fromarray(np.ascontiguousarray(_to_uint8(array, depth)))
 
 
-def _to_uint8(array):
-    """Scale pixels from the range of their dtype to 0..255."""
+def _to_uint8(array, depth=None):
+    """Scale pixels from the range of their dtype, or of `depth`, to 0..255."""
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "b":
         return array.astype(np.uint8) * 255
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return depth.to_uint8(array)
     if array.dtype.kind != "f":
         reason = (
             f"its dtype is {array.dtype}, but uint8 (0..255), uint16 (0..65535), bool "

@@ -5,24 +5,32 @@ The command line and Dask write the same rows, so a row is made in one place: he
 
 import copy
 import hashlib
+import inspect
 import os
+import sys
 import warnings
+from contextlib import contextmanager
+from uuid import uuid4
+from weakref import WeakSet
 
 import numpy as np
 
 import skclipad
 from skclipad._embedder import CLIPImageEmbedder, split_objects
 from skclipad._exceptions import ImageReadError
-from skclipad._images import read_image
+from skclipad._images import BitDepth, read_image
 
-# What determines a score beside the fitted attributes; words and prompts do it for
-# rows that name an object of their own.
+NAMELESS = "a callable that no import finds is never taken for the same"
+
+# What determines a score beside what `fit` learnt.
 _SETTINGS = (
-    *("scores", "combine_views", "temperature", "normalize", "threshold"),
-    *("normal_word", "anomaly_word", "prompt_set", "prompt_average"),
+    *("scores", "combine_views", "temperature", "threshold"),
     *("embedder__crops", "embedder__resize_mode", "embedder__precision"),
+    "embedder__bit_depth",
 )
 _LEARNT = ("coefs_", "intercepts_", "prompt_embeddings_", "references_")
+
+_warned_of_depth = WeakSet()  # detectors with blocks of dark 16-bit images
 
 
 def row_columns(components):
@@ -77,9 +85,7 @@ def score_rows(detector, X):
         One a picture, in order, with the columns of `row_columns`; what does not apply
         is left out. A picture without a score has "path" and "error" alone.
     """
-    with warnings.catch_warnings():
-        # Unreadable pictures are told about row by row.
-        warnings.filterwarnings("ignore", ".* images could not be read")
+    with _warnings_of_one_block(detector):
         columns = detector.score_components(X)
     score = np.asarray(detector._combine_components(columns), dtype=np.float64)
     paths, _ = split_objects(X)
@@ -87,7 +93,7 @@ def score_rows(detector, X):
     for i, path in enumerate(paths):
         row = {"path": printable(path)}
         if np.isnan(score[i]):
-            rows.append(row | {"error": _why_not(path)})
+            rows.append(row | {"error": _why_not(path, detector)})
         else:
             parts = {name: float(column[i]) for name, column in columns.items()}
             label = label_of(score[i], detector.threshold)
@@ -120,6 +126,23 @@ def label_of(score, threshold):
     return int(float(score) > float(threshold))
 
 
+@contextmanager
+def _warnings_of_one_block(detector):
+    """Let through what is to be said once for all blocks of a detector."""
+    with warnings.catch_warnings(record=True) as caught:
+        # Unreadable pictures are told about row by row.
+        warnings.filterwarnings("ignore", ".* images could not be read")
+        yield
+    for one in caught:
+        if "could not be read" in str(one.message):
+            continue  # of a block beside this one, in another thread
+        if "bit_depth" in str(one.message):
+            if detector in _warned_of_depth:
+                continue
+            _warned_of_depth.add(detector)
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
 def printable(path):
     """Write a path so that every table can hold it.
 
@@ -136,10 +159,10 @@ def printable(path):
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _why_not(path):
+def _why_not(path, detector):
     """Say why a picture has no score, by trying once more to read it."""
     try:
-        read_image(path)
+        read_image(path, depth=BitDepth(detector.embedder.bit_depth))
     except ImageReadError as error:
         return error.reason
     return "not readable at first, but it is now"
@@ -171,6 +194,8 @@ def detector_identity(detector, leave_out=()):
             array = np.ascontiguousarray(array)
             digest.update(f"{name} {array.shape} {array.dtype.str} ".encode())
             digest.update(array.data)
+    digest.update(repr((detector.fit_params_, detector.prompt_templates_)).encode())
+
     settings = detector.get_params()
     identity = {
         "skclipad": skclipad.__version__,
@@ -184,5 +209,19 @@ def detector_identity(detector, leave_out=()):
 
 
 def _as_text(value):
-    # A function is known by its name; its repr would tell where it lies in memory.
-    return getattr(value, "__qualname__", None) or repr(value)
+    """Write a setting so that equal texts mean the same in any process."""
+    if not callable(value):
+        return repr(value)
+    module, name = (getattr(value, a, "") for a in ("__module__", "__qualname__"))
+    found = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    # What a script or a notebook calls by some name it may call so again next time,
+    # whatever it does then.
+    if found is not value or module == "__main__":
+        return f"{name or type(value).__name__}, {NAMELESS} {uuid4().hex}"
+    try:
+        source = inspect.getsource(value)
+    except (OSError, TypeError):  # of a compiled module
+        source = ""
+    return f"{module}.{name} {hashlib.blake2b(source.encode()).hexdigest()[:16]}"

@@ -14,7 +14,13 @@ from tqdm.auto import tqdm
 from skclipad._backbone import Backbone
 from skclipad._crops import GEOMETRY, crop_boxes, resize_image
 from skclipad._exceptions import ImageReadError
-from skclipad._images import as_image_list, image_identity, read_image, snapshot
+from skclipad._images import (
+    BitDepth,
+    as_image_list,
+    image_identity,
+    read_image,
+    snapshot,
+)
 from skclipad._store import EmbeddingStore, store_key
 from skclipad._transformer import (
     has_plain_blocks,
@@ -43,6 +49,7 @@ class _Preparation:
     resize_mode: str
     on_error: str
     store: EmbeddingStore | None
+    depth: BitDepth
 
     def __call__(self, row, item):
         try:
@@ -58,16 +65,19 @@ class _Preparation:
     def _prepare(self, row, item):
         # A callable has no name that would stay the same, so nothing is kept for it.
         if self.store is None or not isinstance(self.crops, str):
-            return _Prepared(views=self._views(read_image(item, row)))
+            return _Prepared(views=self._views(self._read(item, row)))
 
         item = snapshot(item, row)
         identity = image_identity(item, row)
-        how = (self.crops, GEOMETRY, self.resize_mode)
+        how = (self.crops, GEOMETRY, self.resize_mode, self.depth.bits)
         key = store_key("views", identity, self.backbone.cache_name, *how)
         (known,) = self.store.get_many([key])
         if known is not None:
             return _Prepared(embeddings=known)
-        return _Prepared(views=self._views(read_image(item, row)), key=key)
+        return _Prepared(views=self._views(self._read(item, row)), key=key)
+
+    def _read(self, item, row):
+        return read_image(item, row, depth=self.depth)
 
     def _views(self, image):
         size, interpolation = self.backbone.image_size, self.backbone.interpolation
@@ -90,6 +100,7 @@ def encode_images(
     n_jobs=None,
     on_error="raise",
     store=None,
+    bit_depth=None,
     verbose=False,
 ):
     """Embed the views of images with the image tower of a backbone.
@@ -112,6 +123,9 @@ def encode_images(
         What an image that cannot be read does: raise, or give a row of NaN.
     store : EmbeddingStore or None, default=None
         Where embeddings of known images are kept.
+    bit_depth : int or None, default=None
+        Bits that hold values in 16-bit images; None is all 16, with a warning if no
+        image that was read comes near to using them.
     verbose : bool, default=False
         Show a progress bar.
 
@@ -126,7 +140,8 @@ def encode_images(
         If an image cannot be read and `on_error` is "raise".
     """
     images = as_image_list(X)
-    prepare = _Preparation(backbone, crops, resize_mode, on_error, store)
+    depth = BitDepth(bit_depth)
+    prepare = _Preparation(backbone, crops, resize_mode, on_error, store, depth)
     n_decoders = count_threads(n_jobs)
     pool = ThreadPoolExecutor(n_decoders, thread_name_prefix="skclipad-decode")
     rows, waiting, n_views = [], [], 0
@@ -162,6 +177,7 @@ def encode_images(
             UserWarning,
             stacklevel=4,
         )
+    depth.warn_if_dark(stacklevel=4)
     return [prepared.embeddings for prepared in rows]
 
 

@@ -10,7 +10,13 @@ import torch
 from skclipad._backbone import Backbone
 from skclipad._crops import resize_image, seen_box
 from skclipad._exceptions import ImageReadError
-from skclipad._images import as_image_list, image_identity, read_image, snapshot
+from skclipad._images import (
+    BitDepth,
+    as_image_list,
+    image_identity,
+    read_image,
+    snapshot,
+)
 from skclipad._store import EmbeddingStore, store_key
 from skclipad._transformer import run_blocks, run_last_block
 from skclipad._vision import (
@@ -80,6 +86,7 @@ class _Preparation:
     resize_mode: str
     on_error: str
     store: EmbeddingStore | None
+    depth: BitDepth
 
     def __call__(self, row, item):
         """Return views, or features that are kept, or None for a bad image."""
@@ -92,14 +99,17 @@ class _Preparation:
 
     def _prepare(self, row, item):
         if self.store is None:
-            return self._views(read_image(item, row))
+            return self._views(read_image(item, row, depth=self.depth))
 
         item = snapshot(item, row)
         identity = image_identity(item, row)
         how = (self.resize_mode, self.patches, FEATURES, WINDOWS, CROP_GRID)
+        how += (self.depth.bits,)
         key = store_key("parts", identity, self.backbone.cache_name, *how)
         known = self._look_up(key)
-        return self._views(read_image(item, row), key) if known is None else known
+        if known is not None:
+            return known
+        return self._views(read_image(item, row, depth=self.depth), key)
 
     def _look_up(self, key):
         sides = list(self._sides())
@@ -156,6 +166,8 @@ def stream_windows(
     n_jobs=None,
     on_error="raise",
     store=None,
+    bit_depth=None,
+    warn=True,
     verbose=False,
 ):
     """Yield the features of windows, picture by picture.
@@ -186,6 +198,11 @@ def stream_windows(
     store : EmbeddingStore or None, default=None
         Where the features of known images are kept, as float32: of a ViT-B-16-plus-240
         1.7 MB an image with patch tokens, 0.9 MB without.
+    bit_depth : int or None, default=None
+        Bits that hold values in 16-bit images; None is all 16, with a warning at the
+        end if no image comes near to using them.
+    warn : bool, default=True
+        Whether to warn so; False where the same images were read just before.
     verbose : bool, default=False
         Show a progress bar.
 
@@ -200,7 +217,8 @@ def stream_windows(
         If an image cannot be read and `on_error` is "raise".
     """
     images = as_image_list(X)
-    prepare = _Preparation(backbone, patches, resize_mode, on_error, store)
+    depth = BitDepth(bit_depth)
+    prepare = _Preparation(backbone, patches, resize_mode, on_error, store, depth)
     n_decoders = count_threads(n_jobs)
     pool = ThreadPoolExecutor(n_decoders, thread_name_prefix="skclipad-decode")
     try:
@@ -216,6 +234,8 @@ def stream_windows(
                 if isinstance(one, _Views):
                     one = _kept(store, one.key, next(features))
                 yield one
+        if warn:
+            depth.warn_if_dark(stacklevel=2)
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -4,15 +4,20 @@ import hashlib
 import json
 import os
 from collections import deque
+from collections.abc import Mapping, Set
 from contextlib import contextmanager
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
+from skclipad._detector import RandomWordCLIPDetector
+from skclipad._images import column_names, column_of
 from skclipad._lock import written_by_one
 from skclipad._rows import (
+    NAMELESS,
     detector_identity,
     detector_of_rows,
     printable,
@@ -23,8 +28,10 @@ from skclipad._rows import (
 __all__ = ["score_distributed"]
 
 MANIFEST = "_manifest.json"  # readers of Parquet folders pass over "_"
-FORMAT = 1  # of the folder; raised when it changes
+FORMAT = 2  # of the folder; raised when it changes
 PIECES = 16  # parts of a block that killed its workers, to find out which picture did
+STAMPED = 4096  # files that a task of a worker looks at, to see which have changed
+STAMPS_AHEAD = 64  # such tasks sent at a time
 WINDOW = 3  # blocks sent ahead for each thread of the cluster
 
 
@@ -39,16 +46,18 @@ def score_distributed(detector, X, client=None, *, out, block_size=256):
     Blocks are written as they finish, under a temporary name first, to
     ``OUT.partial``, which is renamed to ``OUT`` when all are there: what is called
     ``OUT`` is whole. A run that died is called again with the same arguments, and
-    computes only the blocks that are missing.
+    computes only the blocks that are missing. So is one whose images have changed, by
+    size or time: their blocks are scored again, and until that is done ``OUT`` is
+    called ``OUT.partial``.
 
     Parameters
     ----------
     detector : RandomWordCLIPDetector
         A fitted detector. Its weights must be found on each worker.
-    X : sequence of str or path-like, or DataFrame
-        Paths of the pictures, as the workers see them; or a DataFrame (pandas, polars)
-        with a column "image" of paths, perhaps a column "object" of what they show, and
-        any others, which are handed on.
+    X : sequence of str or path-like, DataFrame or Table
+        Paths of the images, as the workers see them; or a table (pandas, polars,
+        pyarrow) with a column "image" of paths, perhaps a column "object" of what they
+        show, and any others, which are handed on.
     client : distributed.Client, default=None
         The cluster; the current client if None.
     out : str or path-like
@@ -67,10 +76,11 @@ def score_distributed(detector, X, client=None, *, out, block_size=256):
     ImportError
         If the extra "dask" is not installed.
     ValueError
-        If X has no pictures, no column "image", or a column that the result has too;
-        if there is no client; or if ``OUT.partial`` was begun with other arguments.
+        If X has no images, no column "image", or a column that the result has too;
+        if there is no client, or one that is closed or asynchronous; if `block_size` is
+        not positive; or if ``OUT.partial`` was begun with other arguments.
     TypeError
-        If X holds anything but paths.
+        If X holds anything but paths, or another argument is of another type.
     FileExistsError
         If `out` holds something else than the result of this very call.
     BlockingIOError
@@ -86,6 +96,12 @@ def score_distributed(detector, X, client=None, *, out, block_size=256):
     ``score``, ``label``, ``s_pr``, ``s_fnn``, ``s_img`` (empty without references),
     ``error``, and those of X; all rows of X are there, in its order, when the files are
     read by name, as ``pandas.read_parquet(out)`` does.
+
+    Runs are told apart by what `fit` learnt, references among it, by the settings that
+    matter and by the names of the images. A function given as `crops` counts as the
+    same if it is imported under the same name and its source is the same; a lambda, or
+    any other callable that no import finds, never does: each call with one needs an
+    `out` of its own, and is not gone on with.
 
     Give workers one thread each (``threads_per_worker=1``) and as many as there are
     cores or GPUs: a thread is a picture decoded and a model used, and torch has threads
@@ -114,7 +130,7 @@ def score_distributed(detector, X, client=None, *, out, block_size=256):
     >>> run.n_rows, run.n_failed
     (2, 1)
     """
-    check_is_fitted(detector)
+    _check_arguments(detector, out, block_size)
     client = _client(client)
     paths, objects, others = _inputs(X)
     out = Path(out)
@@ -133,16 +149,47 @@ def score_distributed(detector, X, client=None, *, out, block_size=256):
     if not out.parent.is_dir():
         raise FileNotFoundError(f"{out}: the folder {out.parent} does not exist.")
     with written_by_one(out):
+        # Looked at before they are read: an image that changes in between has the wrong
+        # stamp, and is scored again by the next call.
+        stamps = _stamps(client, paths, blocks)
+        folder = out.with_name(out.name + ".partial")
         if out.exists():
             _check_finished(out, manifest)
-            return _summary(out, blocks, n_before=len(blocks))
-        folder = out.with_name(out.name + ".partial")
+            summary = _summary(out, blocks, n_before=len(blocks))
+            if not _missing(out, blocks, stamps):
+                return summary
+            _reopen(out, folder)
+
         _begin(folder, manifest)
-        missing = [block for block in blocks if _part_counts(folder, block) is None]
+        missing = _missing(folder, blocks, stamps)
         for block, rows in stream_blocks(client, detector, paths, objects, missing):
-            _write_part(folder, block, rows, others)
+            _write_part(folder, block, rows, others, stamps[block.start])
         os.replace(folder, out)
     return _summary(out, blocks, n_before=len(blocks) - len(missing))
+
+
+def _check_arguments(detector, out, block_size):
+    if not isinstance(detector, RandomWordCLIPDetector):
+        raise TypeError(
+            f"Got a detector of type {type(detector).__name__}, but expected a fitted "
+            "RandomWordCLIPDetector; of a pipeline pass its last step."
+        )
+    check_is_fitted(detector)
+    if not isinstance(out, (str, os.PathLike)) or not Path(out).name:
+        raise TypeError(
+            f"Got out={out!r}, but expected the name of a folder to make, such as "
+            "'scores'."
+        )
+    if not isinstance(block_size, Integral) or isinstance(block_size, bool):
+        raise TypeError(
+            f"Got block_size={block_size!r}, but expected an int: how many images a "
+            "worker scores at a time, such as 256."
+        )
+    if block_size < 1:
+        raise ValueError(
+            f"Got block_size={block_size}, but expected 1 or more: how many images a "
+            "worker scores at a time, such as 256."
+        )
 
 
 # What goes out and what comes back
@@ -334,7 +381,7 @@ def open_client(address):
 def _client(client):
     distributed = _distributed()
     if client is not None:
-        return client
+        return _checked_client(client, distributed)
     try:
         return distributed.get_client()
     except ValueError as error:
@@ -342,6 +389,21 @@ def _client(client):
             "Got client=None but there is no current client of Dask. Make one, such as "
             "Client(LocalCluster(n_workers=4, threads_per_worker=1)), or pass it."
         ) from error
+
+
+def _checked_client(client, distributed):
+    if not isinstance(client, distributed.Client):
+        raise TypeError(
+            f"Got a client of type {type(client).__name__}, but expected a "
+            "distributed.Client; make one of a cluster or an address by Client(it)."
+        )
+    if client.asynchronous or client.status != "running":
+        state = "asynchronous" if client.asynchronous else client.status
+        raise ValueError(
+            f"Got a client that is {state}, but expected one that is connected and "
+            "waits for results; make another, such as Client(address)."
+        )
+    return client
 
 
 @contextmanager
@@ -378,29 +440,31 @@ def _distributed():
 
 def _inputs(X):
     """Return paths, objects or None, and a pyarrow.Table of the other columns."""
-    import pyarrow
 
     others = None
-    if hasattr(X, "columns"):
-        column = "image" if "image" in X.columns else X.columns[0]
-        if column != "image" and len(X.columns) > 1:
+    if (names := column_names(X)) is not None:
+        column = "image" if "image" in names or not names else names[0]
+        if column not in names or (column != "image" and len(names) > 1):
             raise ValueError(
-                f"Got a DataFrame with the columns {list(X.columns)}, but expected one "
-                "named 'image' with the paths of the pictures."
+                f"Got a {type(X).__name__} with the columns {names}, but expected one "
+                "named 'image' with the paths of the images."
             )
-        items = list(X[column])
-        rest = X[[name for name in X.columns if name != column]]
-        polars = hasattr(rest, "to_arrow")
-        others = rest.to_arrow() if polars else pyarrow.Table.from_pandas(rest)
+        items = list(column_of(X, column))
+        others = _arrow_table(X, [name for name in names if name != column])
         taken = {"row", *row_columns(())} & set(others.column_names)
         if taken:
             raise ValueError(
-                f"Got a DataFrame with the columns {sorted(taken)}, which the result "
-                "has too; rename or drop them."
+                f"Got a {type(X).__name__} with the columns {sorted(taken)}, which the "
+                "result has too; rename or drop them."
             )
     elif isinstance(X, (str, bytes, os.PathLike)):
         raise TypeError(
             f"Got the single path {X!r}, but expected several; pass [path]."
+        )
+    elif isinstance(X, (Mapping, Set)) or not hasattr(X, "__iter__"):
+        raise TypeError(
+            f"Got X of type {type(X).__name__}, but expected paths in some order: a "
+            "list of them, or a DataFrame with a column 'image'."
         )
     else:
         items = list(X)
@@ -419,6 +483,18 @@ def _inputs(X):
     return [os.fsdecode(item) for item in items], objects, others
 
 
+def _arrow_table(X, names):
+    """Return columns of a table as a pyarrow.Table; of pandas with the index."""
+    import pyarrow
+
+    if isinstance(X, pyarrow.RecordBatch):
+        X = pyarrow.Table.from_batches([X])
+    if isinstance(X, pyarrow.Table):
+        return X.select(names)
+    polars = hasattr(X, "to_arrow")
+    return X[names].to_arrow() if polars else pyarrow.Table.from_pandas(X[names])
+
+
 def _digest(paths, others):
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
@@ -429,7 +505,61 @@ def _digest(paths, others):
     return digest.hexdigest()
 
 
+def _stamps(client, paths, blocks):
+    """Return by first row what tells the files of each block from changed ones.
+
+    Workers look at them: this process may not see them.
+    """
+    step = max(1, STAMPED // len(blocks[0]))
+    bundles = [blocks[i : i + step] for i in range(0, len(blocks), step)]
+    stamps = []
+    for i in range(0, len(bundles), STAMPS_AHEAD):
+        named = [
+            [[paths[row] for row in block] for block in bundle]
+            for bundle in bundles[i : i + STAMPS_AHEAD]
+        ]
+        for found in client.gather(client.map(_stamps_of, named, pure=False)):
+            stamps += found
+    return {block.start: stamp for block, stamp in zip(blocks, stamps, strict=True)}
+
+
+def _stamps_of(blocks):
+    return [_stamp(paths) for paths in blocks]
+
+
+def _stamp(paths):
+    """Digest size and time of files; those that cannot be looked at have none."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        try:
+            status = os.stat(path)
+            digest.update(f"{status.st_size} {status.st_mtime_ns}\0".encode())
+        except (OSError, ValueError):
+            digest.update(b"none\0")
+    return digest.hexdigest()
+
+
 # The folder
+
+
+def _missing(folder, blocks, stamps):
+    """Return the blocks that have no whole part, or one of files that have changed."""
+    counts = ((block, _part_counts(folder, block)) for block in blocks)
+    return [
+        block
+        for block, found in counts
+        if found is None or found["images"] != stamps[block.start]
+    ]
+
+
+def _reopen(out, folder):
+    """Make a finished folder an unfinished one."""
+    if folder.exists():
+        raise FileExistsError(
+            f"{folder} exists beside {out}, some of whose images have changed and are "
+            "to be scored again there. Remove one of the two."
+        )
+    os.replace(out, folder)
 
 
 def _begin(folder, manifest):
@@ -474,7 +604,8 @@ def _json(manifest):
 
 def _differences(one, other):
     names = sorted(n for n in one | other if one.get(n) != other.get(n))
-    return "another " + ", ".join(names)
+    never = any(NAMELESS in str(other.get(name)) for name in names)
+    return "another " + ", ".join(names) + (f" ({NAMELESS})" if never else "")
 
 
 def _part(folder, block):
@@ -494,7 +625,7 @@ def _part_counts(folder, block):
     return counts if metadata.num_rows == counts["n_rows"] == len(block) else None
 
 
-def _write_part(folder, block, rows, others):
+def _write_part(folder, block, rows, others, stamp):
     import pyarrow
     from pyarrow import parquet
 
@@ -507,6 +638,7 @@ def _write_part(folder, block, rows, others):
         for name, column in zip(carried.column_names, carried.columns, strict=True):
             table = table.append_column(name, column)
     counts = {"n_rows": len(rows), "n_failed": sum("error" in row for row in rows)}
+    counts["images"] = stamp
     table = table.replace_schema_metadata({"skclipad": json.dumps(counts)})
     _replace(_part(folder, block), lambda path: parquet.write_table(table, path))
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from skclipad._backbone import _quiet_root_logger
 from skclipad._detector import SCORES
-from skclipad._images import as_image_list, read_image, resize_image
+from skclipad._images import BitDepth, as_image_list, read_image, resize_image
 from skclipad._scores import unit
 from skclipad._transformer import run_blocks
 from skclipad._vision import reads_class_token
@@ -343,9 +343,9 @@ def _pictures(embedder, backbone, images):
         smooth = (Image.fromarray(c).resize((width, height)) for c in coarse)
         return np.stack([np.asarray(image) for image in smooth])
     how = (backbone.image_size, embedder.resize_mode, backbone.interpolation)
-    pixels = []
+    pixels, depth = [], BitDepth(embedder.bit_depth)
     for row, item in enumerate(as_image_list(images)):
-        image = read_image(item, row)
+        image = read_image(item, row, depth=depth)
         pixels.append(resize_image(image, (0, 0, *image.size), *how))
     return np.stack(pixels)
 
@@ -533,7 +533,7 @@ def _description(detector, backbone, outputs, int8, agreement):
             "resize it to `size`, (width, height), as `resize` says",
             "divide by 255; put the channels first: (n, 3, height, width), float32",
         ],
-        "value_ranges": {"I": 65535, "F": 1.0},
+        "value_ranges": {"I": 2 ** (detector.embedder.bit_depth or 16) - 1, "F": 1.0},
         "background": [255, 255, 255],
         "size": [width, height],
         "resize_mode": resize_mode,

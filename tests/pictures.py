@@ -44,7 +44,7 @@ def encoded(image, format, **options):
     return buffer.getvalue()
 
 
-def png(width, height, depth, colour_type, scanlines):
+def png(width, height, depth, colour_type, scanlines, transparent=None):
     """Write a PNG by hand, as Pillow writes no 16-bit colour and no bombs."""
 
     def chunk(kind, data):
@@ -55,6 +55,7 @@ def png(width, height, depth, colour_type, scanlines):
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
+        + (b"" if transparent is None else chunk(b"tRNS", transparent))
         + chunk(b"IDAT", zlib.compress(scanlines))
         + chunk(b"IEND", b"")
     )

@@ -1,7 +1,12 @@
 """Scores on a cluster: complete, in order, the same as on one machine; then resumed."""
 
+import importlib
+import linecache
 import os
+import shutil
 import signal
+import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,15 +15,18 @@ import polars as pl
 import pytest
 from joblib import parallel_config
 from PIL import Image
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, distributed
 from skclipad._lock import written_by_one
+from skclipad._rows import detector_identity
 from skclipad.datasets import make_defect_images
 from skclipad.distributed import open_client, score_distributed
 
 dask = pytest.importorskip("distributed")
-parquet = pytest.importorskip("pyarrow.parquet")
+pa = pytest.importorskip("pyarrow")
 
 COLUMNS = ["row", "path", "score", "label", "s_pr", "s_fnn", "s_img", "error"]
 BROKEN = 4  # the row of a file that is no picture
@@ -109,14 +117,14 @@ def test_the_current_client_is_the_default(detector, paths, client, out):
         assert score_distributed(detector, paths[:2], out=out).n_rows == 2
 
 
-@pytest.mark.parametrize("library", [pd, pl])
+@pytest.mark.parametrize("table_of", [pd.DataFrame, pl.DataFrame, pa.table])
 def test_a_data_frame_names_objects_and_its_columns_are_handed_on(
-    detector, paths, client, out, library
+    detector, paths, client, out, table_of
 ):
     good = [path for path in paths if "broken" not in path]
     objects = ["bottle", "nut"] * 6
     columns = {"image": good, "object": objects, "camera": [None, *range(11)]}
-    frame = library.DataFrame(columns)
+    frame = table_of(columns)
     score_distributed(detector, frame, client, out=out, block_size=5)
     table = pd.read_parquet(out)
     assert list(table) == [*COLUMNS, "object", "camera"]
@@ -225,6 +233,127 @@ def test_rows_of_two_runs_are_never_mixed(dead_run, detector, paths, client, out
         score_distributed(detector, paths, client, out=out, block_size=3)
 
 
+def test_references_tell_runs_apart(detector, paths, client, out):
+    few_shot = [clone(detector).set_params(n_shots=1).fit([path]) for path in paths[:2]]
+    for learnt in ("coefs_", "prompt_embeddings_"):
+        np.testing.assert_equal(*(getattr(one, learnt) for one in few_shot))
+    score_distributed(few_shot[0], paths[5:7], client, out=out)
+    with pytest.raises(FileExistsError, match="made with another detector. Remove"):
+        score_distributed(few_shot[1], paths[5:7], client, out=out)
+    assert score_distributed(few_shot[0], paths[5:7], client, out=out).n_blocks == 1
+
+
+def whole_view(width, height):
+    return [(0, 0, width, height)]
+
+
+def with_crops(detector, crops):
+    return clone(detector).set_params(embedder__crops=crops).fit()
+
+
+CALLABLES = {
+    "lambdas": (lambda w, h: [(0, 0, w, h)], lambda w, h: [(0, 0, w // 4, h // 4)]),
+    "the same lambda": (lambda w, h: [(0, 0, w, h)],) * 2,
+    "partial": (partial(whole_view),) * 2,
+}
+
+
+@pytest.mark.parametrize("kind", CALLABLES)
+def test_callables_without_a_name_are_never_the_same_run(
+    detector, paths, client, out, kind
+):
+    first, second = (with_crops(detector, crops) for crops in CALLABLES[kind])
+    score_distributed(first, paths[:2], client, out=out)
+    with pytest.raises(FileExistsError, match="embedder__crops .a callable that no"):
+        score_distributed(second, paths[:2], client, out=out)
+
+
+def test_a_function_with_a_name_is_gone_on_with_until_its_source_changes(
+    detector, paths, client, out, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def imported(number):
+        lines = f"def left(width, height): return [(0, 0, width // {number}, height)]"
+        (tmp_path / "my_crops.py").write_text(lines)
+        monkeypatch.delitem(sys.modules, "my_crops", raising=False)
+        linecache.clearcache()
+        importlib.invalidate_caches()
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        return with_crops(detector, importlib.import_module("my_crops").left)
+
+    score_distributed(imported(2), paths[:2], client, out=out)
+    again = score_distributed(imported(2), paths[:2], client, out=out)
+    assert again.n_blocks_before == 1
+    with pytest.raises(FileExistsError, match="made with another embedder__crops. R"):
+        score_distributed(imported(3), paths[:2], client, out=out)
+    # As a script's or a notebook's, it may be another one by the same name.
+    ours = imported(3)
+    monkeypatch.setattr(ours.embedder.crops, "__module__", "__main__")
+    texts = {detector_identity(ours)["embedder__crops"] for _ in range(2)}
+    assert len(texts) == 2
+
+
+def copied(paths, folder):
+    return [shutil.copy(path, folder) for path in paths]
+
+
+def test_images_that_have_changed_are_scored_again(
+    detector, paths, client, out, tmp_path
+):
+    own = copied(paths, tmp_path)
+    score_distributed(detector, own, client, out=out, block_size=3)
+    shutil.copy(paths[0], own[7])  # another image, of another time
+    status = os.stat(own[1])
+    shutil.copy(paths[2], own[1])
+    os.utime(own[1], ns=(status.st_atime_ns, status.st_mtime_ns))  # of another size
+    assert os.stat(own[1]).st_size != status.st_size
+    run = score_distributed(detector, own, client, out=out, block_size=3)
+    assert (run.n_blocks, run.n_blocks_before) == (5, 3)
+    check_scores(out, detector, own, 3)
+    again = score_distributed(detector, own, client, out=out, block_size=3)
+    assert again.n_blocks_before == 5
+
+
+def test_images_that_change_before_a_run_goes_on_are_scored_again(
+    dead_run, detector, paths, client, out
+):
+    (part,) = sorted(dead_run.glob("part-*"))[:1]
+    first = pd.read_parquet(part).path[0]
+    with open(first, "rb+") as file:
+        content = file.read()
+    try:
+        Image.new("RGB", (64, 64)).save(first)
+        run = score_distributed(detector, paths, client, out=out, block_size=3)
+        assert run.n_blocks_before == 1
+        check_scores(out, detector, paths, 3)
+    finally:
+        with open(first, "wb") as file:
+            file.write(content)
+
+
+def test_an_image_that_appears_after_all_is_scored(
+    detector, paths, client, out, tmp_path
+):
+    names = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    assert score_distributed(detector, names, client, out=out).n_failed == 2
+    shutil.copy(paths[0], names[1])
+    run = score_distributed(detector, names, client, out=out)
+    assert (run.n_failed, run.n_blocks_before) == (1, 0)
+
+
+def test_two_folders_of_one_name_are_not_mixed(detector, paths, client, out, tmp_path):
+    own = copied(paths[:2], tmp_path)
+    score_distributed(detector, own, client, out=out)
+    os.utime(own[0], ns=(0, 0))
+    partial_folder = out.with_name("scores.partial")
+    partial_folder.mkdir()
+    with pytest.raises(FileExistsError, match="scores.partial exists beside"):
+        score_distributed(detector, own, client, out=out)
+    partial_folder.rmdir()
+    assert score_distributed(detector, own, client, out=out).n_blocks_before == 0
+
+
 def test_an_error_of_a_worker_reaches_the_caller(
     detector, paths, client, out, monkeypatch
 ):
@@ -286,12 +415,57 @@ def test_a_folder_of_somebody_else_is_left_alone(detector, paths, client, out):
         (np.zeros((2, 8, 8, 3)), TypeError, "ndarray in row 0"),
         (pd.DataFrame({"a": ["x"], "b": ["y"]}), ValueError, "one named 'image'"),
         (pd.DataFrame({"image": ["x"], "score": [1]}), ValueError, r"\['score'\]"),
+        (pd.DataFrame(), ValueError, "one named 'image'"),
+        (pa.table({"a": ["x"], "b": ["y"]}), ValueError, "one named 'image'"),
+        (None, TypeError, "X of type NoneType"),
+        ({"a.png"}, TypeError, "X of type set, but expected paths in some order"),
+        ({"image": ["a.png"]}, TypeError, "X of type dict"),
     ],
 )
 def test_input_that_is_no_paths_is_refused(detector, client, out, X, error, message):
     with pytest.raises(error, match=message):
         score_distributed(detector, X, client, out=out)
     assert not out.exists()
+
+
+ARGUMENTS = {
+    "block_size -1": ({"block_size": -1}, ValueError, "block_size=-1, but.*1 or more"),
+    "block_size 0": ({"block_size": 0}, ValueError, "block_size=0, but expected 1"),
+    "block_size 2.5": ({"block_size": 2.5}, TypeError, "block_size=2.5.*an int"),
+    "block_size True": ({"block_size": True}, TypeError, "block_size=True.*an int"),
+    "block_size None": ({"block_size": None}, TypeError, "block_size=None.*an int"),
+    "out None": ({"out": None}, TypeError, "out=None, but expected the name"),
+    "out empty": ({"out": ""}, TypeError, "out='', but expected the name"),
+    "client": ({"client": "tcp://x:1"}, TypeError, r"type str.*Client\(it\)"),
+    "detector": ({"detector": object()}, TypeError, "type object.*its last step"),
+    "unfitted": ({"detector": RandomWordCLIPDetector()}, NotFittedError, "not fitted"),
+}
+
+
+@pytest.mark.parametrize("kind", ARGUMENTS)
+def test_arguments_of_no_use_are_refused_in_words(
+    detector, paths, client, out, kind, tmp_path
+):
+    wrong, error, message = ARGUMENTS[kind]
+    arguments = {"detector": detector, "X": paths, "client": client, "out": out}
+    before = os.listdir(tmp_path)
+    with pytest.raises(error, match=message):
+        score_distributed(**arguments | wrong)
+    assert os.listdir(tmp_path) == before
+
+
+def test_a_client_that_is_closed_is_refused(detector, paths, client, out):
+    other = dask.Client(client.scheduler.address)
+    other.close()
+    with pytest.raises(ValueError, match="client that is closed, but expected one"):
+        score_distributed(detector, paths, other, out=out)
+
+
+def test_a_whole_number_of_numpy_is_a_block_size(detector, paths, client, out):
+    run = score_distributed(
+        detector, paths[:3], client, out=out, block_size=np.int64(2)
+    )
+    assert run.n_blocks == 2
 
 
 def test_without_a_client_or_a_folder_the_message_says_what_to_do(

@@ -5,8 +5,9 @@ import pickle
 import joblib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -213,3 +214,31 @@ def test_bad_parameters_are_named_at_fit_and_transform(parameters, images):
 def test_missing_weights_are_an_error_of_transform(images):
     with pytest.raises(WeightsNotFoundError, match="no/such"):
         CLIPImageEmbedder("local-dir:no/such").transform(images)
+
+
+def test_an_image_that_its_owner_turns_is_turned_once(tmp_path):
+    wide = make_defect_images(1, image_size=48, random_state=0).images[0][:32]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(wide).save(tmp_path / "a.png", exif=exif)
+    embedder = CLIPImageEmbedder("tiny")
+    expected = embedder.transform([tmp_path / "a.png"])
+    image = Image.open(tmp_path / "a.png")
+    by_hand = image.rotate(270, expand=True)
+
+    for right in (image, ImageOps.exif_transpose(image), np.asarray(by_hand)):
+        np.testing.assert_array_equal(embedder.transform([right]), expected)
+
+    # What the documentation warns of: the orientation is still in it.
+    assert by_hand.getexif()[0x0112] == 6
+    assert not np.allclose(embedder.transform([by_hand]), expected)
+
+
+def test_tables_of_any_library_are_embeddings_or_paths(paths, embeddings):
+    embedder = CLIPImageEmbedder("tiny")
+    names = [str(path) for path in paths]
+    as_objects = pd.DataFrame(embeddings).astype(object)
+    for table in (as_objects, pa.Table.from_pandas(pd.DataFrame(embeddings))):
+        np.testing.assert_array_equal(embedder.transform(table), embeddings)
+    for table in (pa.table({"path": names}), pd.DataFrame({"path": names})):
+        np.testing.assert_allclose(embedder.transform(table), embeddings, atol=1e-6)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from pictures import Hostile, encoded, rgb, shades
@@ -86,11 +87,17 @@ EMBEDDINGS = {
     "one column": np.zeros((4, 1)),
     "tensor": torch.zeros(2, 3),
     "pandas": pd.DataFrame(VECTORS),
+    "pandas objects": pd.DataFrame(VECTORS.astype(object)),
+    "pandas objects with gaps": pd.DataFrame([[1.0, None], [2, 3]], dtype=object),
+    "pandas, one column of objects": pd.DataFrame({"a": [0, 1, 2]}).astype(object),
     "pandas nullable": pd.DataFrame({"a": pd.array([1, None], dtype="Int64")}),
     "polars": pl.DataFrame(VECTORS),
+    "pyarrow": pa.table({"a": [0.1, 0.2], "b": [1, None]}),
+    "pyarrow batch": pa.RecordBatch.from_pydict({"a": [0.1], "b": [True]}),
     "lists": VECTORS.tolist(),
     "tuples": tuple(map(tuple, VECTORS)),
     "arrays": list(VECTORS),
+    "arrays of objects": list(VECTORS.astype(object)),
     "tensors": [torch.zeros(3), torch.zeros(3)],
 }
 
@@ -128,6 +135,11 @@ COLLECTIONS = {
     "pandas column": pd.DataFrame({"image": PATHS}, index=[5, 6, 5]),
     "polars Series": pl.Series(PATHS),
     "polars column": pl.DataFrame({"image": PATHS}),
+    "pyarrow array": pa.array(PATHS),
+    "pyarrow chunks": pa.chunked_array([PATHS[:1], PATHS[1:]]),
+    "pyarrow column": pa.table({"image": PATHS}),
+    "pyarrow category": pa.table({"image": pa.array(PATHS).dictionary_encode()}),
+    "pandas column with gaps": pd.DataFrame({"image": ["a.jpg", None, 3.0]}),
     "list of grey arrays": GREYS,
     "list of colour arrays": [rgb(grey) for grey in GREYS],
     "list of tensors": [torch.zeros(3, 4, 4), torch.zeros(4, 4)],
@@ -246,6 +258,16 @@ NO_COLLECTIONS = {
         pd.DataFrame({"image": PATHS, "object": PATHS}),
         ValueError,
         r"2 columns \['image', 'object'\].*X\[\[name\]\]",
+    ),
+    "two columns of pyarrow": (
+        pa.table({"image": PATHS, "object": PATHS}),
+        ValueError,
+        r"2 columns \['image', 'object'\].*X.select\(\[name\]\)",
+    ),
+    "numbers and paths": (
+        pd.DataFrame({"a": PATHS, "b": [1, 2, 3]}),
+        ValueError,
+        r"2 columns",
     ),
 }
 

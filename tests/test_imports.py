@@ -22,7 +22,7 @@ RINGS = [
         "statistics",
     ],
     # 1: pictures and models
-    ["_crops", "_images", "tiny", "_backbone"],
+    ["_bit_depth", "_crops", "_images", "tiny", "_backbone"],
     # 2: texts and pictures into embeddings, embeddings into scores
     [
         *("_transformer", "_text", "_vision", "_network", "_training"),

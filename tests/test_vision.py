@@ -205,9 +205,9 @@ def test_views_stay_with_their_picture(plain, pictures):
 def test_order_is_kept_when_later_images_are_ready_first(plain, pictures, monkeypatch):
     read = vision_module.read_image
 
-    def slow_at_first(item, row):
+    def slow_at_first(item, row, **options):
         time.sleep(0.05 if row % 3 == 0 else 0)
-        return read(item, row)
+        return read(item, row, **options)
 
     expected = open_clips(plain, pictures)
     monkeypatch.setattr(vision_module, "read_image", slow_at_first)

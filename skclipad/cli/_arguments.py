@@ -57,6 +57,11 @@ DETECTOR_OPTIONS = {
 RUNNING_OPTIONS = {
     "--device": ("embedder__device", str, "auto, cpu, cuda, cuda:1 or mps (auto)"),
     "--batch-size": ("embedder__batch_size", int, "pictures at once (32)"),
+    "--bit-depth": (
+        "embedder__bit_depth",
+        int,
+        "bits that hold values in 16-bit pictures, say 12, as of many cameras (16)",
+    ),
     "--cache": (
         "embedder__memory",
         str,
