@@ -35,18 +35,18 @@ from skclipad import (
     RandomWordCLIPDetector,
     _text,
 )
-from skclipad._backbone import load_backbone
-from skclipad._network import (
+from skclipad._clip.backbone import load_backbone
+from skclipad._method.network import (
     CHECK_EVERY,
     fold_batch_norm,
     network_layers,
     train_network,
     training_steps,
 )
-from skclipad._prompt_embeddings import encode_pairs
-from skclipad._prompts import training_block
-from skclipad._scores import unit
-from skclipad._store import open_store
+from skclipad._method.prompt_embeddings import encode_pairs
+from skclipad._method.prompts import training_block
+from skclipad._method.scores import unit
+from skclipad._storage.store import open_store
 from skclipad.metrics import auroc
 
 STATES = {"normal_word": NORMAL_WORDS, "anomaly_word": ANOMALY_WORDS}

@@ -26,9 +26,9 @@ from _common import count_flop, describe_machine, print_table
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-from skclipad._images import read_image
+from skclipad._images.reading import read_image
 from skclipad.datasets import make_defect_images
-from skclipad.distributed import score_distributed
+from skclipad.scoring._cluster import score_distributed
 
 MILLION = 1_000_000
 

@@ -18,8 +18,8 @@ import torch
 from _common import describe_machine, median_ratio, print_table, take_turns
 
 from skclipad import RandomWordCLIPDetector
-from skclipad import _network as network_module
-from skclipad._network import train_network
+from skclipad._method import network as network_module
+from skclipad._method.network import train_network
 
 NAMES = ("hidden_layer_sizes", "dropout", "n_epochs", "batch_size", "learning_rate")
 NAMES += ("weight_decay", "lr_decay")

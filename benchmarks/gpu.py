@@ -21,11 +21,11 @@ from image_encoder import decoded, open_clip_loop, write_pictures
 from text_encoder import training_prompts
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-from skclipad import _training as training_module
-from skclipad._backbone import load_backbone
-from skclipad._prompt_embeddings import clear_prompt_cache
-from skclipad._text import encode_texts, tokenize
-from skclipad._vision import encode_images, normalized
+from skclipad._clip.backbone import load_backbone
+from skclipad._clip.text import encode_texts, tokenize
+from skclipad._clip.vision import encode_images, normalized
+from skclipad._method import training as training_module
+from skclipad._method.prompt_embeddings import clear_prompt_cache
 
 
 def lowest_cosine(A, B):

@@ -18,10 +18,11 @@ import numpy as np
 from _common import describe_machine, print_table, take_turns
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 
-from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, _training
-from skclipad._prompt_embeddings import clear_prompt_cache, encode_pairs
-from skclipad._prompts import n_blocks
-from skclipad._scores import unit
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad._method import training as _training
+from skclipad._method.prompt_embeddings import clear_prompt_cache, encode_pairs
+from skclipad._method.prompts import n_blocks
+from skclipad._method.scores import unit
 
 LENGTHS = {"l_min": [3, 5], "l_max": [8, 10]}
 TRAINING = ("hidden_layer_sizes", "dropout", "n_epochs", "batch_size")

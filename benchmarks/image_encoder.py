@@ -30,14 +30,14 @@ from _common import (
 )
 from PIL import Image
 
-from skclipad._backbone import load_backbone
-from skclipad._images import read_image, resize_image
-from skclipad._vision import (
+from skclipad._clip.backbone import load_backbone
+from skclipad._clip.vision import (
     encode_images,
     encode_pixels,
     normalized,
     reads_class_token,
 )
+from skclipad._images.reading import read_image, resize_image
 from skclipad.datasets import make_defect_images
 
 

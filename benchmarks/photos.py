@@ -36,8 +36,8 @@ from skclipad import (
     CLIPImageEmbedder,
     RandomWordCLIPDetector,
 )
-from skclipad._prompts import query_prompts
-from skclipad._scores import combine_views
+from skclipad._method.prompts import query_prompts
+from skclipad._method.scores import combine_views
 
 METHODS = ("CLIP", "ours", "CLIP + ours")
 SUFFIXES = (".jpg", ".jpeg", ".png")

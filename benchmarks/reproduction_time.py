@@ -20,10 +20,10 @@ from _common import describe_machine
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder
-from skclipad._maps import reference_map
-from skclipad._network import train_network
-from skclipad._prompts import training_block
-from skclipad._references import stack_features
+from skclipad._method.maps import reference_map
+from skclipad._method.network import train_network
+from skclipad._method.prompts import training_block
+from skclipad._method.references import stack_features
 
 SIDE = 900
 NETWORK = {

@@ -26,9 +26,9 @@ from _common import (
     take_turns,
 )
 
-from skclipad._backbone import load_backbone
-from skclipad._prompts import BLOCK_SIZE, n_blocks, training_block
-from skclipad._text import _causal_tower, encode_texts, tokenize
+from skclipad._clip.backbone import load_backbone
+from skclipad._clip.text import _causal_tower, encode_texts, tokenize
+from skclipad._method.prompts import BLOCK_SIZE, n_blocks, training_block
 
 WORDS = {"normal_word": "a", "anomaly_word": "a damaged", "l_min": 5, "l_max": 10}
 

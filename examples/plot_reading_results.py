@@ -15,13 +15,13 @@ pictures**; what is to be learnt is how to read them.
 # -------
 #
 # Four categories of painted parts, with a few normal pictures of each as references.
-# :func:`skclipad.benchmark.run_benchmark` shows every picture to CLIP once and trains
+# :func:`skclipad.paper.run_benchmark` shows every picture to CLIP once and trains
 # one network for each seed; with ``output="somewhere"`` it could be stopped and go on.
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-from skclipad.benchmark import figure4, make_table, run_benchmark, table_text
 from skclipad.datasets import make_defect_images
 from skclipad.metrics import auroc
+from skclipad.paper import figure4, make_table, run_benchmark, table_text
 from skclipad.statistics import bootstrap_interval, compare_methods
 
 categories = ["bottle", "coin", "leather", "wood"]

@@ -5,16 +5,16 @@ from sklearn.utils import Bunch
 
 from skclipad._embedder import CLIPImageEmbedder, embed_images
 from skclipad._exceptions import BackboneMismatchError
-from skclipad._network import network_layers
-from skclipad._prompt_embeddings import object_prompts
-from skclipad._scores import (
+from skclipad._method.network import network_layers
+from skclipad._method.prompt_embeddings import object_prompts
+from skclipad._method.scores import (
     combine_views,
     combined_score,
     network_score,
     prompt_score,
     unit,
 )
-from skclipad._store import open_store
+from skclipad._storage.store import open_store
 
 SCORES = {"prompt": "s_pr", "fnn": "s_fnn"}
 

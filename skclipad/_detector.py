@@ -21,19 +21,19 @@ from skclipad._embedder import (
     keep_columns,
     split_objects,
 )
-from skclipad._images import as_image_list, is_embeddings
-from skclipad._maps import height_and_width, picture_map
-from skclipad._prompt_embeddings import object_prompts
-from skclipad._prompts import query_templates
-from skclipad._references import (
+from skclipad._images.reading import as_image_list, is_embeddings
+from skclipad._method.maps import height_and_width, picture_map
+from skclipad._method.prompt_embeddings import object_prompts
+from skclipad._method.prompts import query_templates
+from skclipad._method.references import (
     choose_references,
     reference_scores,
     stack_features,
 )
+from skclipad._method.sentences import checked_sentences
+from skclipad._method.training import check_setting, train_once
 from skclipad._repr import AnomalyMaps, FittedSummary
-from skclipad._sentences import checked_sentences
-from skclipad._store import open_store
-from skclipad._training import check_setting, train_once
+from skclipad._storage.store import open_store
 
 # What training and the prompts depend on, and scores and displays need again.
 FIT_PARAMS = (

@@ -17,12 +17,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skclipad._backbone import PRECISIONS, embedding_width, load_backbone
-from skclipad._images import as_image_list, is_embeddings
-from skclipad._store import open_store
-from skclipad._text import encode_texts
-from skclipad._vision import encode_images
-from skclipad._windows import stream_windows
+from skclipad._clip.backbone import PRECISIONS, embedding_width, load_backbone
+from skclipad._clip.text import encode_texts
+from skclipad._clip.vision import encode_images
+from skclipad._clip.windows import stream_windows
+from skclipad._images.reading import as_image_list, is_embeddings
+from skclipad._storage.store import open_store
 
 
 def as_embeddings(estimator, X, *, width, check_names=True):

@@ -20,13 +20,13 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skclipad._backbone import _quiet_root_logger
+from skclipad._clip.backbone import _quiet_root_logger
+from skclipad._clip.transformer import run_blocks
+from skclipad._clip.vision import reads_class_token
+from skclipad._clip.windows import _grid, _window_tokens
 from skclipad._detector import SCORES
-from skclipad._images import BitDepth, as_image_list, read_image, resize_image
-from skclipad._scores import unit
-from skclipad._transformer import run_blocks
-from skclipad._vision import reads_class_token
-from skclipad._windows import _grid, _window_tokens
+from skclipad._images.reading import BitDepth, as_image_list, read_image, resize_image
+from skclipad._method.scores import unit
 
 __all__ = ["export_onnx"]
 
@@ -146,7 +146,7 @@ def export_onnx(detector, path, *, int8=False, images=None):
 class ScoringGraph(nn.Module):
     """All that a detector computes, from pixels to scores, as one torch module.
 
-    The equations are those of `skclipad._scores` and `skclipad._maps`, without
+    The equations are those of `skclipad._method`, scores and maps, without
     branches that depend on values.
 
     Parameters
@@ -238,7 +238,7 @@ class ScoringGraph(nn.Module):
         return torch.sigmoid(x[:, 0])
 
     def _tokens(self, x):
-        """As `skclipad._vision.patch_tokens`, for any number of pictures."""
+        """As `skclipad._clip.vision.patch_tokens`, for any number of pictures."""
         x = self.tower.conv1(x).flatten(2).transpose(1, 2)  # (n, n_patches, width)
         class_token = self.tower.class_embedding.expand(x.shape[0], 1, -1)
         x = torch.cat([class_token, x], dim=1)
@@ -252,7 +252,7 @@ class ScoringGraph(nn.Module):
         return x if self.tower.proj is None else x @ self.tower.proj
 
     def _reference_score(self, tokens, patches):
-        """Compute ``s_img``: see `skclipad._maps.reference_map`."""
+        """Compute ``s_img``: see `skclipad._method.maps.reference_map`."""
         grid = _grid(self.tower)
         maps = []
         for side in self.sides:
@@ -280,7 +280,7 @@ def _unit(x):
 
 
 def _window_map(scores, side):
-    """As `skclipad._maps.window_map`, for many pictures at once."""
+    """As `skclipad._method.maps.window_map`, for many pictures at once."""
     inverse, total, count = 1 / scores, 0, 0
     for down in range(side):
         for right in range(side):
@@ -555,11 +555,11 @@ def _description(detector, backbone, outputs, int8, agreement):
 
 
 def _resizing(resize_mode, width, height):
-    """Describe what `skclipad._crops.resize_image` does to a whole image."""
+    """Describe what `skclipad._images.crops.resize_image` does to a whole image."""
     if resize_mode == "squash":
         return {"steps": ["resize the image to `size`, whatever its shape"]}
     if resize_mode == "shortest":
-        # As in `skclipad._crops`: open_clip rounds the sides of oblong input.
+        # As in `skclipad._images.crops`: open_clip rounds the sides of oblong input.
         rounding = "down" if width == height else "half to even"
         return {
             "steps": [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pictures import CORNERS
 
-from skclipad._store import open_store
+from skclipad._storage.store import open_store
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from skclipad._images import (
+from skclipad._images.reading import (
     read_image,
 )
 

@@ -7,7 +7,7 @@ import warnings
 import open_clip
 import torch
 
-from skclipad._backbone import load_backbone
+from skclipad._clip.backbone import load_backbone
 
 TEXT = {"width": 32, "heads": 2, "layers": 3}
 VISION = {

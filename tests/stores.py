@@ -41,7 +41,7 @@ def sqlite(path):
 PROLOGUE = """
 import os, sys, warnings
 import numpy as np
-from skclipad._store import open_store, store_key
+from skclipad._storage.store import open_store, store_key
 
 def put_numbered(store, numbers, prefix="k"):
     numbers = list(numbers)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, clear_backbone_cache
-from skclipad._backbone import load_backbone
+from skclipad._clip.backbone import load_backbone
 from skclipad.datasets import make_defect_images
 
 

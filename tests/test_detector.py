@@ -27,9 +27,9 @@ from skclipad import (
     RandomWordCLIPDetector,
     load_sentences,
 )
-from skclipad._network import train_network
-from skclipad._process_cache import clear_caches
-from skclipad._prompt_embeddings import clear_prompt_cache
+from skclipad._method.network import train_network
+from skclipad._method.prompt_embeddings import clear_prompt_cache
+from skclipad._storage.process_cache import clear_caches
 from skclipad.datasets import make_defect_images
 
 
@@ -417,7 +417,7 @@ def test_grid_search_trains_each_setting_once(X, monkeypatch):
     clear_prompt_cache()
     trained, encoded = [], []
     monkeypatch.setattr(
-        "skclipad._training.train_network",
+        "skclipad._method.training.train_network",
         lambda *a, **k: trained.append(1) or train_network(*a, **k),
     )
     encode = StandInEmbedder.encode_text

@@ -13,28 +13,18 @@ PACKAGE = Path(skclipad.__file__).parent
 
 # A file imports from the rings before its own and, in its own, from its left.
 RINGS = [
-    # 0: words, prompts, equations, figures; no torch
-    [
-        *("_exceptions", "_words", "_prompts", "_sentences", "_scores"),
-        *("_fork", "_process_cache"),
-        *("_cache_file", "_store", "_prompt_embeddings", "_lock", "_endings"),
-        *("_stopped", "metrics"),
-        "statistics",
-    ],
-    # 1: pictures and models
-    ["_bit_depth", "_crops", "_images", "tiny", "_backbone"],
-    # 2: texts and pictures into embeddings, embeddings into scores
-    [
-        *("_transformer", "_text", "_vision", "_network", "_training"),
-        *("_windows", "_maps", "_references"),
-    ],
-    # 3: the estimators
-    ["_embedder", "_components", "_repr", "_detector", "export"],
-    # 4: what people meet
-    [
-        *("datasets", "plotting", "__init__", "benchmark", "report"),
-        *("_rows", "distributed", "cli", "__main__"),
-    ],
+    # 0: what is kept, and what is counted; no torch
+    ["_exceptions", "_storage", "metrics", "statistics"],
+    # 1: images, and CLIP; nothing of the method
+    ["_images", "tiny", "_clip"],
+    # 2: the paper and WinCLIP, on embeddings and features
+    ["_method"],
+    # 3: the two estimators
+    ["_embedder", "_components", "_repr", "_detector"],
+    # 4: what is made of many scores
+    ["__init__", "scoring", "distributed", "datasets", "plotting", "report", "export"],
+    # 5: what people meet
+    ["paper", "benchmark", "cli", "__main__"],
 ]
 PLACES = {
     name: (ring, position)
@@ -42,12 +32,12 @@ PLACES = {
     for position, name in enumerate(names)
 }
 HEAVY = {
-    "open_clip": {"_backbone"},
-    "torch": {"_backbone", *RINGS[2], "export"},
+    "open_clip": {"_clip/backbone"},
+    "torch": {"_clip", "_method", "export"},
 }
 # Inside functions: extras, and what takes seconds and many uses never need.
 LATE = {
-    "_backbone": {"open_clip", "huggingface_hub", "transformers"},
+    "_clip/backbone": {"open_clip", "huggingface_hub", "transformers"},
     "cli": {"skclipad"},  # a command is imported when it is called
 }
 OPTIONAL = {
@@ -70,33 +60,44 @@ def room(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+def belongs(path, names):
+    """Tell whether a file, or the folder that it lies in, is among names."""
+    return bool({room(path), inside(path)} & set(names))
+
+
+def inside(path):
+    """Return the name of a file inside the package, such as "_clip/backbone"."""
+    return path.relative_to(PACKAGE).as_posix().removesuffix(".py")
+
+
 def imports(path):
     """Yield (node, name of the module imported, whether inside a function)."""
     stack = [(ast.parse(path.read_text(encoding="utf-8")), False)]
     while stack:
-        node, inside = stack.pop()
+        node, late = stack.pop()
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node, alias.name, inside
+                yield node, alias.name, late
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 # `from skclipad import x`: x may be a module or a name of __init__.
-                yield node, f"{node.module}.{alias.name}", inside
-        inside = inside or isinstance(
+                yield node, f"{node.module}.{alias.name}", late
+        late = late or isinstance(
             node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
         )
-        stack += [(child, inside) for child in ast.iter_child_nodes(node)]
+        stack += [(child, late) for child in ast.iter_child_nodes(node)]
 
 
 def own_room(name):
-    """Return the room of an import such as "skclipad._words.random_words"."""
+    """Return the room of an import such as "skclipad._method.words.random_words"."""
     first = (name.split(".") + [""])[1]
     is_module = (PACKAGE / f"{first}.py").exists() or (PACKAGE / first).is_dir()
     return first if first and is_module else "__init__"
 
 
 def test_the_files_are_found():
-    assert {"__init__", "_words", "metrics", "datasets"} <= set(map(room, FILES))
+    assert {"__init__", "_method", "metrics", "datasets"} <= set(map(room, FILES))
+    assert {"_clip/backbone", "_method/words", "cli/_score"} <= set(map(inside, FILES))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -128,9 +129,30 @@ def test_datasets_stand_on_ring_0_alone(path):
     for node, name, _ in imports(path):
         if name.split(".")[0] == "skclipad":
             other = own_room(name)
-            assert other == "datasets" or PLACES[other][0] == 0, (
+            # And on the list of endings by which a search knows images.
+            allowed = name.startswith("skclipad._images.endings")
+            assert allowed or other == "datasets" or PLACES[other][0] == 0, (
                 f"{path.relative_to(PACKAGE)}, line {node.lineno}: imports {other}"
             )
+
+
+def test_files_of_a_folder_do_not_import_each_other_in_a_circle():
+    targets = {inside(path): set() for path in FILES}
+    for path in FILES:
+        for _, name, _ in imports(path):
+            package, *parts = name.split(".")
+            if package != "skclipad":
+                continue
+            for n in range(1, len(parts) + 1):
+                if (other := "/".join(parts[:n])) in targets:
+                    targets[inside(path)].add(other)
+    while bottom := {name for name, others in targets.items() if not others}:
+        targets = {
+            name: others - bottom
+            for name, others in targets.items()
+            if name not in bottom
+        }
+    assert not targets
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -138,7 +160,7 @@ def test_heavy_packages_are_imported_where_they_belong(path):
     for node, name, _ in imports(path):
         top = name.split(".")[0]
         if top in HEAVY:
-            assert room(path) in HEAVY[top], (
+            assert belongs(path, HEAVY[top]), (
                 f"{path.relative_to(PACKAGE)}, line {node.lineno}: {top} may be "
                 f"imported by {sorted(HEAVY[top])} only"
             )
@@ -146,12 +168,14 @@ def test_heavy_packages_are_imported_where_they_belong(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_are_absolute_and_stand_at_the_top(path):
-    for node, name, inside in imports(path):
+    for node, name, late in imports(path):
         where = f"{path.relative_to(PACKAGE)}, line {node.lineno}"
         assert getattr(node, "level", 0) == 0, f"{where}: relative import"
         top = name.split(".")[0]
-        if inside:
-            allowed = OPTIONAL | LATE.get(room(path), set())
+        if late:
+            allowed = set(OPTIONAL).union(
+                *(tops for place, tops in LATE.items() if belongs(path, [place]))
+            )
             assert top in allowed, f"{where}: {top} is no extra, import it at the top"
         else:
             # An extra at the top would make the module fail where it is missing.

@@ -22,7 +22,7 @@ from skclipad import (
     RandomWordCLIPDetector,
     WeightsNotFoundError,
 )
-from skclipad._images import read_image
+from skclipad._images.reading import read_image
 
 N_EXAMPLES = int(os.environ.get("SKCLIPAD_TEST_EXAMPLES", 20))
 BRIEF = settings(

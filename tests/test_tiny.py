@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-from skclipad._prompts import training_block
+from skclipad._method.prompts import training_block
 from skclipad.datasets import DEFECTS, OBJECTS, SURFACES, make_defect_images
 from skclipad.metrics import auroc
 from skclipad.tiny import FOLDER

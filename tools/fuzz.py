@@ -33,7 +33,12 @@ from pathlib import Path
 from PIL import Image, features
 
 from skclipad._exceptions import ImageReadError
-from skclipad._images import crop_boxes, image_identity, read_image, resize_image
+from skclipad._images.reading import (
+    crop_boxes,
+    image_identity,
+    read_image,
+    resize_image,
+)
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF")
 SIDE = 64  # pixels that the model would read

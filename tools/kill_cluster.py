@@ -29,11 +29,11 @@ from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad.datasets import make_defect_images
-from skclipad.distributed import PIECES, open_client, score_distributed
+from skclipad.scoring._cluster import PIECES, open_client, score_distributed
 
 CLIENT = """
 import sys, joblib
-from skclipad.distributed import open_client, score_distributed
+from skclipad.scoring._cluster import open_client, score_distributed
 if __name__ == "__main__":
     detector, paths = joblib.load(sys.argv[1])
     with open_client(sys.argv[4]) as client:
@@ -53,7 +53,7 @@ class Deadly(WorkerPlugin):
         self.path = path
 
     def setup(self, worker):
-        from skclipad import distributed
+        from skclipad.scoring import _cluster as distributed
 
         score_rows, path = distributed.score_rows, self.path
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from skclipad.datasets._brush import Layer
-from skclipad.datasets._canvas import F, clouds
-from skclipad.datasets._light import draw_light, photograph
 from skclipad.datasets._painted import _damage
-from skclipad.datasets._scene import Scene, suffers
+from skclipad.datasets._painter.brush import Layer
+from skclipad.datasets._painter.canvas import F, clouds
+from skclipad.datasets._painter.light import draw_light, photograph
+from skclipad.datasets._painter.scene import Scene, suffers
 
 SIZE = 224
 GREY_LEVELS = 6  # a photo whose channels differ by less on average is black and white

@@ -47,8 +47,8 @@ from train_tiny import (
     learning_rate,
 )
 
-from skclipad._network import network_layers, train_network
-from skclipad._prompts import training_block
+from skclipad._method.network import network_layers, train_network
+from skclipad._method.prompts import training_block
 from skclipad.datasets import make_defect_images
 from skclipad.tiny import FOLDER as TINY
 

@@ -42,9 +42,9 @@ from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from skclipad._network import network_layers, train_network
-from skclipad._prompts import training_block
-from skclipad._transformer import run_blocks, run_last_block
+from skclipad._clip.transformer import run_blocks, run_last_block
+from skclipad._method.network import network_layers, train_network
+from skclipad._method.prompts import training_block
 from skclipad.datasets import DEFECTS, OBJECTS, SURFACES
 
 VOCABULARY_SIZE = 4096

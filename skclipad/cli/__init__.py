@@ -6,7 +6,7 @@ import os
 import sys
 
 import skclipad
-from skclipad._stopped import StoppedError
+from skclipad._storage.stopped import StoppedError
 from skclipad.cli._arguments import add_arguments, in_options
 from skclipad.cli._faults import is_full_disk, tell_fault
 from skclipad.cli._talk import INTERRUPTED, NOT_STARTED, say, say_error
@@ -180,7 +180,7 @@ def _module_of(name):
     elif name == "export":
         from skclipad.cli import _export as module
     elif name == "benchmark":
-        from skclipad.benchmark import _command as module
+        from skclipad.paper import _command as module
     else:
         from skclipad.cli import _info as module
     return module

@@ -8,13 +8,13 @@ import numpy as np
 
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
-from skclipad._rows import label_of
-from skclipad._stopped import Work
+from skclipad._storage.stopped import Work
 from skclipad.cli._files import open_table, whole
 from skclipad.cli._results import MAP_SIDE, figures_table
 from skclipad.cli._talk import ALL_SCORED, say
 from skclipad.datasets import make_defect_images
 from skclipad.report import contact_sheet, describe_run, write_report
+from skclipad.scoring._rows import label_of
 
 SEED = 1_000_000_000  # far from every seed that the bundled model was trained on
 N_MAPS = 60  # the first page of the report

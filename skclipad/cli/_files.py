@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from skclipad._lock import written_by_one
+from skclipad._storage.locks import written_by_one
 from skclipad.cli._talk import say
 
 ENDINGS = (".csv", ".jsonl", ".parquet")

@@ -2,7 +2,7 @@
 
 import joblib
 
-from skclipad._stopped import Work
+from skclipad._storage.stopped import Work
 from skclipad.cli._detectors import new_detector, warn_of_tiny
 from skclipad.cli._files import checked_target, whole
 from skclipad.cli._pictures import find_pictures

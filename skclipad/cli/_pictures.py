@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from skclipad._endings import image_endings
+from skclipad._images.endings import image_endings
 from skclipad.cli._talk import say
 
 MAP_MARK = "skclipad map"  # the PNG text by which a map is known, at its beginning

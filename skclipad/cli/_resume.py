@@ -13,9 +13,9 @@ import os
 import zlib
 from contextlib import ExitStack, contextmanager
 
-from skclipad._rows import label_of
 from skclipad.cli._files import open_table
 from skclipad.cli._talk import say
+from skclipad.scoring._rows import label_of
 
 
 @contextmanager

@@ -7,8 +7,7 @@ from functools import partial
 import numpy as np
 from tqdm.auto import tqdm
 
-from skclipad._rows import detector_identity, label_of, row_columns, score_rows
-from skclipad._stopped import Work
+from skclipad._storage.stopped import Work
 from skclipad.cli._detectors import load_detector, new_detector, warn_of_tiny
 from skclipad.cli._files import checked_table, checked_target
 from skclipad.cli._pictures import find_pictures
@@ -20,7 +19,8 @@ from skclipad.cli._results import (
 )
 from skclipad.cli._resume import FileStamps, open_run
 from skclipad.cli._talk import ALL_SCORED, NOTHING_SCORED, SOME_FAILED, say
-from skclipad.distributed import open_client, stream_rows
+from skclipad.scoring._cluster import open_client, stream_rows
+from skclipad.scoring._rows import detector_identity, label_of, row_columns, score_rows
 
 BLOCK = None  # pictures before rows are written, at first; None: one batch
 BLOCK_SECONDS = 2.0  # blocks grow until they take this long

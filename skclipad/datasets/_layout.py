@@ -10,7 +10,7 @@
 
 from pathlib import Path
 
-from skclipad._endings import image_endings
+from skclipad._images.endings import image_endings
 from skclipad.datasets._pictures import (
     GOOD,
     Picture,

@@ -5,14 +5,14 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
-from skclipad.datasets._brush import luminance
-from skclipad.datasets._defects import DEFECTS as _DEFECTS
-from skclipad.datasets._defects import strike
-from skclipad.datasets._light import draw_light, photograph
-from skclipad.datasets._scene import KINDS as _KINDS
-from skclipad.datasets._scene import OBJECTS as _OBJECTS
-from skclipad.datasets._scene import SURFACES as _SURFACES
-from skclipad.datasets._scene import draw_scene, draw_site, suffers
+from skclipad.datasets._painter.brush import luminance
+from skclipad.datasets._painter.defects import DEFECTS as _DEFECTS
+from skclipad.datasets._painter.defects import strike
+from skclipad.datasets._painter.light import draw_light, photograph
+from skclipad.datasets._painter.scene import KINDS as _KINDS
+from skclipad.datasets._painter.scene import OBJECTS as _OBJECTS
+from skclipad.datasets._painter.scene import SURFACES as _SURFACES
+from skclipad.datasets._painter.scene import draw_scene, draw_site, suffers
 
 SURFACES = tuple(sorted(_SURFACES))
 OBJECTS = tuple(sorted(_OBJECTS))

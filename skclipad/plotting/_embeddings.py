@@ -5,9 +5,9 @@ from sklearn.manifold import TSNE
 from sklearn.utils.validation import check_is_fitted
 
 from skclipad._embedder import check_labels, embed_images
-from skclipad._network import network_layers
-from skclipad._prompts import n_blocks, training_block
-from skclipad._scores import unit
+from skclipad._method.network import network_layers
+from skclipad._method.prompts import n_blocks, training_block
+from skclipad._method.scores import unit
 from skclipad.plotting._axes import ANOMALOUS, NORMAL, figure_and_axes, pyplot
 
 MARKERS = {"prompts": ".", "pictures": "^", "texts": "s"}

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skclipad._embedder import split_objects
-from skclipad._images import as_image_list, read_image
+from skclipad._images.reading import as_image_list, read_image
 from skclipad.plotting._axes import pyplot
 
 SIDE = 2.2  # inches of a picture's side

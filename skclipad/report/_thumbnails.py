@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from skclipad._exceptions import ImageReadError
-from skclipad._images import read_image
+from skclipad._images.reading import read_image
 
 # A heat map's colours, from nothing through purple and orange to yellow: stops of
 # matplotlib's inferno. Where a map is low, the picture under it shows.

@@ -1,0 +1,1 @@
+"""CLIP: its backbones, and texts and images into embeddings; nothing of the method."""

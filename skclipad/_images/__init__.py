@@ -1,0 +1,1 @@
+"""Anything that is an image to RGB pixels, and the crops of one."""

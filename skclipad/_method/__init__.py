@@ -1,0 +1,1 @@
+"""The paper and WinCLIP: words, prompts, the network, scores, references, maps."""

@@ -1,0 +1,1 @@
+"""What is kept on disk: atomic files, locks, the store of embeddings."""

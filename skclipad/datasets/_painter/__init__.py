@@ -1,0 +1,1 @@
+"""Painted photographs of surfaces and objects, whole and damaged."""

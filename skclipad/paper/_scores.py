@@ -1,0 +1,91 @@
+"""Scores of all methods for one seed, each computed once however many rows need it."""
+
+from functools import cache, partial
+
+from skclipad._method.prompt_embeddings import object_prompts
+from skclipad._method.prompts import query_templates
+from skclipad._method.scores import combined_score, prompt_score
+from skclipad._storage.store import open_store
+from skclipad.paper._plan import METHODS
+
+
+class UnitScores:
+    """What rows of one setting and seed are computed from.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        With the setting and, if rows of a network are asked for, fitted.
+    views : dict of str to ViewEmbeddings
+        Embeddings of the pictures of each category.
+    few_shot : dict of (str, int, int) to ndarray
+        ``s_img`` of pictures by category, seed and shots.
+    object_names : callable
+        Turns a category into the name of what it shows.
+    """
+
+    def __init__(self, detector, views, few_shot, object_names):
+        self.detector = detector
+        self.views = views
+        self.few_shot = few_shot
+        self.object_names = object_names
+        self._component = cache(self._compute)
+
+    def __call__(self, row):
+        """Return the scores that a row's metric is to judge.
+
+        Parameters
+        ----------
+        row : dict
+            The row.
+
+        Returns
+        -------
+        ndarray of shape (n_pictures,)
+            Scores of the pictures of its category.
+        """
+        where = row["category"], row["crops"], row["setup"]
+        parts = [self._component(name, *where) for name in METHODS[row["method"]]]
+        if row["shots"]:
+            parts.append(self.few_shot[row["category"], row["seed"], row["shots"]])
+        return combined_score(parts)
+
+    def _compute(self, name, category, crops, setup):
+        if name == "s_fnn" and setup != "unknown":  # the network knows of no object
+            return self._component(name, category, crops, "unknown")
+        if name == "s_fnn":
+            function = self._network_score
+        else:
+            known = setup == "known"
+            thing = self.object_names(category) if known else "object"
+            prompts = self._prompts("single" if name == "s_pr" else "winclip", thing)
+            function = partial(
+                prompt_score,
+                normal=prompts[0],
+                anomaly=prompts[1],
+                temperature=self.detector.temperature,
+            )
+        how = self.detector.combine_views
+        return self.views[category].score(crops, how, function)
+
+    def _network_score(self, embeddings):
+        return self.detector.score_components(embeddings).s_fnn
+
+    def _prompts(self, prompt_set, object_name):
+        """Return the prompt embeddings of one object, of shape (2, C_e)."""
+        detector = self.detector
+        templates = query_templates(
+            prompt_set,
+            normal_word=detector.normal_word,
+            anomaly_word=detector.anomaly_word,
+        )
+        # Kept where the images are: all seeds need them.
+        embedder = detector.embedder
+        return object_prompts(
+            embedder.encode_text,
+            embedder._text_cache_name(),
+            templates,
+            object_name,
+            average=detector.prompt_average,
+            store=open_store(embedder.memory),
+        )

@@ -1,0 +1,5 @@
+"""Scores of many images: rows, tables, runs that can be resumed, clusters."""
+
+from skclipad.scoring._cluster import score_distributed
+
+__all__ = ["score_distributed"]

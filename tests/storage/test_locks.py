@@ -1,0 +1,105 @@
+"""One run at a time writes to a place; a dead one stops nobody."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from skclipad._storage import locks as _lock
+from skclipad._storage.locks import written_by_one
+
+HOLD = """
+import pathlib, sys, time
+from skclipad._storage.locks import written_by_one
+with written_by_one(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "scores.csv"
+
+
+@pytest.fixture
+def holder(target):
+    command = [sys.executable, "-c", HOLD, str(target)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_another_process_is_refused_and_told_who_writes(target, holder):
+    message = rf"scores.csv is being written by another run \(process {holder.pid}\)"
+    with pytest.raises(BlockingIOError, match=message), written_by_one(target):
+        pass
+    holder.communicate("end\n")
+    with written_by_one(target):
+        assert os.listdir(target.parent) == ["scores.csv.lock"]
+    assert os.listdir(target.parent) == []
+
+
+def test_what_a_killed_process_left_stops_nobody(target, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert os.listdir(target.parent) == ["scores.csv.lock"]
+    with written_by_one(target):
+        pass
+    assert os.listdir(target.parent) == []
+
+
+def test_an_error_lets_go(target):
+    with pytest.raises(KeyError), written_by_one(target):
+        raise KeyError
+    with written_by_one(target):
+        pass
+
+
+def test_never_two_threads_at_once(target):
+    inside, most, entered = [], [], []
+
+    def work():
+        n_entered = 0
+        while n_entered < 50:
+            try:
+                with written_by_one(target):
+                    inside.append(1)
+                    most.append(len(inside))
+                    inside.pop()
+                    n_entered += 1
+            except BlockingIOError:
+                pass
+        entered.append(n_entered)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1} and entered == [50] * 4
+    assert os.listdir(target.parent) == []
+
+
+def test_places_do_not_share_a_lock(tmp_path):
+    with written_by_one(tmp_path / "a"), written_by_one(tmp_path / "b"):
+        pass
+
+
+@pytest.mark.parametrize("missing", ["module", "support"])
+def test_without_locks_of_the_system_the_run_goes_on(target, monkeypatch, missing):
+    if missing == "module":
+        monkeypatch.setattr(_lock, "fcntl", None)
+    else:
+
+        def unsupported(handle, how):
+            raise OSError(38, "Function not implemented")
+
+        monkeypatch.setattr(_lock.fcntl, "flock", unsupported)
+    with written_by_one(target), written_by_one(target):
+        pass
