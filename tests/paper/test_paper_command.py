@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import skclipad
+from skclipad import cli
 from skclipad._method.prompt_embeddings import clear_prompt_cache
 from skclipad.datasets import (
     make_defect_images,
@@ -20,6 +21,7 @@ from skclipad.datasets import (
 )
 from skclipad.paper import read_results
 from skclipad.paper._command import add_arguments, run
+from skclipad.paper._measure import Benchmark
 
 QUICK = [*("--model", "tiny", "--device", "cpu", "--n-pairs", "40", "--seeds", "1")]
 QUICK += [*("--sweep", "20", "40", "--shown", "20")]
@@ -114,6 +116,26 @@ def test_folder_without_training_pictures_has_no_few_shot_figures(
     assert "data AUROC" in (out / "table1.md").read_text("utf-8")
 
 
+def test_an_error_after_the_beginning_is_told_with_what_is_kept(
+    painted, tmp_path, monkeypatch, capsys
+):
+    root, out = tmp_path / "data", tmp_path / "out"
+    write_mvtec_layout(painted, root)
+
+    def fail(*args):
+        raise ValueError("what no argument can mend")
+
+    where = ["--dataset", "folder", "--root", str(root), "--out", str(out), *QUICK]
+    options = ["--tables", "1", "--figures", "--shots", "0"]
+    monkeypatch.setattr(Benchmark, "_look", fail)
+    assert cli.main(["benchmark", *where, *options]) == 4
+    said = capsys.readouterr().err
+    assert "stopped: what no argument can mend" in said
+    assert f"rows that were measured are in {out / 'results.csv'}; the same" in said
+    (out / "settings.json").write_text("{}", encoding="utf-8")
+    assert cli.main(["benchmark", *where, *options]) == 1  # refused, not stopped
+
+
 def test_missing_data_are_told(tmp_path):
     with pytest.raises(FileNotFoundError):
         command(
@@ -136,8 +158,11 @@ class Bomb:
 
 
 @pytest.fixture
-def measured(painted, tmp_path):
+def measured(painted, tmp_path, monkeypatch):
     """A function that measures and draws Figure 5; and the folder it writes to."""
+    figures = import_module("skclipad.benchmark._figures")
+    # Where the points lie does not matter here, and t-SNE takes seconds.
+    monkeypatch.setattr(figures, "_tsne", lambda features, seed: features[:, :2])
     root, out = tmp_path / "data", tmp_path / "out"
     write_mvtec_layout(painted, root)
     where = ["--dataset", "folder", "--root", root, "--out", out, *QUICK]
