@@ -71,7 +71,7 @@ PLANTS = [
     ),
     Plant(
         "detector: lengths are normalised when they should not be",
-        "skclipad/_detector.py",
+        "skclipad/_components.py",
         "seen = unit(embeddings) if self.normalize else embeddings",
         "seen = embeddings if self.normalize else unit(embeddings)",
         DETECTOR,
@@ -86,7 +86,7 @@ PLANTS = [
     ),
     Plant(
         "detector: prompts of objects in another order than the rows",
-        "skclipad/_detector.py",
+        "skclipad/_components.py",
         "return np.stack(prompts, axis=1)[:, rows]",
         "return np.stack(prompts, axis=1)[:, np.sort(rows)]",
         DETECTOR,
