@@ -244,6 +244,13 @@ def test_references_tell_runs_apart(detector, paths, client, out):
     assert score_distributed(few_shot[0], paths[5:7], client, out=out).n_blocks == 1
 
 
+def test_other_columns_tell_runs_apart(detector, paths, client, out):
+    frame = pd.DataFrame({"image": paths[:2], "object": ["bottle", "nut"]})
+    score_distributed(detector, frame, client, out=out)
+    with pytest.raises(FileExistsError, match="made with another pictures. Remove"):
+        score_distributed(detector, frame.assign(object="cup"), client, out=out)
+
+
 def whole_view(width, height):
     return [(0, 0, width, height)]
 

@@ -1,0 +1,294 @@
+"""Plant faults in the package, one at a time, and see whether the tests notice.
+
+    python tools/mutants.py             all plants; exit code 1 if too many survive
+    python tools/mutants.py store cli   those whose name has one of these words
+
+A plant is a mistake that somebody could make: a wrong sign, a key that lacks a part, an
+order that is swapped. It is made in a copy of the tree in a temporary folder, and the
+tests beside it are run there; it dies if one of them fails. First these tests must pass
+without any plant.
+
+When code moves, the table moves with it: a plant whose old text does not occur exactly
+once ends this script at once.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("skclipad", "tests", "conftest.py", "pyproject.toml", "setup.cfg")
+MOST_SURVIVORS = 2
+PATIENCE = 900  # seconds for the tests of one plant; to hang is to die
+FAILED = 1  # exit code of pytest when tests ran and some failed
+
+
+class Plant(NamedTuple):
+    """One fault: `old` in `path` becomes `new`, and `tests` should notice."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: tuple
+
+
+DETECTOR = ("tests/test_detector.py",)
+REFERENCES = ("tests/test_references.py", "tests/test_detector.py")
+TRAINING = ("tests/test_training.py", "tests/test_detector.py")
+STORE = ("tests/test_store.py", "tests/test_store_damage.py")
+RESUME = ("tests/test_cli_resume.py",)
+DISTRIBUTED = ("tests/test_distributed.py",)
+
+PLANTS = [
+    # What a detector says
+    Plant(
+        "detector: the sign of the decision",
+        "skclipad/_detector.py",
+        "return self._combine_components(self.score_components(X)) - self.threshold",
+        "return self.threshold - self._combine_components(self.score_components(X))",
+        DETECTOR,
+    ),
+    Plant(
+        "detector: columns of predict_proba swapped",
+        "skclipad/_detector.py",
+        "np.stack([1 - scores, scores], axis=1)",
+        "np.stack([scores, 1 - scores], axis=1)",
+        DETECTOR,
+    ),
+    Plant(
+        "detector: a score at the threshold is anomalous",
+        "skclipad/_detector.py",
+        "self.classes_[(decision > 0).astype(int)]",
+        "self.classes_[(decision >= 0).astype(int)]",
+        DETECTOR,
+    ),
+    Plant(
+        "detector: lengths are normalised when they should not be",
+        "skclipad/_components.py",
+        "seen = unit(embeddings) if self.normalize else embeddings",
+        "seen = embeddings if self.normalize else unit(embeddings)",
+        DETECTOR,
+    ),
+    Plant(
+        "detector: references of an earlier fit stay",
+        "skclipad/_detector.py",
+        "self.reference_rows_ = self.references_ = None",
+        'self.references_ = getattr(self, "references_", None)\n'
+        "        self.reference_rows_ = None",
+        REFERENCES,
+    ),
+    Plant(
+        "detector: prompts of objects in another order than the rows",
+        "skclipad/_components.py",
+        "return np.stack(prompts, axis=1)[:, rows]",
+        "return np.stack(prompts, axis=1)[:, np.sort(rows)]",
+        DETECTOR,
+    ),
+    # What training is remembered by
+    Plant(
+        "training: the key lacks the seed",
+        "skclipad/_training.py",
+        "        seed,\n        sentences,\n",
+        "        sentences,\n",
+        TRAINING,
+    ),
+    Plant(
+        "training: the key lacks normalize",
+        "skclipad/_training.py",
+        "        n_pairs,\n        normalize,\n",
+        "        n_pairs,\n",
+        TRAINING,
+    ),
+    Plant(
+        "training: equal values of other settings are the same",
+        "skclipad/_training.py",
+        "        *sorted(training.items()),\n",
+        "        *sorted(map(str, training.values())),\n",
+        TRAINING,
+    ),
+    # What a store keeps
+    Plant(
+        "store: the checksum does not cover the key",
+        "skclipad/_store.py",
+        'head = b"%d:%b%b" % (len(key), key, repr(shape).encode())',
+        "head = repr(shape).encode()",
+        STORE,
+    ),
+    Plant(
+        "store: parts of a key run into each other",
+        "skclipad/_store.py",
+        'return b"%b%d:%b" % (tag, len(content), content)',
+        'return b"%b%b" % (tag, content)',
+        STORE,
+    ),
+    Plant(
+        "store: the first array of a key stays",
+        "skclipad/_store.py",
+        "INSERT OR REPLACE INTO embeddings",
+        "INSERT OR IGNORE INTO embeddings",
+        STORE,
+    ),
+    Plant(
+        "store: the last key of a chunk is left out",
+        "skclipad/_store.py",
+        "unique[start : start + _CHUNK]",
+        "unique[start : start + _CHUNK - 1]",
+        STORE,
+    ),
+    # The command line
+    Plant(
+        "cli: --resume takes rows of images that have changed",
+        "skclipad/cli/_resume.py",
+        "if stamp is not None and stamps.get(path) == stamp",
+        "if stamp is not None",
+        RESUME,
+    ),
+    Plant(
+        "cli: --resume keeps labels of another threshold",
+        "skclipad/cli/_resume.py",
+        'path: row | {"label": int(row["score"] > threshold)}',
+        "path: row",
+        RESUME,
+    ),
+    Plant(
+        "cli: --fpr lets one image more above the threshold",
+        "skclipad/cli/_score.py",
+        "n_above = int(args.fpr * len(scores) + 1e-9)",
+        "n_above = int(args.fpr * len(scores)) + 1",
+        ("tests/test_cli_score.py",),
+    ),
+    # The cluster
+    Plant(
+        "distributed: the identity of a run lacks the references",
+        "skclipad/_rows.py",
+        '"prompt_embeddings_", "references_")',
+        '"prompt_embeddings_")',
+        DISTRIBUTED,
+    ),
+    Plant(
+        "distributed: images that have changed keep their rows",
+        "skclipad/distributed.py",
+        'if found is None or found["images"] != stamps[block.start]',
+        "if found is None",
+        DISTRIBUTED,
+    ),
+    Plant(
+        "distributed: runs of other blocks are mixed",
+        "skclipad/distributed.py",
+        '        "block_size": int(block_size),\n',
+        "",
+        DISTRIBUTED,
+    ),
+    Plant(
+        "distributed: runs of other objects are mixed",
+        "skclipad/distributed.py",
+        "digest.update(repr((name, column.to_pylist())).encode())",
+        "digest.update(name.encode())",
+        DISTRIBUTED,
+    ),
+]
+
+
+def copy_tree(folder):
+    """Copy what the tests need to a folder, and check that they will use it."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy(source, folder)
+    code = "import skclipad; print(skclipad.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment(folder), stdout=-1
+    ).stdout.decode()
+    if Path(found.strip()).parent != folder / "skclipad":
+        sys.exit(f"Got the package {found.strip()!r}, but expected the copy {folder}.")
+
+
+def environment(folder):
+    # No byte code: two writings of one size within a second would be taken for one.
+    return os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def run_tests(folder, tests):
+    """Return pytest's exit code, or FAILED if it does not come to an end."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    try:
+        done = subprocess.run(
+            [*command, *tests],
+            cwd=folder,
+            env=environment(folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return FAILED
+    return done.returncode
+
+
+def check_plants(plants):
+    """End the script if the table does not fit the code."""
+    for plant in plants:
+        n = (ROOT / plant.path).read_text(encoding="utf-8").count(plant.old)
+        if n != 1:
+            sys.exit(
+                f"The old text of {plant.name!r} occurs {n} times in {plant.path}, but "
+                "expected once; bring the table up to date."
+            )
+        missing = [test for test in plant.tests if not (ROOT / test).exists()]
+        if missing:
+            sys.exit(f"{plant.name!r} names the tests {missing}, which do not exist.")
+
+
+def dies(folder, plant):
+    """Plant a fault, run its tests, and take it out again."""
+    path = folder / plant.path
+    sound = path.read_text(encoding="utf-8")
+    path.write_text(sound.replace(plant.old, plant.new), encoding="utf-8")
+    try:
+        code = run_tests(folder, plant.tests)
+    finally:
+        path.write_text(sound, encoding="utf-8")
+    if code not in (0, FAILED):
+        sys.exit(f"{plant.name!r} keeps pytest from running (exit code {code}).")
+    return code == FAILED
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("words", nargs="*", help="words of the plants' names")
+    words = parser.parse_args().words
+    plants = [p for p in PLANTS if not words or any(w in p.name for w in words)]
+    check_plants(plants)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder).resolve()
+        copy_tree(folder)
+        tests = dict.fromkeys(test for plant in plants for test in plant.tests)
+        if run_tests(folder, tests) != 0:
+            sys.exit("The tests fail without any plant.")
+
+        survivors = []
+        for plant in plants:
+            start = time.perf_counter()
+            dead = dies(folder, plant)
+            seconds = time.perf_counter() - start
+            print(f"{'died' if dead else 'SURVIVED':8} {seconds:4.0f} s  {plant.name}")
+            sys.stdout.flush()
+            if not dead:
+                survivors.append(plant)
+
+    print(f"{len(plants) - len(survivors)} of {len(plants)} died")
+    return len(survivors) > MOST_SURVIVORS
+
+
+if __name__ == "__main__":
+    sys.exit(main())
