@@ -20,6 +20,7 @@ import skclipad
 from skclipad import cli
 
 ROOT = Path(__file__).parents[1]
+ALIASES = {"tiny", "cli", "scoring", "benchmark"}
 DOCS = ROOT / "docs"
 # A build leaves one page of its own in the folder.
 PAGES = sorted(set(DOCS.glob("*.rst")) - {DOCS / "sg_execution_times.rst"})
@@ -43,9 +44,7 @@ def public_names():
         name = info.name.split(".")[1]
         # The folder of the bundled model is a package for its files' sake alone, the
         # command line has a page of its own, and two rooms have another public name.
-        if not name.startswith("_") and name not in {
-            *"tiny cli scoring benchmark".split()
-        }:
+        if not name.startswith("_") and name not in ALIASES:
             modules.append(importlib.import_module(info.name))
     for module in modules:
         names = set(module.__all__) - {"__version__"}

@@ -40,11 +40,11 @@ class Plant(NamedTuple):
 
 
 DETECTOR = ("tests/test_detector.py",)
-REFERENCES = ("tests/test_references.py", "tests/test_detector.py")
-TRAINING = ("tests/test_training.py", "tests/test_detector.py")
-STORE = ("tests/test_store.py", "tests/test_store_damage.py")
-RESUME = ("tests/test_cli_resume.py",)
-DISTRIBUTED = ("tests/test_distributed.py",)
+REFERENCES = ("tests/method/test_references.py", "tests/test_detector.py")
+TRAINING = ("tests/method/test_training.py", "tests/test_detector.py")
+STORE = ("tests/storage/test_store.py", "tests/storage/test_store_damage.py")
+RESUME = ("tests/cli/test_cli_resume.py",)
+DISTRIBUTED = ("tests/scoring/test_distributed.py",)
 
 PLANTS = [
     # What a detector says
@@ -94,21 +94,21 @@ PLANTS = [
     # What training is remembered by
     Plant(
         "training: the key lacks the seed",
-        "skclipad/_training.py",
+        "skclipad/_method/training.py",
         "        seed,\n        sentences,\n",
         "        sentences,\n",
         TRAINING,
     ),
     Plant(
         "training: the key lacks normalize",
-        "skclipad/_training.py",
+        "skclipad/_method/training.py",
         "        n_pairs,\n        normalize,\n",
         "        n_pairs,\n",
         TRAINING,
     ),
     Plant(
         "training: equal values of other settings are the same",
-        "skclipad/_training.py",
+        "skclipad/_method/training.py",
         "        *sorted(training.items()),\n",
         "        *sorted(map(str, training.values())),\n",
         TRAINING,
@@ -116,28 +116,28 @@ PLANTS = [
     # What a store keeps
     Plant(
         "store: the checksum does not cover the key",
-        "skclipad/_store.py",
+        "skclipad/_storage/store.py",
         'head = b"%d:%b%b" % (len(key), key, repr(shape).encode())',
         "head = repr(shape).encode()",
         STORE,
     ),
     Plant(
         "store: parts of a key run into each other",
-        "skclipad/_store.py",
+        "skclipad/_storage/store.py",
         'return b"%b%d:%b" % (tag, len(content), content)',
         'return b"%b%b" % (tag, content)',
         STORE,
     ),
     Plant(
         "store: the first array of a key stays",
-        "skclipad/_store.py",
+        "skclipad/_storage/store.py",
         "INSERT OR REPLACE INTO embeddings",
         "INSERT OR IGNORE INTO embeddings",
         STORE,
     ),
     Plant(
         "store: the last key of a chunk is left out",
-        "skclipad/_store.py",
+        "skclipad/_storage/store.py",
         "unique[start : start + _CHUNK]",
         "unique[start : start + _CHUNK - 1]",
         STORE,
@@ -162,33 +162,33 @@ PLANTS = [
         "skclipad/cli/_score.py",
         "n_above = int(args.fpr * len(scores) + 1e-9)",
         "n_above = int(args.fpr * len(scores)) + 1",
-        ("tests/test_cli_score.py",),
+        ("tests/cli/test_cli_score.py",),
     ),
     # The cluster
     Plant(
         "distributed: the identity of a run lacks the references",
-        "skclipad/_rows.py",
+        "skclipad/scoring/_rows.py",
         '"prompt_embeddings_", "references_")',
         '"prompt_embeddings_")',
         DISTRIBUTED,
     ),
     Plant(
         "distributed: images that have changed keep their rows",
-        "skclipad/distributed.py",
+        "skclipad/scoring/_cluster.py",
         'if found is None or found["images"] != stamps[block.start]',
         "if found is None",
         DISTRIBUTED,
     ),
     Plant(
         "distributed: runs of other blocks are mixed",
-        "skclipad/distributed.py",
+        "skclipad/scoring/_cluster.py",
         '        "block_size": int(block_size),\n',
         "",
         DISTRIBUTED,
     ),
     Plant(
         "distributed: runs of other objects are mixed",
-        "skclipad/distributed.py",
+        "skclipad/scoring/_cluster.py",
         "digest.update(repr((name, column.to_pylist())).encode())",
         "digest.update(name.encode())",
         DISTRIBUTED,
