@@ -22,7 +22,6 @@ from skclipad._exceptions import ImageReadError
 from skclipad._images.crops import GEOMETRY, crop_boxes, resize_image
 from skclipad._images.reading import (
     BitDepth,
-    as_image_list,
     image_identity,
     read_image,
     snapshot,
@@ -92,7 +91,7 @@ class _Preparation:
 
 def encode_images(
     backbone,
-    X,
+    images,
     *,
     crops="whole",
     resize_mode="squash",
@@ -109,8 +108,8 @@ def encode_images(
     ----------
     backbone : Backbone
         The frozen CLIP.
-    X : sequence of images
-        See `CLIPImageEmbedder.transform`.
+    images : iterable of images
+        From `skclipad._inputs.as_image_list`.
     crops : str or callable, default="whole"
         Views of each image; see `skclipad._images.crops.crop_boxes`.
     resize_mode : {"squash", "shortest", "longest"}, default="squash"
@@ -139,7 +138,6 @@ def encode_images(
     ImageReadError
         If an image cannot be read and `on_error` is "raise".
     """
-    images = as_image_list(X)
     depth = BitDepth(bit_depth)
     prepare = _Preparation(backbone, crops, resize_mode, on_error, store, depth)
     n_decoders = count_threads(n_jobs)

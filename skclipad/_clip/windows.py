@@ -22,7 +22,6 @@ from skclipad._exceptions import ImageReadError
 from skclipad._images.crops import resize_image, seen_box
 from skclipad._images.reading import (
     BitDepth,
-    as_image_list,
     image_identity,
     read_image,
     snapshot,
@@ -158,7 +157,7 @@ class _Preparation:
 
 def stream_windows(
     backbone,
-    X,
+    images,
     *,
     patches=False,
     resize_mode="squash",
@@ -183,8 +182,8 @@ def stream_windows(
     ----------
     backbone : Backbone
         The frozen CLIP.
-    X : sequence of images
-        See `CLIPImageEmbedder.transform`.
+    images : iterable of images
+        From `skclipad._inputs.as_image_list`.
     patches : bool, default=False
         Whether to yield patch tokens too.
     resize_mode : {"squash", "shortest", "longest"}, default="squash"
@@ -209,14 +208,13 @@ def stream_windows(
     Yields
     ------
     WindowFeatures or None
-        Features of one picture, in the order of X.
+        Features of one picture, in the order of the images.
 
     Raises
     ------
     ImageReadError
         If an image cannot be read and `on_error` is "raise".
     """
-    images = as_image_list(X)
     depth = BitDepth(bit_depth)
     prepare = _Preparation(backbone, patches, resize_mode, on_error, store, depth)
     n_decoders = count_threads(n_jobs)
