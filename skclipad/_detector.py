@@ -14,14 +14,15 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skclipad._components import SCORES, ComponentScores
-from skclipad._embedder import (
-    CLIPImageEmbedder,
+from skclipad._embedder import CLIPImageEmbedder
+from skclipad._inputs import (
     as_embeddings,
+    as_image_list,
     check_labels,
+    is_embeddings,
     keep_columns,
     split_objects,
 )
-from skclipad._images.reading import as_image_list, is_embeddings
 from skclipad._method.maps import height_and_width, picture_map
 from skclipad._method.prompt_embeddings import object_prompts
 from skclipad._method.prompts import query_templates
@@ -721,7 +722,20 @@ class RandomWordCLIPDetector(
         return self.classes_[(decision > 0).astype(int)]
 
     def _collect_references(self, embedder, X, y, seed):
+        if X is None:
+            raise TypeError(
+                f"Got X=None with n_shots={self.n_shots}, but expected as many normal "
+                "pictures at least. Pass them to fit, or set n_shots=0 for a detector "
+                "that needs no picture."
+            )
         images, _ = split_objects(X)
+        if is_embeddings(images):
+            raise ValueError(
+                f"Got embeddings with n_shots={self.n_shots}, but references are "
+                "compared patch by patch, which needs the pictures themselves. Pass "
+                "these, or set n_shots=0."
+            )
+        images = list(as_image_list(images))
         rows, images = choose_references(images, y, self.n_shots, seed)
         stream = embedder._stream_windows(images, patches=True, on_error="raise")
         return rows, stack_features(stream)

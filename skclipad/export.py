@@ -25,7 +25,10 @@ from skclipad._clip.transformer import run_blocks
 from skclipad._clip.vision import reads_class_token
 from skclipad._clip.windows import _grid, _window_tokens
 from skclipad._detector import SCORES
-from skclipad._images.reading import BitDepth, as_image_list, read_image, resize_image
+from skclipad._images.bit_depth import BitDepth
+from skclipad._images.crops import resize_image
+from skclipad._images.reading import read_image
+from skclipad._inputs import as_image_list
 from skclipad._method.scores import unit
 
 __all__ = ["export_onnx"]

@@ -3,10 +3,8 @@
 import hashlib
 import io
 import math
-import numbers
 import os
 import stat
-from collections.abc import Mapping, Set
 from functools import partial
 
 import numpy as np
@@ -24,23 +22,7 @@ from skclipad._images.bit_depth import (
     raw_mode,
     tiff_tag,
 )
-from skclipad._images.crops import crop_boxes, resize_image
 from skclipad._storage.forks import ForkSafeLock
-
-# The rooms above ask this one for everything about pictures, their crops included.
-__all__ = [
-    "BitDepth",
-    "as_image_list",
-    "column_names",
-    "column_of",
-    "crop_boxes",
-    "describe_item",
-    "image_identity",
-    "is_embeddings",
-    "read_image",
-    "resize_image",
-    "snapshot",
-]
 
 # Version of the code that reads, a part of every name that `image_identity` gives, so
 # that caches forget what was read in another way. Raise it with each change here that
@@ -70,279 +52,13 @@ UPRIGHT = {
 _LOADING = tuple(ForkSafeLock() for _ in range(32))
 
 
-def is_embeddings(X):
-    """Tell whether X is a table of embeddings, not a collection of images.
-
-    Two-dimensional and numeric means embeddings, always; nothing is guessed from the
-    width or the values.
-
-    Parameters
-    ----------
-    X : object
-        What a user passed as X.
-
-    Returns
-    -------
-    bool
-        True for a 2-D numeric array, tensor, DataFrame or pyarrow table, also if its
-        numbers are held as objects, and for a list or tuple of rows of numbers.
-
-    Raises
-    ------
-    TypeError
-        If X is sparse.
-
-    Examples
-    --------
-    >>> from skclipad._images.reading import is_embeddings
-    >>> is_embeddings([[0.1, 0.2], [0.3, 0.4]]), is_embeddings(["a.jpg", "b.jpg"])
-    (True, False)
-    """
-    if type(X).__module__.startswith("scipy.sparse") or (
-        _is_tensor(X) and "sparse" in str(X.layout)
-    ):
-        raise TypeError(
-            f"Got a sparse {type(X).__name__}, but sparse input is not supported; "
-            "pass X.toarray() or X.to_dense()."
-        )
-    if isinstance(X, (list, tuple)):
-        return len(X) > 0 and all(map(_is_number_row, X))
-    if _is_single(X):
-        return False
-    if (names := column_names(X)) is not None:
-        return len(names) > 0 and _all_numeric(X)
-    if _is_tensor(X):
-        return X.ndim == 2
-    if not hasattr(X, "__array__"):
-        return False
-    X = np.asarray(X)
-    if X.ndim == 2 and X.dtype.kind == "O":
-        # An object array may hold numbers, as pandas makes them, or paths.
-        return len(X) > 0 and not any(map(_is_item, X.flat))
-    return X.ndim == 2 and X.dtype.kind in "biufc"
-
-
-def as_image_list(X):
-    """Return any accepted collection of images as an iterable of single images.
-
-    Parameters
-    ----------
-    X : list, tuple, ndarray, torch.Tensor, Series, DataFrame, Table or iterator
-        - a list, tuple, 1-D array, (n, 1) array, pandas or polars Series, one-column
-          DataFrame or pyarrow table: of items for :func:`read_image`;
-        - an array of shape (n, H, W) or (n, H, W, C) with C in 1, 3, 4;
-        - a tensor of shape (n, H, W) or (n, C, H, W) with C in 1, 3, 4;
-        - a generator or another iterator of items. It is read once, one at a time.
-
-    Returns
-    -------
-    iterable
-        The items in order. It has a length unless X has none.
-
-    Raises
-    ------
-    TypeError
-        If X is a single path or PIL image, or holds no sequence of images.
-    ValueError
-        If X is empty (an iterator: when it ends), a single image given as an array, or
-        an array of another shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skclipad._images.reading import as_image_list
-    >>> [image.shape for image in as_image_list(np.zeros((2, 8, 9, 3)))]
-    [(8, 9, 3), (8, 9, 3)]
-    """
-    if _is_single(X):
-        raise TypeError(
-            f"Got a single image, {describe_item(X)}, but expected a sequence of "
-            "images; pass [image]."
-        )
-    if (names := column_names(X)) is not None:
-        if len(names) != 1:
-            one = "X.select([name])" if _is_arrow(X) else "X[[name]]"
-            raise ValueError(
-                f"Got a {type(X).__name__} with the {len(names)} columns {names!r}, "
-                "but expected one column of images or only columns of numbers "
-                f"(embeddings); pass {one}."
-            )
-        X = column_of(X, names[0])
-    if _is_tensor(X):
-        _check_stack(X.shape, 1, "a tensor", "X.permute(0, 3, 1, 2)")
-    elif not isinstance(X, (list, tuple)) and hasattr(X, "__array__"):
-        X = np.asarray(X)
-        if X.ndim == 2 and X.shape[1] == 1:
-            X = X[:, 0]
-        if X.ndim != 1 or X.dtype.kind in "biufc":
-            _check_stack(X.shape, -1, "an array", "np.moveaxis(X, 1, -1)")
-    elif isinstance(X, (Mapping, Set)) or not (
-        hasattr(X, "__iter__") or hasattr(X, "__getitem__")
-    ):
-        raise TypeError(
-            f"Got X of type {type(X).__name__}, but expected a sequence of images "
-            "(paths, PIL images, arrays, tensors) or a 2-D array of embeddings."
-        )
-    if not hasattr(X, "__len__"):
-        return _at_least_one(X)
-    if len(X) == 0:
-        raise ValueError(_no_samples(getattr(X, "shape", (0,))))
-    if all(isinstance(item, numbers.Number) for item in X):
-        _check_stack((len(X),), -1, f"a {type(X).__name__}", "")
-    return X
-
-
-def _check_stack(shape, channel_axis, kind, to_standard):
-    """Refuse an array or tensor that is no stack of images, saying what to write."""
-    shape = tuple(shape)
-    got = f"{kind} of shape {shape}"
-    if 0 in shape[:1]:
-        raise ValueError(_no_samples(shape))
-    if len(shape) == 1:
-        raise ValueError(
-            f"Got {got} holding numbers, but expected images or a 2-D array of "
-            "embeddings. Reshape your data: X.reshape(1, -1) is one embedding."
-        )
-    if len(shape) == 3 and shape[0 if channel_axis == 1 else -1] in CHANNELS:
-        raise ValueError(
-            f"Got a single image, {got}, but expected a sequence of images; pass "
-            f"[image], or list(X) if it is a stack of {shape[0]} grey images."
-        )
-    if len(shape) == 4 and shape[channel_axis] not in CHANNELS:
-        moved = shape[-1 if channel_axis == 1 else 1] in CHANNELS
-        raise ValueError(
-            f"Got {got}, but expected 1, 3 or 4 channels on axis {channel_axis}"
-            + (f"; pass {to_standard}." if moved else ".")
-        )
-    if len(shape) not in (3, 4):
-        channels = "C, H, W" if channel_axis == 1 else "H, W, C"
-        raise ValueError(
-            f"Got {got}, but expected a stack of images of shape (n, H, W) or "
-            f"(n, {channels})."
-        )
-
-
-def _no_samples(shape):
-    # scikit-learn's words: its own tools and checks look for them.
-    return (
-        f"Found array with 0 sample(s) (shape={tuple(shape)}) while a minimum of 1 is "
-        "required."
-    )
-
-
-def _at_least_one(iterable):
-    row = -1
-    for row, item in enumerate(iterable):  # noqa: B007
-        yield item
-    if row < 0:
-        raise ValueError(_no_samples((0,)))
-
-
-def _is_single(X):
-    return isinstance(X, (str, bytes, bytearray, os.PathLike, Image.Image))
-
-
-def _is_tensor(X):
+def is_tensor(X):
+    """Tell whether X is a tensor of torch."""
     # By name: this file must work, and load fast, where torch is not needed.
     return any(
         cls.__name__ == "Tensor" and cls.__module__.split(".")[0] == "torch"
         for cls in type(X).__mro__
     )
-
-
-def column_names(X):
-    """Return the names of a table's columns.
-
-    Parameters
-    ----------
-    X : object
-        What a user passed as X.
-
-    Returns
-    -------
-    list or None
-        Names of the columns of a pandas or polars DataFrame or a pyarrow table; None if
-        X is neither.
-    """
-    if _is_arrow(X):
-        return list(X.column_names)
-    if hasattr(X, "columns") and hasattr(X, "dtypes"):
-        return list(X.columns)
-    return None
-
-
-def column_of(X, name):
-    """Return one column of a table.
-
-    Parameters
-    ----------
-    X : DataFrame or pyarrow.Table
-        A table, for which `column_names` gives names.
-    name : object
-        One of the names.
-
-    Returns
-    -------
-    Series or list
-        Its values; a list if X is of pyarrow.
-    """
-    return X.column(name).to_pylist() if _is_arrow(X) else X[name]
-
-
-def _is_arrow(X):
-    # Their `columns` are the values, not the names, as in pandas and polars.
-    return type(X).__module__.startswith("pyarrow") and hasattr(X, "column_names")
-
-
-def _all_numeric(X):
-    """Tell whether all columns of a table hold numbers, perhaps as objects."""
-    if _is_arrow(X):
-        return all(_arrow_kind(kind) in "biufc" for kind in X.schema.types)
-    kinds = list(map(_column_kind, X.dtypes))
-    if not set(kinds) <= set("biufcO"):
-        return False
-    held_as_objects = [i for i, kind in enumerate(kinds) if kind == "O"]
-    return all(_are_numbers(X.iloc[:, i]) for i in held_as_objects)
-
-
-def _column_kind(dtype):
-    if hasattr(dtype, "is_numeric"):  # polars
-        return "f" if dtype.is_numeric() else "-"
-    return getattr(dtype, "kind", "-")
-
-
-def _arrow_kind(kind):
-    try:
-        return np.dtype(kind.to_pandas_dtype()).kind
-    except (NotImplementedError, TypeError):
-        return "-"
-
-
-def _are_numbers(values):
-    """Tell whether objects are numbers, some of which may be missing."""
-    missing = 0
-    for value in values:
-        if value is None:
-            missing += 1
-        elif not isinstance(value, numbers.Number):
-            return False
-    return missing < len(values)
-
-
-def _is_number_row(row):
-    if isinstance(row, (list, tuple)):
-        return len(row) > 0 and isinstance(row[0], numbers.Number)
-    if isinstance(row, np.ndarray):
-        return row.ndim == 1 and (
-            row.dtype.kind in "biufc" or (row.dtype.kind == "O" and _are_numbers(row))
-        )
-    return _is_tensor(row) and row.ndim == 1
-
-
-def _is_item(X):
-    if isinstance(X, np.generic):  # a number that came out of an array, or a string
-        return isinstance(X, str)
-    return _is_single(X) or _is_tensor(X) or hasattr(X, "__array__")
 
 
 def read_image(item, row=None, draft_size=None, depth=None):
@@ -492,7 +208,7 @@ def snapshot(item, row=None):
             raise _read_error(item, row, error) from error
     if isinstance(item, np.ndarray):
         return item.copy()
-    return item.detach().clone() if _is_tensor(item) else item
+    return item.detach().clone() if is_tensor(item) else item
 
 
 def describe_item(item):
@@ -524,8 +240,8 @@ def describe_item(item):
         if isinstance(item, Image.Image):
             width, height = item.size
             return f"PIL image of mode {item.mode} and size {width}x{height}"
-        if isinstance(item, np.ndarray) or _is_tensor(item):
-            kind = "tensor" if _is_tensor(item) else "array"
+        if isinstance(item, np.ndarray) or is_tensor(item):
+            kind = "tensor" if is_tensor(item) else "array"
             return f"{kind} of shape {tuple(item.shape)} and dtype {item.dtype}"
         if item is None or (isinstance(item, float) and math.isnan(item)):
             return f"{item}, a missing value"
@@ -716,11 +432,11 @@ def _on_white(image):
 
 def _pixels(item):
     """Return an array-like as an ndarray and whether its channels come first."""
-    if _is_tensor(item):
+    if is_tensor(item):
         if item.is_floating_point() and item.element_size() < 4:
             item = item.float()  # numpy has no bfloat16
         return item.numpy(force=True), True
-    if _is_single(item) or not hasattr(item, "__array__"):
+    if isinstance(item, bytes) or not hasattr(item, "__array__"):
         raise TypeError("expected a path, a PIL image, an array or a tensor")
     return np.asarray(item), False
 

@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.manifold import TSNE
 from sklearn.utils.validation import check_is_fitted
 
-from skclipad._embedder import check_labels, embed_images
+from skclipad._embedder import embed_images
+from skclipad._inputs import check_labels
 from skclipad._method.network import network_layers
 from skclipad._method.prompts import n_blocks, training_block
 from skclipad._method.scores import unit

@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 
-from skclipad._embedder import check_labels, embed_images
+from skclipad._embedder import embed_images
+from skclipad._inputs import check_labels
 from skclipad.plotting._axes import figure_and_axes, pyplot
 
 MARKERS = "osD^vP"

@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from skclipad._images.reading import as_image_list, read_image
+from skclipad._images.reading import read_image
+from skclipad._inputs import as_image_list
 
 PAPER, MAT, INK, FAINT = "#ffffff", "#eeeeee", "#1a1a1a", "#666666"
 # Orange and blue stay apart for colour-blind readers; the captions say it in words.
