@@ -36,6 +36,7 @@ from skclipad import (
     CLIPImageEmbedder,
     RandomWordCLIPDetector,
 )
+from skclipad._embedder import image_features
 from skclipad._method.prompts import query_prompts
 from skclipad._method.scores import combine_views
 
@@ -314,7 +315,7 @@ class Measurement:
         key = embedder.crops, embedder.resize_mode
         if key not in self.embedded:
             paths = [path for photos in self.sets for path in photos.paths]
-            views = list(embedder._embed_views(paths))
+            views = [one.views for one in image_features(embedder, paths)]
             n_views = [len(each) for each in views]
             self.embedded[key] = np.concatenate(views), n_views
         return self.embedded[key]

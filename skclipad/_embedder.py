@@ -12,30 +12,11 @@ from sklearn.base import (
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skclipad._clip.backbone import PRECISIONS, embedding_width, load_backbone
+from skclipad._clip.features import ImageOptions, stream_features
 from skclipad._clip.text import encode_texts
-from skclipad._clip.vision import encode_images
-from skclipad._clip.windows import stream_windows
-from skclipad._inputs import as_embeddings, as_image_list, keep_columns
+from skclipad._inputs import keep_columns, look_at
+from skclipad._method.prompt_embeddings import TextEncoder
 from skclipad._storage.store import open_store
-
-
-def embed_images(embedder, X):
-    """Embed images into an array, whatever output scikit-learn is set to.
-
-    Parameters
-    ----------
-    embedder : CLIPImageEmbedder
-        Embeds.
-    X : sequence of images
-        See `CLIPImageEmbedder.transform`.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, C_e), dtype float32
-        Raw embeddings. With ``set_output`` or ``transform_output``, `transform` itself
-        gives a frame of pandas or polars.
-    """
-    return np.ascontiguousarray(embedder.transform(X), dtype=np.float32)
 
 
 class CLIPImageEmbedder(
@@ -204,10 +185,8 @@ class CLIPImageEmbedder(
         >>> CLIPImageEmbedder(model_name="tiny").fit()
         CLIPImageEmbedder(model_name='tiny')
         """
-        embeddings = None
-        if X is not None:
-            embeddings = as_embeddings(self, X, width=self._width, check_names=False)
-        keep_columns(self, None if embeddings is None else X)
+        inputs = look_at(X, self, width=self._width, fitting=True)
+        keep_columns(self, inputs.columns)
         return self
 
     def transform(self, X):
@@ -257,25 +236,12 @@ class CLIPImageEmbedder(
         3
         """
         self._validate_params()
-        embeddings = as_embeddings(self, X, width=self._width)
-        if embeddings is not None:
-            return embeddings
-        return np.stack([views.mean(axis=0) for views in self._embed_views(X)])
+        inputs = look_at(X, self, width=self._width)
+        if inputs.embeddings is not None:
+            return inputs.embeddings
 
-    def _embed_views(self, X):
-        """Return the embeddings of each image's views: list of (n_views, C_e)."""
-        return encode_images(
-            self._load(),
-            as_image_list(X),
-            crops=self.crops,
-            resize_mode=self.resize_mode,
-            batch_size=self.batch_size,
-            n_jobs=self.n_jobs,
-            on_error=self.on_error,
-            store=open_store(self.memory),
-            bit_depth=self.bit_depth,
-            verbose=self.verbose,
-        )
+        features = image_features(self, inputs.images())
+        return np.stack([one.views.mean(axis=0) for one in features])
 
     def encode_text(self, texts):
         """Embed texts with the text tower of the same CLIP.
@@ -320,22 +286,6 @@ class CLIPImageEmbedder(
             return self._load().cache_name
         return None
 
-    def _stream_windows(self, X, *, patches, on_error=None, warn=True):
-        """Yield the `WindowFeatures` of the whole view of each image, or None."""
-        return stream_windows(
-            self._load(),
-            as_image_list(X),
-            patches=patches,
-            resize_mode=self.resize_mode,
-            batch_size=self.batch_size,
-            n_jobs=self.n_jobs,
-            on_error=self.on_error if on_error is None else on_error,
-            store=open_store(self.memory),
-            bit_depth=self.bit_depth,
-            warn=warn,
-            verbose=self.verbose,
-        )
-
     def _load(self):
         return load_backbone(
             self.model_name,
@@ -367,3 +317,84 @@ class CLIPImageEmbedder(
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+# What other rooms ask of an embedder -------------------------------------------------
+
+
+def embedder_of(detector):
+    """Return the embedder of a detector, the default one where it has none."""
+    return CLIPImageEmbedder() if detector.embedder is None else detector.embedder
+
+
+def load_clip(embedder):
+    """Return the `Backbone` that an embedder names, loaded once in a process."""
+    return embedder._load()
+
+
+def embed_images(embedder, X):
+    """Embed images into an array, whatever output scikit-learn is set to.
+
+    With ``set_output`` or ``transform_output``, `transform` itself gives a frame of
+    pandas or polars.
+
+    Parameters
+    ----------
+    embedder : CLIPImageEmbedder
+        Embeds.
+    X : sequence of images
+        See `CLIPImageEmbedder.transform`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, C_e), dtype float32
+        Raw embeddings.
+    """
+    return np.ascontiguousarray(embedder.transform(X), dtype=np.float32)
+
+
+def image_features(embedder, images, **options):
+    """Yield the features of images, read as the embedder reads them.
+
+    Parameters
+    ----------
+    embedder : CLIPImageEmbedder
+        Says how.
+    images : iterable
+        Images, one by one.
+    **options : dict
+        Attributes of `ImageOptions` that differ from the embedder's parameters.
+
+    Yields
+    ------
+    ImageFeatures
+        Of each image, in order.
+    """
+    names = ("crops", "resize_mode", "bit_depth", "batch_size", "n_jobs")
+    names += ("on_error", "verbose")
+    given = {name: getattr(embedder, name) for name in names}
+    given["store"] = open_store(embedder.memory)
+    return stream_features(load_clip(embedder), images, ImageOptions(**given | options))
+
+
+def text_encoder(embedder, memory=None):
+    """Return the text tower of an embedder as the method uses it.
+
+    Parameters
+    ----------
+    embedder : CLIPImageEmbedder
+        Encodes.
+    memory : str, path, joblib.Memory or None, default=None
+        Folder where embeddings of texts are kept between runs.
+
+    Returns
+    -------
+    TextEncoder
+        It keeps nothing of a subclass that encodes texts its own way.
+    """
+    return TextEncoder(
+        embedder.encode_text,
+        embedder._text_cache_name(),
+        load_clip(embedder).device,
+        open_store(memory),
+    )

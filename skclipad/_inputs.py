@@ -3,6 +3,7 @@
 import numbers
 import os
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -433,3 +434,63 @@ def check_labels(y, X=None):
             "scikit-learn's 1 and -1, y == -1."
         )
     return y.astype(int)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a user passed as X, looked at once.
+
+    Attributes
+    ----------
+    embeddings : ndarray of shape (n_samples, C_e), dtype float32, or None
+        X as checked embeddings; None if it holds images, or is None.
+    objects : list of str or None
+        What each image shows, if X says so.
+    source : object
+        What holds the images, or the columns of embeddings.
+    """
+
+    embeddings: np.ndarray | None = None
+    objects: list | None = None
+    source: object = None
+
+    def images(self):
+        """Return the images, one by one, with a length if X has one."""
+        return as_image_list(self.source)
+
+    @property
+    def columns(self):
+        """What names the columns of embeddings; None if there are none."""
+        return None if self.embeddings is None else self.source
+
+
+def look_at(X, estimator, *, width, fitting=False):
+    """Look at what a user passed as X: the one door for it.
+
+    Parameters
+    ----------
+    X : object
+        Images, embeddings, a table with the columns "image" and "object", or None.
+    estimator : estimator
+        Who asks.
+    width : callable
+        Returns ``C_e``, the width that embeddings must have.
+    fitting : bool, default=False
+        Whether `estimator` is being fitted: names of columns are not compared then.
+
+    Returns
+    -------
+    Inputs
+        Embeddings or images, and what the images show.
+
+    Raises
+    ------
+    ValueError
+        If embeddings have another width, an array holds neither embeddings nor images,
+        or an object has no name.
+    """
+    if X is None:
+        return Inputs()
+    source, objects = split_objects(X)
+    embeddings = as_embeddings(estimator, source, width=width, check_names=not fitting)
+    return Inputs(embeddings, objects, source)

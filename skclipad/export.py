@@ -24,7 +24,8 @@ from skclipad._clip.backbone import _quiet_root_logger
 from skclipad._clip.transformer import run_blocks
 from skclipad._clip.vision import reads_class_token
 from skclipad._clip.windows import _grid, _window_tokens
-from skclipad._detector import SCORES
+from skclipad._detector import SCORES, checked_embedder
+from skclipad._embedder import embedder_of, load_clip
 from skclipad._images.bit_depth import BitDepth
 from skclipad._images.crops import resize_image
 from skclipad._images.reading import read_image
@@ -120,7 +121,7 @@ def export_onnx(detector, path, *, int8=False, images=None):
     onnx, onnxruntime = _import_onnx()
     check_is_fitted(detector)
     detector = _on_cpu(detector)
-    backbone = detector._checked_embedder()._load()
+    backbone = load_clip(checked_embedder(detector))
     graph = ScoringGraph(detector, backbone)
     _check_size(graph)
     pixels = _pictures(detector.embedder, backbone, images)
@@ -310,7 +311,7 @@ def _import_onnx():
 
 def _on_cpu(detector):
     """Return the detector with an embedder of its own, which computes in float32."""
-    embedder = detector._get_embedder()
+    embedder = embedder_of(detector)
     if embedder.crops != "whole":
         raise ValueError(
             f"Got a detector with crops={embedder.crops!r}, but a graph from pixels "

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import skclipad
+from skclipad._embedder import load_clip
 from skclipad.paper._paper import DATASET_TITLES
 from skclipad.paper._plan import COLUMNS, row_key
 from skclipad.paper._results import replace_text
@@ -78,7 +79,7 @@ def _title(name):
 
 def _settings(benchmark):
     detector, embedder = benchmark.detector, benchmark.detector.embedder
-    backbone = embedder._load()
+    backbone = load_clip(embedder)
     bundled = embedder.model_name == "tiny"
     return {
         "model": embedder.model_name + (" (bundled)" if bundled else ""),

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 import skclipad
 from skclipad._detector import RandomWordCLIPDetector
-from skclipad._embedder import CLIPImageEmbedder
+from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad._storage.store import open_store, store_key
 from skclipad.paper._pictures import (
     Category,
@@ -348,7 +348,7 @@ class Benchmark:
         return normal
 
     def _settings(self):
-        backbone = self.detector.embedder._load()
+        backbone = load_clip(self.detector.embedder)
         parameters = {
             name: value
             if isinstance(value, (str, int, float, type(None)))

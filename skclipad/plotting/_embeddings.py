@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 from sklearn.utils.validation import check_is_fitted
 
+from skclipad._detector import checked_embedder
 from skclipad._embedder import embed_images
 from skclipad._inputs import check_labels
 from skclipad._method.network import network_layers
@@ -145,7 +146,7 @@ class EmbeddingDisplay:
                 f"Got layer={layer!r} but expected 0, CLIP's embeddings, or one of the "
                 f"{n_layers} hidden layers."
             )
-        embedder = estimator._checked_embedder()
+        embedder = checked_embedder(estimator)
         embeddings = [embedder.encode_text(_prompts(estimator, n_pairs, random_state))]
         groups = ["normal prompts"] * n_pairs + ["anomalous prompts"] * n_pairs
         if X is not None:

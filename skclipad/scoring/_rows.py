@@ -89,7 +89,7 @@ def score_rows(detector, X):
     """
     with _warnings_of_one_block(detector):
         columns = detector.score_components(X)
-    score = np.asarray(detector._combine_components(columns), dtype=np.float64)
+    score = np.asarray(detector.combine_components(columns), dtype=np.float64)
     paths, _ = split_objects(X)
     rows = []
     for i, path in enumerate(paths):

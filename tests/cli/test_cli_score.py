@@ -530,7 +530,7 @@ def set_scores(monkeypatch, values, dtype=np.float64):
 
     monkeypatch.setattr(RandomWordCLIPDetector, "score_components", components)
     monkeypatch.setattr(
-        RandomWordCLIPDetector, "_combine_components", lambda self, parts: parts["s_pr"]
+        RandomWordCLIPDetector, "combine_components", lambda self, parts: parts["s_pr"]
     )
 
 
