@@ -388,9 +388,9 @@ def test_what_is_kept_of_a_file_is_of_the_bytes_it_is_named_by(
     first, second = (path.read_bytes() for path in paths[:2])
     read = vision_module.read_image
 
-    def after_a_change(item, row):
+    def after_a_change(item, row, **options):
         paths[0].write_bytes(second)
-        return read(item, row)
+        return read(item, row, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(vision_module, "read_image", after_a_change)
@@ -410,9 +410,9 @@ def test_what_is_kept_of_an_array_is_of_the_pixels_it_is_named_by(
     item = kind(array) if kind is np.array else kind(array).permute(2, 0, 1)
     read = vision_module.read_image
 
-    def after_a_change(given, row):
+    def after_a_change(given, row, **options):
         item[:] = 0
-        return read(given, row)
+        return read(given, row, **options)
 
     monkeypatch.setattr(vision_module, "read_image", after_a_change)
     found = np.concatenate(encode_images(plain, [item], store=store))

@@ -19,7 +19,7 @@ from skclipad._images.reading import read_image
 
 TEXT = {
     "context_length": 77,
-    "vocab_size": 512,
+    "vocab_size": 49408,  # of open_clip's own tokenizer
     "width": 32,
     "heads": 2,
     "layers": 1,
@@ -136,7 +136,9 @@ def test_the_whole_picture_has_the_embedding_of_encode_image(
     with torch.inference_mode():
         expected = backbone.model.encode_image(x).numpy()
     found = [f.image for f in stream_windows(backbone, pictures, patches=patches)]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    # The numbers of the ResNet are in the thousands.
+    atol = max(1e-4, 1e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=atol)
 
 
 def test_patch_tokens_are_those_of_open_clip(backbones, pictures):
@@ -361,9 +363,9 @@ def test_what_is_kept_is_of_the_bytes_it_is_named_by(
     path = tmp_path / "a.png"
     read = windows_module.read_image
 
-    def after_a_change(item, row):
+    def after_a_change(item, row, **options):
         Image.fromarray(pictures[1]).save(path)
-        return read(item, row)
+        return read(item, row, **options)
 
     Image.fromarray(pictures[0]).save(path)
     with monkeypatch.context() as patch:
