@@ -497,7 +497,7 @@ def _write_network(folder, detector):
     arrays |= {f"intercepts_{i}": b for i, b in enumerate(detector.intercepts_)}
     partial = folder / (NETWORK + ".partial")
     with open(partial, "wb") as file:
-        fitted = json.dumps(detector.fit_params_)
+        fitted = json.dumps(detector.fit_params_, default=lambda number: number.item())
         np.savez(file, trained_on=_training_of(detector), fitted=fitted, **arrays)
     os.replace(partial, folder / NETWORK)
 
