@@ -5,7 +5,6 @@ ones matter, a file is decoded once more for them, as if its bytes came in the o
 order.
 """
 
-import threading
 import warnings
 
 import numpy as np
@@ -40,7 +39,6 @@ class BitDepth:
     def __init__(self, bits=None):
         self.bits = bits
         self.top = 2 ** (bits or FULL) - 1
-        self._lock = threading.Lock()
         self._brightest = []
 
     def to_uint8(self, array):
@@ -81,8 +79,7 @@ class BitDepth:
         brightest : int
             The value.
         """
-        with self._lock:
-            self._brightest.append(brightest)
+        self._brightest.append(brightest)  # one step, in any number of threads
 
     def warn_if_dark(self, stacklevel):
         """Warn if all 16-bit images together leave most of their range unused.

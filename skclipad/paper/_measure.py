@@ -497,7 +497,8 @@ def _write_network(folder, detector):
     arrays |= {f"intercepts_{i}": b for i, b in enumerate(detector.intercepts_)}
     partial = folder / (NETWORK + ".partial")
     with open(partial, "wb") as file:
-        np.savez(file, trained_on=_training_of(detector), **arrays)
+        fitted = json.dumps(detector.fit_params_, default=lambda number: number.item())
+        np.savez(file, trained_on=_training_of(detector), fitted=fitted, **arrays)
     os.replace(partial, folder / NETWORK)
 
 
@@ -510,9 +511,11 @@ def _read_network(folder, detector):
             n_layers = sum(name.startswith("coefs_") for name in kept)
             coefs = [kept[f"coefs_{i}"] for i in range(n_layers)]
             intercepts = [kept[f"intercepts_{i}"] for i in range(n_layers)]
+            fitted = json.loads(str(kept["fitted"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return False  # not there, or damaged, or no numbers
     detector.coefs_, detector.intercepts_ = coefs, intercepts
+    detector.fit_params_ = fitted
     return True
 
 

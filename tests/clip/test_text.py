@@ -77,7 +77,7 @@ def backbones(tmp_path_factory):
             folder = tmp_path_factory.mktemp(name.replace(" ", "-").replace(",", ""))
             loaded[name] = small_clip(folder, like, text=changes)
             if "SigLIP" in like:  # its own tokenizer is fetched from the network
-                loaded[name].__dict__["tokenizer"] = StandInTokenizer("t5")
+                vars(loaded[name])["_tokenizer"] = StandInTokenizer("t5")
         return loaded[name]
 
     return get
@@ -219,7 +219,7 @@ def test_tokens_are_open_clips_own_on_odd_texts(plain):
 @pytest.mark.parametrize("clean", ["whitespace", "canonicalize"])
 def test_tokens_are_open_clips_own_with_other_cleaning(plain, clean, monkeypatch):
     tokenizer = open_clip.SimpleTokenizer(clean=clean)
-    monkeypatch.setitem(plain.__dict__, "tokenizer", tokenizer)
+    monkeypatch.setitem(vars(plain), "_tokenizer", tokenizer)
     texts = ["a_b. c-d!", "two  words", "x", "Upper CASE", "&amp; <b>"]
     expected = tokenizer(texts, plain.context_length)
     assert torch.equal(tokenize(plain, texts), expected)
@@ -268,7 +268,7 @@ def test_the_longest_of_too_long_texts_is_named(plain):
 @pytest.mark.parametrize("kind", ["t5", "bert", "clips"])
 def test_other_tokenizers_cut_nothing_in_silence(plain, kind, monkeypatch):
     tokenizer = StandInTokenizer(kind)
-    monkeypatch.setitem(plain.__dict__, "tokenizer", tokenizer)
+    monkeypatch.setitem(vars(plain), "_tokenizer", tokenizer)
     n = tokenizer.most_letters(plain.context_length)
     texts = ["x" * n, "", "abc"]
     expected = tokenizer(texts, plain.context_length)
@@ -280,7 +280,7 @@ def test_other_tokenizers_cut_nothing_in_silence(plain, kind, monkeypatch):
 
 def test_a_tokenizer_that_drops_tokens_at_random_cuts_nothing(plain, monkeypatch):
     tokenizer = open_clip.SimpleTokenizer(reduction_mask="simple")
-    monkeypatch.setitem(plain.__dict__, "tokenizer", tokenizer)
+    monkeypatch.setitem(vars(plain), "_tokenizer", tokenizer)
     fits = " ".join(["a"] * 75)
     assert torch.equal(tokenize(plain, [fits]), tokenizer([fits], 77))
     with pytest.raises(PromptTooLongError, match="has at least 78 tokens"):
@@ -368,10 +368,10 @@ def test_tokens_that_the_tower_does_not_know_are_refused(backbones):
     def tokenizer(texts, context_length):
         return torch.full((len(texts), context_length), backbone.vocab_size)
 
-    known = backbone.__dict__["tokenizer"]
-    backbone.__dict__["tokenizer"] = tokenizer
+    known = vars(backbone)["_tokenizer"]
+    vars(backbone)["_tokenizer"] = tokenizer
     try:
         with pytest.raises(ValueError, match=f"gives token {backbone.vocab_size}, but"):
             encode_texts(backbone, ["a photo"])
     finally:
-        backbone.__dict__["tokenizer"] = known
+        vars(backbone)["_tokenizer"] = known

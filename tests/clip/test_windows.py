@@ -20,7 +20,7 @@ from skclipad._images.reading import read_image
 
 TEXT = {
     "context_length": 77,
-    "vocab_size": 512,
+    "vocab_size": 49408,  # of open_clip's own tokenizer
     "width": 32,
     "heads": 2,
     "layers": 1,
@@ -137,7 +137,9 @@ def test_the_whole_picture_has_the_embedding_of_encode_image(
     with torch.inference_mode():
         expected = backbone.model.encode_image(x).numpy()
     found = [f.image for f in stream_windows(backbone, pictures, patches=patches)]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    # The numbers of the ResNet are in the thousands.
+    atol = max(1e-4, 1e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=atol)
 
 
 def test_patch_tokens_are_those_of_open_clip(backbones, pictures):
