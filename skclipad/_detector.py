@@ -1,7 +1,7 @@
 """`RandomWordCLIPDetector`: from random words to anomaly scores."""
 
 from collections.abc import Mapping
-from copy import copy, deepcopy
+from copy import deepcopy
 from functools import partial
 from itertools import cycle
 from numbers import Integral, Real
@@ -30,14 +30,13 @@ from skclipad._method.references import (
     reference_scores,
     stack_features,
 )
-from skclipad._method.sentences import checked_sentences
 from skclipad._method.training import check_setting, train_once
 from skclipad._repr import AnomalyMaps, FittedSummary
 from skclipad._storage.store import open_store
 
 # What training and the prompts depend on, and scores and displays need again.
 FIT_PARAMS = (
-    *("l_min", "l_max", "normal_word", "anomaly_word", "paired_words"),
+    *("l_min", "l_max", "normal_word", "anomaly_word"),
     *("prompt_average", "normalize"),
 )
 
@@ -58,17 +57,11 @@ class RandomWordCLIPDetector(
         Shortest and longest random word, in letters and digits.
     N_p : int, default=10000
         Number of prompt pairs.
-    normal_word, anomaly_word : str or sequence of str, default="a" and "a damaged"
+    normal_word, anomaly_word : str, default="a" and "a damaged"
         Words of state, with their article. They stand at [state], the paper's [n] and
         [a], in the prompts that images are compared with, "a photo of [state] object",
         and in those that the FNN is trained on, "[w] a [w] photo [w] of [w] [state]
-        [w]", where each [w] is another random word. Of several, such as
-        `skclipad.NORMAL_WORDS` and `skclipad.ANOMALY_WORDS`, one is drawn for every
-        training prompt, and images are compared with a prompt for each, averaged as
-        `prompt_average` says. The paper has one of both; more is our addition.
-    paired_words : bool, default=False
-        Whether both prompts of a pair have the same random words, which makes them
-        cheaper to encode. Our addition.
+        [w]", where each [w] is another random word.
     object_name : str, default="object"
         What the pictures show, for the prompts that images are compared with. The
         default is the paper's unknown-object set-up; "bottle" is a known object. For
@@ -119,17 +112,11 @@ class RandomWordCLIPDetector(
         Length of a random vector that is added to each text embedding whenever it is
         trained on, as a multiple of the embedding's own length. It keeps the FNN from
         what tells texts apart but not pictures. Our addition; we recommend 1.0, by
-        ``benchmarks/beyond.py``.
+        ``benchmarks/tiny_accuracy.py``.
     n_networks : int, default=1
         Networks trained on the same prompts from different initial weights; the FNN
         is then their average. Our addition; we recommend 5, by
-        ``benchmarks/beyond.py``.
-    early_stopping : bool, default=False
-        Whether the FNN is the one that judged the validation sentences best during
-        training, of all that were looked at, one every five steps. Our addition.
-    validation_sentences : mapping or None, default=None
-        Sentences for `early_stopping`, without random words, as ``{"normal": [...],
-        "anomaly": [...]}``. None is those of `skclipad.load_sentences`.
+        ``benchmarks/tiny_accuracy.py``.
     normalize : bool, default=True
         Whether the FNN sees embeddings of unit length. Our choice, by
         ``benchmarks/choose_fnn.py``; the paper writes raw ones (Sec. 3.3).
@@ -156,10 +143,7 @@ class RandomWordCLIPDetector(
     loss_curve_ : list of float
         Binary cross-entropy of each training step.
     n_iter_ : int
-        Training steps that led to the FNN; all of them without `early_stopping`.
-    validation_scores_ : list of float or None
-        With `early_stopping`, the negative log loss on the validation sentences at
-        each check, up to 0, which is best.
+        Training steps that led to the FNN.
     prompt_templates_ : tuple of two tuples of str
         Prompts of normal and of anomalous that images are compared with, ``{}`` where
         the object's name goes.
@@ -231,9 +215,8 @@ class RandomWordCLIPDetector(
         "l_min": [Interval(Integral, 1, None, closed="left")],
         "l_max": [Interval(Integral, 1, None, closed="left")],
         "N_p": [Interval(Integral, 1, None, closed="left")],
-        "normal_word": [str, "array-like"],
-        "anomaly_word": [str, "array-like"],
-        "paired_words": ["boolean"],
+        "normal_word": [str],
+        "anomaly_word": [str],
         "object_name": [str],
         "scores": ["array-like"],
         "prompt_set": [StrOptions({"single", "winclip"}), Mapping],
@@ -250,8 +233,6 @@ class RandomWordCLIPDetector(
         "lr_decay": [Interval(Real, 0, None, closed="neither")],
         "input_noise": [Interval(Real, 0, None, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_sentences": [Mapping, None],
         "normalize": ["boolean"],
         "threshold": [Interval(Real, 0, 1, closed="both")],
         "memory": [str, HasMethods("__fspath__"), HasMethods("cache"), None],
@@ -267,7 +248,6 @@ class RandomWordCLIPDetector(
         *,
         normal_word="a",
         anomaly_word="a damaged",
-        paired_words=False,
         object_name="object",
         scores=("prompt", "fnn"),
         prompt_set="single",
@@ -284,8 +264,6 @@ class RandomWordCLIPDetector(
         lr_decay=0.1,
         input_noise=0.0,
         n_networks=1,
-        early_stopping=False,
-        validation_sentences=None,
         normalize=True,
         threshold=0.5,
         memory=None,
@@ -297,7 +275,6 @@ class RandomWordCLIPDetector(
         self.N_p = N_p
         self.normal_word = normal_word
         self.anomaly_word = anomaly_word
-        self.paired_words = paired_words
         self.object_name = object_name
         self.scores = scores
         self.prompt_set = prompt_set
@@ -314,8 +291,6 @@ class RandomWordCLIPDetector(
         self.lr_decay = lr_decay
         self.input_noise = input_noise
         self.n_networks = n_networks
-        self.early_stopping = early_stopping
-        self.validation_sentences = validation_sentences
         self.normalize = normalize
         self.threshold = threshold
         self.memory = memory
@@ -453,7 +428,6 @@ class RandomWordCLIPDetector(
         self.intercepts_ = [intercept.copy() for intercept in network.intercepts]
         self.loss_curve_ = list(network.loss_curve)
         self.n_iter_ = network.n_iter
-        self.validation_scores_ = copy(network.validation_scores)
         self.prompt_templates_ = templates
         self.prompt_embeddings_ = prompts
         self.fit_time_ = perf_counter() - start
@@ -727,11 +701,6 @@ class RandomWordCLIPDetector(
         return rows, stack_features(stream)
 
     def _train_network(self, embedder, backbone, seed):
-        texts = (self.normal_word, self.anomaly_word)
-        normal, anomaly = (t if isinstance(t, str) else tuple(t) for t in texts)
-        sentences = None
-        if self.early_stopping:
-            sentences = checked_sentences(self.validation_sentences)
         names = ("dropout", "n_epochs", "batch_size", "learning_rate")
         names += ("weight_decay", "lr_decay", "input_noise", "n_networks")
         return train_once(
@@ -740,11 +709,10 @@ class RandomWordCLIPDetector(
             backbone.device,
             n_pairs=self.N_p,
             words={
-                "normal_word": normal,
-                "anomaly_word": anomaly,
+                "normal_word": self.normal_word,
+                "anomaly_word": self.anomaly_word,
                 "l_min": self.l_min,
                 "l_max": self.l_max,
-                "paired_words": bool(self.paired_words),
             },
             training={
                 "hidden_layer_sizes": tuple(self.hidden_layer_sizes),
@@ -752,7 +720,6 @@ class RandomWordCLIPDetector(
             },
             normalize=bool(self.normalize),
             seed=seed,
-            sentences=sentences,
             memory=self.memory,
         )
 
@@ -760,7 +727,6 @@ class RandomWordCLIPDetector(
         names = ("normal_word", "anomaly_word", "object_name")
         words = {name: getattr(self, name) for name in names}
         check_setting(self.l_min, self.l_max, self.hidden_layer_sizes, **words)
-        checked_sentences(self.validation_sentences)
         unknown = [score for score in self.scores if score not in SCORES]
         if unknown or len(self.scores) == 0 or isinstance(self.scores, str):
             raise ValueError(

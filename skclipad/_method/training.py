@@ -4,8 +4,7 @@ from collections import defaultdict
 from numbers import Integral
 
 from skclipad._method.network import train_network
-from skclipad._method.prompt_embeddings import encode_pairs, encode_queries
-from skclipad._method.prompts import state_words
+from skclipad._method.prompt_embeddings import encode_pairs
 from skclipad._method.scores import unit
 from skclipad._storage.forks import ForkSafeLock
 from skclipad._storage.process_cache import ProcessCache
@@ -28,7 +27,6 @@ def train_once(
     training,
     normalize,
     seed,
-    sentences=None,
     memory=None,
 ):
     """Train the network, or return the one that the same setting gave before.
@@ -49,13 +47,11 @@ def train_once(
     words : dict
         Parameters of `training_block` but the block and the seed.
     training : dict
-        Parameters of `train_network` but the seed, the device and the validation.
+        Parameters of `train_network` but the seed and the device.
     normalize : bool
         Whether the network sees embeddings of unit length.
     seed : int
         Seed of the words, initial weights, batches and dropout.
-    sentences : (tuple of str, tuple of str), default=None
-        Normal and anomalous sentences for early stopping.
     memory : str, path, joblib.Memory or None, default=None
         Folder where embeddings of texts are kept between runs.
 
@@ -76,7 +72,6 @@ def train_once(
         n_pairs,
         normalize,
         seed,
-        sentences,
         *sorted(words.items()),
         *sorted(training.items()),
     )
@@ -89,36 +84,20 @@ def train_once(
     with turn:
         network = _fits.get(key)
         if network is None:
-            pairs, validation = _embed_texts(
-                encode, cache_name, n_pairs, words, normalize, seed, sentences, memory
-            )
-            network = train_network(
-                *pairs,
+            pairs = encode_pairs(
+                encode,
+                cache_name,
+                n_pairs,
                 seed=seed,
-                validation=validation or None,
-                device=device,
-                **training,
+                store=open_store(memory),
+                **words,
             )
+            if normalize:
+                pairs = map(unit, pairs)
+            network = train_network(*pairs, seed=seed, device=device, **training)
             if cache_name is not None:
                 _fits.put(key, network)
         return network
-
-
-def _embed_texts(
-    encode, cache_name, n_pairs, words, normalize, seed, sentences, memory
-):
-    """Return the embeddings of the pairs and of the sentences, as lists of arrays."""
-    store = open_store(memory)
-    # Before the prompts, which take minutes: they may not fit the context.
-    validation = [
-        encode_queries(encode, cache_name, texts, store=store)
-        for texts in sentences or ()
-    ]
-    pairs = encode_pairs(encode, cache_name, n_pairs, seed=seed, store=store, **words)
-
-    if normalize:
-        pairs, validation = map(unit, pairs), map(unit, validation)
-    return list(pairs), list(validation)
 
 
 def check_setting(l_min, l_max, hidden_layer_sizes, **words):
@@ -130,7 +109,7 @@ def check_setting(l_min, l_max, hidden_layer_sizes, **words):
         Shortest and longest random word.
     hidden_layer_sizes : sequence of int
         Widths of the hidden layers.
-    **words : dict of str or sequence of str
+    **words : dict of str
         Words that must not be blank, by the name of their parameter.
 
     Raises
@@ -145,8 +124,7 @@ def check_setting(l_min, l_max, hidden_layer_sizes, **words):
             "shortest and the longest random word."
         )
     for name, word in words.items():
-        given = state_words(word)
-        if not given or not all(isinstance(w, str) and w.strip() for w in given):
+        if not word.strip():
             raise ValueError(
                 f"Got {name}={word!r} but expected words, such as 'a damaged'."
             )
