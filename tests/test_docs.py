@@ -252,10 +252,10 @@ PAPER = {
 }
 OURS = {"hidden_layer_sizes", "dropout", "lr_decay", "combine_views", "threshold"}
 NOT_THE_PAPERS = {"normalize"}
-ADDED = {"paired_words", "input_noise", "n_networks", "early_stopping"}
+ADDED = {"input_noise", "n_networks"}
 NOT_OF_THE_METHOD = {"memory", "random_state", "embedder"}
-# They matter only with an addition or several prompts.
-WITH_OTHERS = {"validation_sentences", "prompt_average"}
+# It matters only with several prompts.
+WITH_OTHERS = {"prompt_average"}
 
 
 def test_fidelity_says_of_every_default_whose_it_is():

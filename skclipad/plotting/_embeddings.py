@@ -292,7 +292,7 @@ class EmbeddingDisplay:
 
 def _prompts(detector, n_pairs, seed):
     """Write prompts as `fit` does: all normal ones, then all anomalous ones."""
-    names = ("normal_word", "anomaly_word", "l_min", "l_max", "paired_words")
+    names = ("normal_word", "anomaly_word", "l_min", "l_max")
     words = {name: detector.fit_params_[name] for name in names}
     blocks = [training_block(i, seed=seed, **words) for i in range(n_blocks(n_pairs))]
     halves = [

@@ -12,8 +12,8 @@ from small_clip import small_clip
 
 from skclipad import CLIPImageEmbedder, PromptTooLongError
 from skclipad._clip.backbone import load_backbone
-from skclipad._clip.text import FEWEST_SHARED, encode_texts, tokenize
-from skclipad._method.prompts import BLOCK_SIZE, training_block
+from skclipad._clip.text import encode_texts, tokenize
+from skclipad._method.prompts import training_block
 
 # name: (registry name it is like, changes of its text tower, is it cut at EOT?)
 TOWERS = {
@@ -298,68 +298,6 @@ def test_the_embedder_encodes_texts_with_its_own_clip(prompts):
     embedder = CLIPImageEmbedder("tiny")
     expected = encode_texts(embedder._load(), prompts)
     assert np.array_equal(embedder.encode_text(prompts), expected)
-
-
-@pytest.fixture(scope="module")
-def paired_prompts():
-    words = {"normal_word": "a", "anomaly_word": ("a damaged", "a broken")}
-    return training_block(0, **words, l_min=1, l_max=9, seed=0, paired_words=True)
-
-
-@pytest.mark.parametrize("name", [name for name, tower in TOWERS.items() if tower[2]])
-def test_shared_beginnings_change_no_embedding(name, backbones, paired_prompts):
-    backbone = backbones(name)
-    texts = [*paired_prompts[:30], *paired_prompts[100:130], "a cup"]
-    ours, theirs = encode_texts(backbone, texts), open_clips(backbone, texts)
-    assert cosines(ours, theirs).min() > 0.99999
-    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
-
-
-def test_shared_beginnings_are_computed_once(plain, paired_prompts):
-    with counted_tokens(plain) as counts:
-        encode_texts(plain, paired_prompts)
-    tokens = tokenize(plain, paired_prompts).numpy()
-    lengths = tokens.argmax(axis=1) + 1
-    is_equal = tokens[:BLOCK_SIZE] == tokens[BLOCK_SIZE:]
-    shared = is_equal.argmin(axis=1)
-    assert shared.min() >= FEWEST_SHARED
-    assert sum(counts) == lengths.sum() - shared.sum()
-    assert sum(counts) < 0.7 * lengths.sum()
-
-
-def test_more_than_two_texts_may_share_and_share_different_lengths(plain):
-    long = "one two three four five six seven eight nine ten eleven"
-    texts = [
-        f"{long} apples",
-        f"{long} pears and a plum",
-        "a cup",
-        f"{long} apples and nuts",
-        long,
-        long.upper(),
-        f"{long[:-7]} pears",
-        f"{long} apples <end_of_text> and what follows",
-    ]
-    with counted_tokens(plain) as counts:
-        ours = encode_texts(plain, texts)
-    assert cosines(ours, open_clips(plain, texts)).min() > 0.99999
-    lengths = tokenize(plain, texts).argmax(dim=1) + 1
-    # Seven share at least start and ten words, a trunk computes them.
-    assert sum(counts) <= lengths.sum() - 6 * 11
-    np.testing.assert_allclose(ours[4], ours[5], rtol=1e-4, atol=1e-5)
-
-
-def test_texts_of_different_groups_share_nothing(plain, paired_prompts):
-    groups = [*paired_prompts[:BLOCK_SIZE], *("x" * (i + 1) for i in range(60))]
-    groups = [*groups, *("y" * (i + 1) for i in range(40))]
-    texts = [*groups, *paired_prompts[BLOCK_SIZE:]]
-    with counted_tokens(plain) as counts:
-        ours = encode_texts(plain, texts)
-    assert cosines(ours, open_clips(plain, texts)).min() > 0.99999
-    alone = np.concatenate(
-        [encode_texts(plain, groups), encode_texts(plain, texts[200:])]
-    )
-    assert np.array_equal(ours, alone)
-    assert sum(counts) > 0
 
 
 def test_tokens_that_the_tower_does_not_know_are_refused(backbones):
