@@ -287,15 +287,8 @@ def make_defect_images(
     masks = np.zeros((n, size, size), dtype=bool)
     labels = []
     for i in range(n):
-        images[i], masks[i], *label = _paint(
-            (base, i),
-            size,
-            choices,
-            damaged[i],
-            size_range,
-            grey_fraction,
-            fixed_scenes,
-        )
+        seed, how = (base, i), (size_range, grey_fraction, fixed_scenes)
+        images[i], masks[i], *label = _paint(seed, size, choices, damaged[i], *how)
         labels.append(label)
 
     category, defect, color = (np.array(column) for column in zip(*labels, strict=True))

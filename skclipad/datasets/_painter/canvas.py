@@ -48,18 +48,7 @@ def _spline_weights(size, cells):
 def noise(rng, size, nx, ny=None):
     """Smooth noise of mean 0 and deviation 1 with nx by ny cells over the image.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Where the nodes come from.
-    size : int
-        Side of the image in pixels.
-    nx, ny : int
-        Cells across and down; as many as pixels, or more, is white noise.
-
-    Returns
-    -------
-    ndarray of shape (size, size), float32
+    As many cells as pixels, or more, is white noise.
     """
     ny = nx if ny is None else ny
     nodes = rng.standard_normal((ny + 3, nx + 3), dtype=F)  # as many at any size
@@ -141,14 +130,7 @@ def blur(image, sigma):
 
 
 def remap(image, x, y):
-    """Read an image at other coordinates, bilinearly, its edges repeated.
-
-    Parameters
-    ----------
-    image : ndarray of shape (S, S) or (S, S, 3)
-    x, y : ndarray of shape (S, S)
-        Where each pixel of the result is looked up.
-    """
+    """Read an image, for each pixel at x and y, bilinearly, its edges repeated."""
     size = len(image)
     u = np.clip((x + 1) * (size / 2) - 0.5, 0, size - 1.001)
     v = np.clip((y + 1) * (size / 2) - 0.5, 0, size - 1.001)

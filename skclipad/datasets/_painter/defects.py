@@ -515,21 +515,7 @@ def _mold(layer, site):
 
 
 def strike(name, layer, site):
-    """Return a damaged copy of a layer.
-
-    Parameters
-    ----------
-    name : str
-        A key of `DEFECTS`.
-    layer : Layer
-        The whole subject; left as it is.
-    site : Site
-        Where and how strongly.
-
-    Returns
-    -------
-    Layer
-    """
+    """Return a copy of a layer with the defect of that name at a site."""
     damaged = layer.copy()
     DEFECTS[name](damaged, site)
     if name not in ("bend", "break", "contamination"):

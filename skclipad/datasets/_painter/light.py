@@ -137,19 +137,7 @@ def _relight(layer, light):
 
 
 def photograph(front, back, light):
-    """Photograph a scene.
-
-    Parameters
-    ----------
-    front, back : Layer
-        The subject and what lies behind it.
-    light : Light
-        How it is taken.
-
-    Returns
-    -------
-    ndarray of shape (S, S, 3), uint8
-    """
+    """Photograph a subject and what lies behind it: (S, S, 3), uint8."""
     image = _relight(_stack(front, back, light), light) * light.field
     image -= F(0.5) * np.maximum(image - F(0.8), 0)  # highlights roll off
     if light.sigma:

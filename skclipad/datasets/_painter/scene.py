@@ -146,16 +146,16 @@ def draw_site(name, scene, rng, size, fraction, force):
     reach = max(0.05, 1 - 0.5 * fraction)
     near = (np.abs(x) < reach) & (np.abs(y) < reach)
 
-    places = np.array([], dtype=int)
+    spots = np.array([], dtype=int)
     if name in _ON_EDGE and scene.solid:
-        places = np.flatnonzero(_edge(scene.front.alpha) & near)
-    if not len(places):
-        places = np.flatnonzero((scene.front.alpha > 0.6) & near)
-    if not len(places):
-        places = np.flatnonzero(scene.front.alpha > 0.3)
+        spots = np.flatnonzero(_edge(scene.front.alpha) & near)
+    if not len(spots):
+        spots = np.flatnonzero((scene.front.alpha > 0.6) & near)
+    if not len(spots):
+        spots = np.flatnonzero(scene.front.alpha > 0.3)
 
-    place = places[rng.integers(len(places))]
-    cx, cy = float(x.flat[place]), float(y.flat[place])
+    spot = spots[rng.integers(len(spots))]
+    cx, cy = float(x.flat[spot]), float(y.flat[spot])
     turn = rng.uniform(0, 2 * np.pi)
     c, s = F(np.cos(turn)), F(np.sin(turn))
     dx, dy = x - F(cx), y - F(cy)
