@@ -14,30 +14,17 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skclipad._images.reading import CHANNELS, describe_item, is_tensor
+from skclipad._images.reading import describe_item, is_tensor
+from skclipad._images.rgb import CHANNELS
 
 
 def is_embeddings(X):
     """Tell whether X is a table of embeddings, not a collection of images.
 
     Two-dimensional and numeric means embeddings, always; nothing is guessed from the
-    width or the values.
-
-    Parameters
-    ----------
-    X : object
-        What a user passed as X.
-
-    Returns
-    -------
-    bool
-        True for a 2-D numeric array, tensor, DataFrame or pyarrow table, also if its
-        numbers are held as objects, and for a list or tuple of rows of numbers.
-
-    Raises
-    ------
-    TypeError
-        If X is sparse.
+    width or the values. That is a 2-D numeric array, tensor, DataFrame or pyarrow
+    table, also if its numbers are held as objects, and a list or tuple of rows of
+    numbers. Sparse X is a TypeError.
 
     Examples
     --------
@@ -52,6 +39,7 @@ def is_embeddings(X):
             f"Got a sparse {type(X).__name__}, but sparse input is not supported; "
             "pass X.toarray() or X.to_dense()."
         )
+
     if isinstance(X, (list, tuple)):
         return len(X) > 0 and all(map(_is_number_row, X))
     if _is_single(X):
@@ -62,6 +50,7 @@ def is_embeddings(X):
         return X.ndim == 2
     if not hasattr(X, "__array__"):
         return False
+
     X = np.asarray(X)
     if X.ndim == 2 and X.dtype.kind == "O":
         # An object array may hold numbers, as pandas makes them, or paths.
@@ -106,6 +95,7 @@ def as_image_list(X):
             f"Got a single image, {describe_item(X)}, but expected a sequence of "
             "images; pass [image]."
         )
+
     if (names := column_names(X)) is not None:
         if len(names) != 1:
             one = "X.select([name])" if _is_arrow(X) else "X[[name]]"
@@ -115,6 +105,7 @@ def as_image_list(X):
                 f"(embeddings); pass {one}."
             )
         X = column_of(X, names[0])
+
     if is_tensor(X):
         _check_stack(X.shape, 1, "a tensor", "X.permute(0, 3, 1, 2)")
     elif not isinstance(X, (list, tuple)) and hasattr(X, "__array__"):
@@ -130,6 +121,7 @@ def as_image_list(X):
             f"Got X of type {type(X).__name__}, but expected a sequence of images "
             "(paths, PIL images, arrays, tensors) or a 2-D array of embeddings."
         )
+
     if not hasattr(X, "__len__"):
         return _at_least_one(X)
     if len(X) == 0:
@@ -145,6 +137,7 @@ def _check_stack(shape, channel_axis, kind, to_standard):
     got = f"{kind} of shape {shape}"
     if 0 in shape[:1]:
         raise ValueError(_no_samples(shape))
+
     if len(shape) == 1:
         raise ValueError(
             f"Got {got} holding numbers, but expected images or a 2-D array of "
@@ -155,6 +148,7 @@ def _check_stack(shape, channel_axis, kind, to_standard):
             f"Got a single image, {got}, but expected a sequence of images; pass "
             f"[image], or list(X) if it is a stack of {shape[0]} grey images."
         )
+
     if len(shape) == 4 and shape[channel_axis] not in CHANNELS:
         moved = shape[-1 if channel_axis == 1 else 1] in CHANNELS
         raise ValueError(
@@ -190,19 +184,7 @@ def _is_single(X):
 
 
 def column_names(X):
-    """Return the names of a table's columns.
-
-    Parameters
-    ----------
-    X : object
-        What a user passed as X.
-
-    Returns
-    -------
-    list or None
-        Names of the columns of a pandas or polars DataFrame or a pyarrow table; None if
-        X is neither.
-    """
+    """Return the column names of a DataFrame or pyarrow table, else None."""
     if _is_arrow(X):
         return list(X.column_names)
     if hasattr(X, "columns") and hasattr(X, "dtypes"):
@@ -211,20 +193,7 @@ def column_names(X):
 
 
 def column_of(X, name):
-    """Return one column of a table.
-
-    Parameters
-    ----------
-    X : DataFrame or pyarrow.Table
-        A table, for which `column_names` gives names.
-    name : object
-        One of the names.
-
-    Returns
-    -------
-    Series or list
-        Its values; a list if X is of pyarrow.
-    """
+    """Return one column of a table: a Series, or a list if X is of pyarrow."""
     return X.column(name).to_pylist() if _is_arrow(X) else X[name]
 
 
@@ -285,35 +254,17 @@ def _is_item(X):
 
 
 def as_embeddings(estimator, X, *, width, check_names=True):
-    """Return X as checked embeddings, or None if it holds images.
+    """Return X as float32 embeddings of shape (n, C_e), or None if it holds images.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Who asks.
-    X : sequence of images, or array-like of shape (n_samples, C_e)
-        What a user passed as X. Two-dimensional numbers are embeddings.
-    width : callable
-        Returns ``C_e``.
-    check_names : bool, default=True
-        Whether the columns must have the names that `estimator` was fitted on; False
-        while it is being fitted.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, C_e), dtype float32, or None
-        Embeddings; NaN and infinity pass.
-
-    Raises
-    ------
-    ValueError
-        If the embeddings have another width, or an array holds neither embeddings nor
-        images.
+    NaN and infinity pass; another width is a ValueError. `width` is a function that
+    returns C_e, as loading a model to ask it takes seconds. The columns must have the
+    names that `estimator` was fitted on, if `check_names` says so.
     """
     if not is_embeddings(X):
         if isinstance(X, np.ndarray):
             as_image_list(X)  # refuses other shapes before anything is computed
         return None
+
     checked = check_array(
         X,
         dtype=np.float32,
@@ -328,6 +279,7 @@ def as_embeddings(estimator, X, *, width, check_names=True):
             "embeddings, and those of its CLIP have this width. Pass images as paths, "
             "PIL images or arrays of shape (n, height, width, 3)."
         )
+
     # A fit that needed no X knows no names, and misses none.
     if check_names and hasattr(estimator, "feature_names_in_"):
         validate_data(estimator, X, reset=False, skip_check_array=True)
@@ -335,14 +287,9 @@ def as_embeddings(estimator, X, *, width, check_names=True):
 
 
 def keep_columns(estimator, X):
-    """Remember the number and the names of the columns that an estimator was fitted on.
+    """Let an estimator remember the number and names of the columns it is fitted on.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Who is being fitted; what an earlier fit left in it is forgotten.
-    X : array-like of shape (n_samples, C_e) or None
-        Embeddings that `as_embeddings` has accepted; None if there were none.
+    X holds embeddings that `as_embeddings` has accepted; of None nothing is remembered.
     """
     for learnt in ("feature_names_in_", "n_features_in_"):
         vars(estimator).pop(learnt, None)
@@ -353,30 +300,13 @@ def keep_columns(estimator, X):
 def split_objects(X):
     """Part X into its images and what each of them shows.
 
-    Parameters
-    ----------
-    X : object
-        What a user passed as X.
-
-    Returns
-    -------
-    images : object
-        The column "image" of a table that has a column "object" too; else X.
-    objects : list of str or None
-        That column "object", or None.
-
-    Raises
-    ------
-    ValueError
-        If an object has no name.
+    These are the columns "image" and "object" of a table that has both; of anything
+    else X and None. An object without a name is a ValueError.
     """
-    # A table of pyarrow keeps its columns under "columns", and their names elsewhere.
-    names = getattr(X, "column_names", getattr(X, "columns", ()))
-    if not {"image", "object"} <= set(names):
+    if not {"image", "object"} <= set(column_names(X) or ()):
         return X, None
 
-    column = X["object"]
-    objects = column.to_pylist() if hasattr(column, "to_pylist") else list(column)
+    objects = list(column_of(X, "object"))
     for row, name in enumerate(objects):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(
@@ -392,24 +322,8 @@ def check_labels(y, X=None):
 
     Metrics take the larger label as the positive one, whatever the detector means by
     it: with 1 for normal and -1 for anomalous, or with names, a search for the best
-    ROC AUC would pick the worst setting without a word.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,) or None
-        What a user passed as y: 0 (or False) for normal, 1 (or True) for anomalous.
-    X : object
-        What came with it; if it has a length, y must have it too.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,), dtype int, or None
-        The labels; None if y is None.
-
-    Raises
-    ------
-    ValueError
-        If y is not one-dimensional, of another length than X, or holds other labels.
+    ROC AUC would pick the worst setting without a word. None stays None; if X has a
+    length, y must have it too.
 
     Examples
     --------
@@ -419,6 +333,7 @@ def check_labels(y, X=None):
     """
     if y is None:
         return None
+
     y = column_or_1d(y)
     assert_all_finite(y, input_name="y")
     if hasattr(X, "__len__") and len(X) != len(y):
@@ -426,6 +341,7 @@ def check_labels(y, X=None):
             f"Got {len(y)} labels in y for {len(X)} images in X, but expected one "
             "label for each."
         )
+
     wrong = [label for label in dict.fromkeys(y.tolist()) if label not in (0, 1)]
     if wrong:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Anything that holds a picture, read as 8-bit RGB under a name made of its content."""
+"""One image of any kind, read as 8-bit RGB, and the name of its content."""
 
 import hashlib
 import io
@@ -8,13 +8,12 @@ import stat
 from functools import partial
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from skclipad._exceptions import ImageReadError
 from skclipad._images.bit_depth import (
     BITS_PER_SAMPLE,
     PHOTOMETRIC,
-    WHITE_IS_ZERO,
     BitDepth,
     all_bits,
     loses_bits,
@@ -22,6 +21,7 @@ from skclipad._images.bit_depth import (
     raw_mode,
     tiff_tag,
 )
+from skclipad._images.rgb import array_to_image, upright_rgb
 from skclipad._storage.forks import ForkSafeLock
 
 # Version of the code that reads, a part of every name that `image_identity` gives, so
@@ -29,12 +29,10 @@ from skclipad._storage.forks import ForkSafeLock
 # gives any readable item other pixels.
 READING = 1
 
-CHANNELS = (1, 3, 4)
-FLOAT_TOLERANCE = 1e-6  # how far float pixels may overshoot 0..1 and still be clipped
 CHUNK = 1 << 20  # bytes of a file that are hashed at a time
 _LONGEST_NAME = 300  # letters of a path that a message repeats
 
-# EXIF tag 274 -> what turns the picture upright; 1 is upright already.
+# EXIF tag 274 -> what turns the image upright; 1 is upright already.
 ORIENTATION_TAG = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -88,22 +86,21 @@ def read_image(item, row=None, draft_size=None, depth=None):
     Returns
     -------
     PIL.Image.Image
-        The picture in mode RGB. For a PIL image that is upright RGB already it is the
-        item itself: do not write to it.
+        In mode RGB. A PIL image that is upright RGB already is returned itself: do not
+        write to it.
 
     Raises
     ------
     ImageReadError
-        Whatever is wrong with the item: missing, not an image, truncated, without
-        pixels, more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, values out of range...
+        Whatever is wrong with the item: missing, truncated, out of range...
     """
     depth = BitDepth() if depth is None else depth
     try:
         if isinstance(item, (str, os.PathLike)):
             return _read_file(item, draft_size, depth)
         if isinstance(item, Image.Image):
-            return _upright_rgb(item, _load(item), depth)
-        return _upright_rgb(_array_to_image(*_pixels(item), depth=depth))
+            return upright_rgb(item, _load(item), depth)
+        return upright_rgb(array_to_image(*_pixels(item), depth=depth))
     # Broken files make Pillow raise about every type there is, and so may an object
     # of somebody else's class.
     except Exception as error:
@@ -114,27 +111,11 @@ def image_identity(item, row=None):
     """Return a name for the content of an image: equal content, equal name.
 
     A file is named by its bytes, so copies and links share a name and a changed file
-    gets another. Another version of the code that reads images gives other names.
-    Nothing is decoded but PIL images.
-
-    Parameters
-    ----------
-    item : str, os.PathLike, PIL.Image.Image, ndarray or torch.Tensor
-        See :func:`read_image`.
-    row : int, default=None
-        Row of the item in X, for the message of the error.
-
-    Returns
-    -------
-    str
-        40 hexadecimal digits.
-
-    Raises
-    ------
-    ImageReadError
-        If the item cannot be read. That it can be does not say that it is a picture.
+    gets another. Nothing is decoded but PIL images, so that a file may have a name and
+    be no image.
     """
     digest = hashlib.blake2b(f"{READING}\0".encode(), digest_size=20)
+
     try:
         if isinstance(item, (str, os.PathLike)):
             digest.update(b"file\0")
@@ -160,6 +141,7 @@ def image_identity(item, row=None):
             digest.update(np.ascontiguousarray(array).data)
     except Exception as error:
         raise _read_error(item, row, error) from error
+
     return digest.hexdigest()
 
 
@@ -178,28 +160,11 @@ class _ReadFile(os.PathLike):
 
 
 def snapshot(item, row=None):
-    """Take hold of the content that an item has now.
+    """Return an item of the same kind that keeps the content it has now.
 
-    A file or an array may change between two looks at it. Of a snapshot,
-    `image_identity` names the very content that `read_image` decodes.
-
-    Parameters
-    ----------
-    item : str, os.PathLike, PIL.Image.Image, ndarray or torch.Tensor
-        See :func:`read_image`.
-    row : int, default=None
-        Row of the item in X, for the message of the error.
-
-    Returns
-    -------
-    object
-        An item of the same kind with a content of its own. PIL images and objects of
-        other classes are returned as they are.
-
-    Raises
-    ------
-    ImageReadError
-        If the item is a file that cannot be read or holds no image.
+    A file or an array may change between two looks at it; of a snapshot,
+    `image_identity` names the very content that `read_image` decodes. PIL images and
+    objects of other classes are returned as they are.
     """
     if isinstance(item, (str, os.PathLike)):
         try:
@@ -212,24 +177,7 @@ def snapshot(item, row=None):
 
 
 def describe_item(item):
-    """Say in a few words what an item is, for a message.
-
-    Parameters
-    ----------
-    item : object
-        An image, or what somebody passed for one.
-
-    Returns
-    -------
-    str
-        The path in quotes, or kind, shape and dtype. Always printable.
-
-    Examples
-    --------
-    >>> from skclipad._images.reading import describe_item
-    >>> print(describe_item("b.jpg"), "and", describe_item(np.zeros((2, 3))))
-    'b.jpg' and array of shape (2, 3) and dtype float64
-    """
+    """Say in a few printable words what an item is, for a message."""
     try:
         if isinstance(item, (str, os.PathLike)):
             name = repr(_path(item))  # escapes what is not UTF-8
@@ -237,12 +185,14 @@ def describe_item(item):
                 half = _LONGEST_NAME // 2
                 name = f"{name[:half]}...{name[-half:]}"
             return name
+
         if isinstance(item, Image.Image):
             width, height = item.size
             return f"PIL image of mode {item.mode} and size {width}x{height}"
         if isinstance(item, np.ndarray) or is_tensor(item):
             kind = "tensor" if is_tensor(item) else "array"
             return f"{kind} of shape {tuple(item.shape)} and dtype {item.dtype}"
+
         if item is None or (isinstance(item, float) and math.isnan(item)):
             return f"{item}, a missing value"
     except Exception:
@@ -260,12 +210,15 @@ def _read_error(item, row, error):
         reason = str(error)
     else:
         reason = f"{type(error).__name__}: {error}"
+
     reason = reason.rstrip(".")
     image = f"Image{'' if row is None else f' {row}'} ({describe_item(item)})"
-    is_file = isinstance(item, (str, os.PathLike))
+    remedy = "Correct the item"
+    if isinstance(item, (str, os.PathLike)):
+        remedy = "Replace the file"
+
     error = ImageReadError(
-        f"{image} cannot be read: {reason}. "
-        f"{'Replace the file' if is_file else 'Correct the item'}, or set "
+        f"{image} cannot be read: {reason}. {remedy}, or set "
         'on_error="nan" to give its row NaN.'
     )
     error.image, error.reason = image, reason
@@ -309,7 +262,7 @@ def _decode(image, file, depth):
     turn = _load(image)
     if loses_bits(image, raw):
         image = _all_of_16_bits(image, raw, clear, file, depth)
-    return _upright_rgb(image, turn, depth)
+    return upright_rgb(image, turn, depth)
 
 
 def _all_of_16_bits(image, raw, clear, file, depth):
@@ -321,6 +274,7 @@ def _all_of_16_bits(image, raw, clear, file, depth):
         if image.mode != "CMYK":
             depth.note(brightest << 8 | 255)
         return image
+
     values = all_bits(image, raw, file)
     if values is None:
         if depth.top == 65535:
@@ -330,6 +284,7 @@ def _all_of_16_bits(image, raw, clear, file, depth):
             f"alone, too few for bit_depth={depth.bits}; pass it as an array of dtype "
             "uint16"
         )
+
     image = Image.frombytes(image.mode, image.size, depth.to_uint8(values).tobytes())
     if clear is not None:
         shown = (values != clear).any(axis=-1)
@@ -361,75 +316,6 @@ def _load(image):
             return None  # broken EXIF does not spoil the pixels
 
 
-def _upright_rgb(image, turn=None, depth=None):
-    """Return a loaded PIL image of any mode as upright 8-bit RGB."""
-    if 0 in image.size:
-        raise ValueError("it has no pixels (size {}x{})".format(*image.size))
-    if image.mode == "F" or image.mode.startswith("I"):  # I, I;16, I;16B, ...
-        image = _grey(image, depth)
-    elif image.mode == "RGB":
-        image = _with_8_bit_transparency(image)
-    if _is_transparent(image):
-        image = _on_white(image)
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    return image if turn is None else image.transpose(turn)
-
-
-def _grey(image, depth):
-    """Return an image of one channel of more than 8 bits as one of 8."""
-    array, clear = np.asarray(image), image.info.get("transparency")
-    if image.mode == "F":
-        grey = _array_to_image(array)
-    else:
-        twelve = tiff_tag(image, BITS_PER_SAMPLE) == (12,)
-        depth = BitDepth(12) if twelve else depth
-        grey = _array_to_image(_full_range(array), depth=depth)
-    if tiff_tag(image, PHOTOMETRIC) == (WHITE_IS_ZERO,):
-        grey = ImageOps.invert(grey)
-    if isinstance(clear, int):  # of a PNG: this very value is transparent
-        shown = (array != clear).astype(np.uint8) * 255
-        grey.putalpha(Image.fromarray(shown))
-    return grey
-
-
-def _with_8_bit_transparency(image):
-    """Return an image whose transparent colour, if it has 16 bits, is cut to 8."""
-    clear = image.info.get("transparency")
-    if not isinstance(clear, tuple) or max(clear) < 256:
-        return image
-    image = image.copy()
-    image.info["transparency"] = tuple(value >> 8 for value in clear)
-    return image
-
-
-def _full_range(array):
-    low, high = array.min(), array.max()
-    if low < 0 or high > 65535:
-        raise ValueError(
-            f"its integer values reach from {low} to {high}, but must lie in 0..65535, "
-            "the range of 16 bits"
-        )
-    return array.astype(np.uint16)
-
-
-def _is_transparent(image):
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        return True
-    if image.mode == "P" and getattr(image.palette, "mode", "RGB") == "RGBA":
-        return True
-    return image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info
-
-
-def _on_white(image):
-    if image.mode == "La":  # Pillow goes from La to LA and nowhere else
-        image = image.convert("LA")
-    image = image.convert("RGBA")
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image)
-    return white
-
-
 def _pixels(item):
     """Return an array-like as an ndarray and whether its channels come first."""
     if is_tensor(item):
@@ -439,53 +325,3 @@ def _pixels(item):
     if isinstance(item, bytes) or not hasattr(item, "__array__"):
         raise TypeError("expected a path, a PIL image, an array or a tensor")
     return np.asarray(item), False
-
-
-def _array_to_image(array, channels_first=False, depth=None):
-    """Return an array as a PIL image of mode L, RGB or RGBA."""
-    axis = 0 if channels_first else -1
-    if array.ndim not in (2, 3) or (
-        array.ndim == 3 and array.shape[axis] not in CHANNELS
-    ):
-        layouts = "(H, W) or (C, H, W)" if channels_first else "(H, W) or (H, W, C)"
-        reason = f"its shape is {array.shape}, but {layouts} with C in 1, 3, 4 is taken"
-        if array.ndim == 3 and array.shape[-1 - axis] in CHANNELS:
-            move = "permute(2, 0, 1)" if channels_first else "transpose(1, 2, 0)"
-            reason += f"; write image.{move}"
-        raise ValueError(reason)
-    if array.size == 0:
-        raise ValueError(f"it has no pixels (shape {array.shape})")
-    if array.ndim == 3:
-        array = np.moveaxis(array, axis, -1)
-        array = array[..., 0] if array.shape[-1] == 1 else array
-    return Image.fromarray(np.ascontiguousarray(_to_uint8(array, depth)))
-
-
-def _to_uint8(array, depth=None):
-    """Scale pixels from the range of their dtype, or of `depth`, to 0..255."""
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8) * 255
-    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        return depth.to_uint8(array)
-    if array.dtype.kind != "f":
-        reason = (
-            f"its dtype is {array.dtype}, but uint8 (0..255), uint16 (0..65535), bool "
-            "and float (0..1) are taken"
-        )
-        if array.dtype.kind in "iu":
-            reason += (
-                "; if its values lie in 0..255, write image.astype(np.uint8), for a "
-                "tensor image.to(torch.uint8)"
-            )
-        raise ValueError(reason)
-    low, high = array.min(), array.max()
-    if not np.isfinite([low, high]).all():
-        raise ValueError("it holds NaN or infinite values")
-    if low < -FLOAT_TOLERANCE or high > 1 + FLOAT_TOLERANCE:
-        raise ValueError(
-            f"its float values reach from {low:.6g} to {high:.6g}, but must lie in "
-            "0..1; divide by 255, or pass dtype uint8, whose range is 0..255"
-        )
-    return np.rint(array.clip(0, 1).astype(np.float32) * 255).astype(np.uint8)
