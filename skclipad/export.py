@@ -31,14 +31,43 @@ from skclipad._images.crops import resize_image
 from skclipad._images.reading import read_image
 from skclipad._inputs import as_image_list
 from skclipad._method.scores import unit
+from skclipad._optional import import_optional
 
 __all__ = ["export_onnx"]
 
 OPSET = 17  # read by onnxruntime 1.12 and later
 TOLERANCE = 1e-4  # between graph and detector
 LARGEST = 1_900_000_000  # bytes: a protobuf message ends at 2 GB
-N_PICTURES = 16  # that graph and detector are compared on, if none are given
+N_IMAGES = 16  # that graph and detector are compared on, if none are given
 BATCH = 8
+
+# What a program has to do before it runs the graph
+PREPARATION = [
+    "open the file; turn it upright by its EXIF orientation",
+    "bring it to 8 bits: `value_ranges` says what each PIL mode calls white",
+    "put what is transparent on `background`; make it RGB",
+    "resize it to `size`, (width, height), as `resize` says",
+    "divide by 255; put the channels first: (n, 3, height, width), float32",
+]
+RESIZING = {
+    "squash": ["resize the image to `size`, whatever its shape"],
+    "shortest": [
+        "scale = max(width / image width, height / image height)",
+        "resized = scale * side of the image, rounded as `rounding` says, and at least "
+        "the side of `size`",
+        "offset = (resized - side of `size`) / 2, rounded half to even",
+        "cut the box from offset to offset + side of `size` out of the resized image: "
+        "in one step, as the box of the image from offset * unit to (offset + side of "
+        "`size`) * unit, unit = side of the image / resized, resized to `size`",
+    ],
+    "longest": [
+        "scale = min(width / image width, height / image height)",
+        "inner = scale * side of the image, rounded as `rounding` says, and at least 1",
+        "resize the image to inner",
+        "paste it on a canvas of `size` in `padding_color`; its left upper corner lies "
+        "at (side of `size` - inner) / 2, rounded down",
+    ],
+}
 
 
 def export_onnx(detector, path, *, int8=False, images=None):
@@ -53,7 +82,7 @@ def export_onnx(detector, path, *, int8=False, images=None):
     Parameters
     ----------
     detector : RandomWordCLIPDetector
-        A fitted detector that looks at whole pictures (``crops="whole"``). Its
+        A fitted detector that looks at whole images (``crops="whole"``). Its
         references, if it has any, are in the graph.
     path : str or path
         The file to write, by convention ending in ``.onnx``.
@@ -63,15 +92,15 @@ def export_onnx(detector, path, *, int8=False, images=None):
         network and references keep their digits. Scores change; by how much,
         `agreement` says.
     images : sequence of images, default=None
-        Pictures to compare graph and detector on, as the estimators take them; a few
-        hundred of yours for a useful figure with `int8`. None compares on random
+        Images to compare graph and detector on, as the estimators take them; a few
+        hundred of yours for a useful value with `int8`. None compares on random
         patterns, enough to see that the graph is right.
 
     Returns
     -------
     sklearn.utils.Bunch
         ``path`` and ``preprocess_path``, the files; ``agreement``, a dict with the
-        number of pictures compared ("n_pictures"), the largest difference of each
+        number of images compared ("n_pictures"), the largest difference of each
         output ("max_difference"), the share of equal labels ("same_label") and
         Spearman's correlation of the combined scores ("rank_correlation", None if they
         are all the same).
@@ -91,10 +120,6 @@ def export_onnx(detector, path, *, int8=False, images=None):
     BackboneMismatchError
         If the embedder holds another CLIP than `fit` used.
 
-    See Also
-    --------
-    skclipad.RandomWordCLIPDetector : The detector.
-
     Notes
     -----
     The input is ``pixels``, float32 of shape (n, 3, height, width), RGB in 0..1, for
@@ -103,7 +128,7 @@ def export_onnx(detector, path, *, int8=False, images=None):
     normalisation of colours included, is inside.
 
     With `int8` activations are scaled batch by batch, so a score depends a little on
-    which pictures share its batch.
+    which images share its batch.
 
     Examples
     --------
@@ -118,18 +143,21 @@ def export_onnx(detector, path, *, int8=False, images=None):
     >>> result.agreement["same_label"]
     1.0
     """
-    onnx, onnxruntime = _import_onnx()
+    onnx, onnxruntime = (import_optional(n, "onnx") for n in ("onnx", "onnxruntime"))
     check_is_fitted(detector)
+
     detector = _on_cpu(detector)
     backbone = load_clip(checked_embedder(detector))
     graph = ScoringGraph(detector, backbone)
     _check_size(graph)
-    pixels = _pictures(detector.embedder, backbone, images)
+    pixels = _compared_pixels(detector.embedder, backbone, images)
+
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         made = Path(folder, "graph.onnx")
         _write_graph(graph, pixels[:2], made)
         agreement = _compare(detector, _run(onnxruntime, made, pixels), pixels)
+
         worst = max(agreement["max_difference"].values())
         if not worst <= TOLERANCE:
             raise RuntimeError(
@@ -137,10 +165,12 @@ def export_onnx(detector, path, *, int8=False, images=None):
                 f"than {TOLERANCE:g}, so it was not kept. Please report it, with "
                 "model_name, pretrained and the output of `skclipad info`."
             )
+
         if int8:
             made = _quantize(onnx, made, Path(folder, "int8.onnx"))
             agreement = _compare(detector, _run(onnxruntime, made, pixels), pixels)
         os.replace(made, path)
+
     preprocess_path = path.with_suffix(".preprocess.json")
     how = _description(detector, backbone, graph.outputs, int8, agreement)
     preprocess_path.write_text(json.dumps(how, indent=2) + "\n", encoding="utf-8")
@@ -150,20 +180,8 @@ def export_onnx(detector, path, *, int8=False, images=None):
 class ScoringGraph(nn.Module):
     """All that a detector computes, from pixels to scores, as one torch module.
 
-    The equations are those of `skclipad._method`, scores and maps, without
-    branches that depend on values.
-
-    Parameters
-    ----------
-    detector : RandomWordCLIPDetector
-        A fitted detector.
-    backbone : Backbone
-        Its CLIP, in float32 on the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the detector has references and its image tower no tokens to compare.
+    The equations are those of `skclipad._method`, scores and maps, without branches
+    that depend on values. The backbone is the detector's CLIP, in float32 on the CPU.
     """
 
     def __init__(self, detector, backbone):
@@ -176,23 +194,28 @@ class ScoringGraph(nn.Module):
             raise ValueError(
                 f"Got a detector with n_shots={detector.n_shots} whose image tower, of "
                 f"{backbone.model_name!r}, is no plain ViT: its windows are crops of "
-                "the picture, which one graph from pixels cannot make. Export a "
+                "the image, which one graph from pixels cannot make. Export a "
                 "detector with n_shots=0."
             )
+
         self._keep("mean", np.reshape(backbone.mean, (3, 1, 1)))
         self._keep("std", np.reshape(backbone.std, (3, 1, 1)))
+
         normal, anomaly = unit(detector.prompt_embeddings_)
         self._keep("direction", (anomaly - normal) / detector.temperature)
+
         self.normalize = detector.fit_params_["normalize"]
         self.n_layers = len(detector.coefs_)
         for i in range(self.n_layers):
             self._keep(f"coef_{i}", detector.coefs_[i])
             self._keep(f"intercept_{i}", detector.intercepts_[i])
+
         self.sides = sorted(detector.references_ or {})
         for side in self.sides:
             references = detector.references_[side]
             references = unit(references.reshape(-1, references.shape[-1]))
             self._keep(f"reference_{side}", references.T)  # (C, n_references)
+
         self.combined = [SCORES[name] for name in detector.scores]
         self.combined += ["s_img"] if self.sides else []
 
@@ -206,27 +229,17 @@ class ScoringGraph(nn.Module):
         return ["s_pr", "s_fnn", *(["s_img"] if self.sides else []), "score"]
 
     def forward(self, pixels):
-        """Score pictures.
-
-        Parameters
-        ----------
-        pixels : torch.Tensor of shape (n, 3, height, width), dtype float32
-            Pictures of the tower's size, RGB in 0..1.
-
-        Returns
-        -------
-        tuple of torch.Tensor of shape (n,)
-            The scores that `outputs` names.
-        """
+        """Return the scores of pixels, (n, 3, height, width), that `outputs` names."""
         x = (pixels - self.mean) / self.std
         scores = {}
         if self.reads_tokens:
             tokens = self._tokens(x)
-            embeddings, patches = self._whole(tokens)
+            embeddings, patches = self._whole_image(tokens)
             if self.sides:
                 scores["s_img"] = self._reference_score(tokens, patches)
         else:
             embeddings = self.tower.encode_image(x, normalize=False)
+
         seen = _unit(embeddings)
         scores["s_pr"] = torch.sigmoid(seen @ self.direction)
         scores["s_fnn"] = self._network_score(seen if self.normalize else embeddings)
@@ -242,13 +255,13 @@ class ScoringGraph(nn.Module):
         return torch.sigmoid(x[:, 0])
 
     def _tokens(self, x):
-        """As `skclipad._clip.vision.patch_tokens`, for any number of pictures."""
+        """As `skclipad._clip.vision.patch_tokens`, for any number of images."""
         x = self.tower.conv1(x).flatten(2).transpose(1, 2)  # (n, n_patches, width)
         class_token = self.tower.class_embedding.expand(x.shape[0], 1, -1)
         x = torch.cat([class_token, x], dim=1)
         return self.tower.ln_pre(x + self.tower.positional_embedding)
 
-    def _whole(self, tokens):
+    def _whole_image(self, tokens):
         x = self.tower.ln_post(run_blocks(self.tower.transformer.resblocks, tokens))
         return self._projected(x[:, 0]), x[:, 1:]
 
@@ -264,6 +277,7 @@ class ScoringGraph(nn.Module):
                 features = patches.reshape(-1, *grid, patches.shape[-1])
             else:
                 features = self._windows(tokens, grid, side)
+
             cosines = _unit(features) @ getattr(self, f"reference_{side}")
             scores = ((1 - cosines.amax(dim=-1)) / 2).clamp(0, 1)
             maps.append(_window_map(scores, side))
@@ -275,8 +289,8 @@ class ScoringGraph(nn.Module):
         x = tokens[:, index.flatten()].reshape(-1, index.shape[1], tokens.shape[2])
         x = run_blocks(self.tower.transformer.resblocks, x)[:, 0]
         x = self._projected(self.tower.ln_post(x))
-        places = [length - side + 1 for length in grid]
-        return x.reshape(-1, *places, x.shape[-1])
+        positions = [length - side + 1 for length in grid]
+        return x.reshape(-1, *positions, x.shape[-1])
 
 
 def _unit(x):
@@ -284,7 +298,7 @@ def _unit(x):
 
 
 def _window_map(scores, side):
-    """As `skclipad._method.maps.window_map`, for many pictures at once."""
+    """As `skclipad._method.maps.window_map`, for many images at once."""
     inverse, total, count = 1 / scores, 0, 0
     for down in range(side):
         for right in range(side):
@@ -297,25 +311,13 @@ def _window_map(scores, side):
 # Steps
 
 
-def _import_onnx():
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError(
-            "onnx and onnxruntime are needed to export a detector "
-            f"({error}). Install them with `pip install 'skclipad[onnx]'`."
-        ) from error
-    return onnx, onnxruntime
-
-
 def _on_cpu(detector):
     """Return the detector with an embedder of its own, which computes in float32."""
     embedder = embedder_of(detector)
     if embedder.crops != "whole":
         raise ValueError(
             f"Got a detector with crops={embedder.crops!r}, but a graph from pixels "
-            "looks at one view of a picture. Use set_params(embedder__crops='whole'), "
+            "looks at one view of an image. Use set_params(embedder__crops='whole'), "
             "or run the graph on each crop and combine its scores as `combine_views` "
             "says."
         )
@@ -336,16 +338,17 @@ def _check_size(graph):
         )
 
 
-def _pictures(embedder, backbone, images):
-    """Return pictures of the model's size: (n, height, width, 3), uint8."""
+def _compared_pixels(embedder, backbone, images):
+    """Return images of the model's size: (n, height, width, 3), uint8."""
     height, width = backbone.image_size
     if images is None:
         # From coarse patterns to noise: scores from both ends, and all in between.
         rng = np.random.default_rng(0)
-        sides = rng.integers(1, min(height, width), N_PICTURES)
+        sides = rng.integers(1, min(height, width), N_IMAGES)
         coarse = [rng.integers(0, 256, (side, side, 3), np.uint8) for side in sides]
         smooth = (Image.fromarray(c).resize((width, height)) for c in coarse)
         return np.stack([np.asarray(image) for image in smooth])
+
     how = (backbone.image_size, embedder.resize_mode, backbone.interpolation)
     pixels, depth = [], BitDepth(embedder.bit_depth)
     for row, item in enumerate(as_image_list(images)):
@@ -355,12 +358,12 @@ def _pictures(embedder, backbone, images):
 
 
 def _write_graph(graph, pixels, path):
-    # The tracing exporter: twenty times faster than the one through torch.export, and
-    # in every torch that this package supports. Older ones know no other.
-    tracing = (
-        {"dynamo": False} if "dynamo" in signature(torch.onnx.export).parameters else {}
-    )
+    # The tracing exporter is twenty times faster than the one through torch.export, and
+    # there in every torch that this package supports. Older ones know no other.
+    knows_others = "dynamo" in signature(torch.onnx.export).parameters
+    tracing = {"dynamo": False} if knows_others else {}
     any_number = dict.fromkeys(["pixels", *graph.outputs], {0: "n"})
+
     fast_attention = torch.backends.mha.get_fastpath_enabled()
     with warnings.catch_warnings(), torch.enable_grad():
         # The exporter warns about its own workings. With gradients the blocks run
@@ -389,7 +392,7 @@ def _write_graph(graph, pixels, path):
 
 
 def _as_input(pixels):
-    """Turn pictures into what the graph reads: (n, 3, height, width), 0..1."""
+    """Turn images into what the graph reads: (n, 3, height, width), 0..1."""
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32) / 255
 
 
@@ -398,7 +401,7 @@ def _run(onnxruntime, path, pixels):
         str(path), providers=["CPUExecutionProvider"]
     )
     names = [output.name for output in session.get_outputs()]
-    # Batches of unequal size: the number of pictures must not have become a constant.
+    # Batches of unequal size: the number of images must not have become a constant.
     batches = np.split(pixels, [1, *range(1 + BATCH, len(pixels), BATCH)])
     parts = [session.run(names, {"pixels": _as_input(b)}) for b in batches if len(b)]
     columns = map(np.concatenate, zip(*parts, strict=True))
@@ -413,9 +416,11 @@ def _compare(detector, found, pixels):
         name: float(np.abs(scores - expected[name]).max())
         for name, scores in found.items()
     }
+
     labels = [scores["score"] > detector.threshold for scores in (found, expected)]
     varied = min(np.ptp(found["score"]), np.ptp(expected["score"])) > 0
     ranks = spearmanr(found["score"], expected["score"]).statistic if varied else np.nan
+
     return {
         "n_pictures": len(pixels),
         "max_difference": differences,
@@ -513,46 +518,41 @@ def _check_smaller(size, before):
 def _without_advice():
     """Keep onnxruntime from telling users how to prepare a graph that is ready."""
 
-    def wanted(record):
+    def is_wanted(record):
         return not record.getMessage().startswith("Please consider to run pre-")
 
     root = logging.getLogger()
-    root.addFilter(wanted)
+    root.addFilter(is_wanted)
     try:
         yield
     finally:
-        root.removeFilter(wanted)
+        root.removeFilter(is_wanted)
 
 
 def _description(detector, backbone, outputs, int8, agreement):
-    height, width = backbone.image_size
+    """Say how an image becomes the graph's input, and where the graph comes from."""
+    embedder = detector.embedder
     parameters = detector.get_params(deep=False)
     parameters.pop("embedder")
-    resize_mode = detector.embedder.resize_mode
-    return {
-        "steps": [
-            "open the file; turn it upright by its EXIF orientation",
-            "bring it to 8 bits: `value_ranges` says what each PIL mode calls white",
-            "put what is transparent on `background`; make it RGB",
-            "resize it to `size`, (width, height), as `resize` says",
-            "divide by 255; put the channels first: (n, 3, height, width), float32",
-        ],
-        "value_ranges": {"I": 2 ** (detector.embedder.bit_depth or 16) - 1, "F": 1.0},
+
+    height, width = backbone.image_size
+    preparation = {
+        "steps": PREPARATION,
+        "value_ranges": {"I": 2 ** (embedder.bit_depth or 16) - 1, "F": 1.0},
         "background": [255, 255, 255],
         "size": [width, height],
-        "resize_mode": resize_mode,
+        "resize_mode": embedder.resize_mode,
         "interpolation": backbone.interpolation,
-        "resize": _resizing(resize_mode, width, height),
+        "resize": _resizing(embedder.resize_mode, width, height),
         "input": "pixels",
+    }
+    model = ("model_name", "pretrained", "fingerprint")
+    return preparation | {
         "outputs": outputs,
         "threshold": float(detector.threshold),
         "int8": bool(int8),
         "agreement": agreement,
-        "model": {
-            "model_name": backbone.model_name,
-            "pretrained": backbone.pretrained,
-            "fingerprint": backbone.fingerprint,
-        },
+        "model": {name: getattr(backbone, name) for name in model},
         "detector": {name: _as_json(value) for name, value in parameters.items()},
         "versions": {name: version(name) for name in ("skclipad", "torch", "onnx")},
     }
@@ -560,36 +560,13 @@ def _description(detector, backbone, outputs, int8, agreement):
 
 def _resizing(resize_mode, width, height):
     """Describe what `skclipad._images.crops.resize_image` does to a whole image."""
-    if resize_mode == "squash":
-        return {"steps": ["resize the image to `size`, whatever its shape"]}
+    how = {"steps": RESIZING[resize_mode]}
     if resize_mode == "shortest":
         # As in `skclipad._images.crops`: open_clip rounds the sides of oblong input.
-        rounding = "down" if width == height else "half to even"
-        return {
-            "steps": [
-                "scale = max(width / image width, height / image height)",
-                "resized = scale * side of the image, rounded as `rounding` says, and "
-                "at least the side of `size`",
-                "offset = (resized - side of `size`) / 2, rounded half to even",
-                "cut the box from offset to offset + side of `size` out of the resized "
-                "image: in one step, as the box of the image from offset * unit to "
-                "(offset + side of `size`) * unit, unit = side of the image / resized, "
-                "resized to `size`",
-            ],
-            "rounding": rounding,
-        }
-    return {
-        "steps": [
-            "scale = min(width / image width, height / image height)",
-            "inner = scale * side of the image, rounded as `rounding` says, and at "
-            "least 1",
-            "resize the image to inner",
-            "paste it on a canvas of `size` in `padding_color`; its left upper corner "
-            "lies at (side of `size` - inner) / 2, rounded down",
-        ],
-        "rounding": "half to even",
-        "padding_color": [0, 0, 0],
-    }
+        how["rounding"] = "down" if width == height else "half to even"
+    elif resize_mode == "longest":
+        how |= {"rounding": "half to even", "padding_color": [0, 0, 0]}
+    return how
 
 
 def _as_json(value):

@@ -10,17 +10,12 @@ from skclipad._embedder import CLIPImageEmbedder
 from skclipad._storage.stopped import Work
 from skclipad.datasets import load_folder, load_mvtec_ad, load_sewerml, load_visa
 from skclipad.paper._captions import read_captions
-from skclipad.paper._figures import (
-    figure3,
-    figure4,
-    figure5,
-    import_pyplot,
-    save_figure,
-)
+from skclipad.paper._figures import figure3, figure4, figure5, save_figure
 from skclipad.paper._index import BUNDLED, write_index
 from skclipad.paper._measure import Benchmark
 from skclipad.paper._plan import FIGURES, TABLES, needs_of
 from skclipad.paper._table_files import write_tables
+from skclipad.plotting._axes import pyplot
 
 DATASETS = {
     "mvtec": load_mvtec_ad,
@@ -46,88 +41,60 @@ def add_arguments(parser):
     """Add the command's options to a parser."""
     parser.description = DESCRIPTION
     add = parser.add_argument
+    number = {"type": int, "metavar": "N"}
+
+    # What is measured, and where
     add("--dataset", required=True, choices=DATASETS, help="what lies at --root")
     add("--root", required=True, metavar="DIR", help="folder of the data set")
     add("--out", required=True, metavar="DIR", help="folder to write to")
     add("--categories", nargs="+", metavar="NAME", help="some categories (all)")
-    add("--seeds", type=int, default=10, metavar="N", help="how many seeds (10)")
-    add(
-        "--tables",
-        nargs="*",
-        type=int,
-        choices=TABLES,
-        metavar="N",
-        help="numbers of the paper's tables (all that apply)",
-    )
-    add(
-        "--figures",
-        nargs="*",
-        type=int,
-        choices=FIGURES,
-        metavar="N",
-        help="numbers of the paper's figures (3, 4 and 5; for sewerml 3 and 5)",
-    )
+    add("--seeds", **number, default=10, help="how many seeds (10)")
+
+    # Which tables and figures
+    about = "numbers of the paper's tables (all that apply)"
+    add("--tables", nargs="*", **number, choices=TABLES, help=about)
+    about = "numbers of the paper's figures (3, 4 and 5; for sewerml 3 and 5)"
+    add("--figures", nargs="*", **number, choices=FIGURES, help=about)
+
+    # The prompts
     add("--shots", nargs="+", type=int, metavar="K", help="references (0 1 2 4)")
-    add("--n-pairs", type=int, default=10000, metavar="N", help="prompt pairs (10000)")
-    add(
-        "--sweep",
-        nargs="+",
-        type=int,
-        metavar="N",
-        help="numbers of pairs in Figure 4 (1000 5000 10000 20000 50000)",
-    )
+    add("--n-pairs", **number, default=10000, help="prompt pairs (10000)")
+    about = "numbers of pairs in Figure 4 (1000 5000 10000 20000 50000)"
+    add("--sweep", nargs="+", **number, help=about)
     add("--normal", default="a", metavar="WORDS", help="words for normal (a)")
-    add(
-        "--anomaly",
-        default="a damaged",
-        metavar="WORDS",
-        help="words for anomalous (a damaged)",
-    )
-    add(
-        "--shown",
-        type=int,
-        default=300,
-        metavar="N",
-        help="prompt pairs shown in Figures 3 and 5 (300)",
-    )
+    about = "words for anomalous (a damaged)"
+    add("--anomaly", default="a damaged", metavar="WORDS", help=about)
+    about = "prompt pairs shown in Figures 3 and 5 (300)"
+    add("--shown", **number, default=300, help=about)
     add("--captions", metavar="JSON", help="COCO captions for Figure 5 (own list)")
-    add(
-        "--model",
-        default="ViT-B-16-plus-240",
-        help="a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or tiny, the small "
-        "bundled one (ViT-B-16-plus-240)",
-    )
-    add(
-        "--pretrained",
-        default="laion400m_e32",
-        help="which weights: a tag of open_clip or a file (laion400m_e32)",
-    )
+
+    # CLIP
+    about = "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or tiny, the small "
+    about += "bundled one (ViT-B-16-plus-240)"
+    add("--model", default="ViT-B-16-plus-240", help=about)
+    about = "which weights: a tag of open_clip or a file (laion400m_e32)"
+    add("--pretrained", default="laion400m_e32", help=about)
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (auto)")
-    add("--batch-size", type=int, default=32, metavar="N", help="pictures at once (32)")
+    add("--batch-size", **number, default=32, help="images at once (32)")
 
 
 def run(args):
-    """Measure, and write tables, figures and an index.
-
-    Raises
-    ------
-    OSError
-        If the data are not there or the folder cannot be written to.
-    ValueError
-        If an argument does not fit.
-    """
+    """Measure, and write tables, figures and an index."""
     # What an error would stop later is tried before the work is done, not after.
-    import_pyplot()
+    pyplot("benchmark")
     sentences = None if args.captions is None else read_captions(args.captions)
     tables, figures = _chosen(args)
+
     data = _load(args, "Val" if args.dataset == "sewerml" else "test")
     few_shot = args.shots is None or max(args.shots) > 0
     references = _load_references(args) if few_shot else None
+
     needs = needs_of(tables, figures, references is not None)
     if args.shots is not None and max(needs["shots"]):
         needs["shots"] = args.shots
     if needs["pairs"] and args.sweep:
         needs["pairs"] = args.sweep
+
     benchmark = Benchmark(
         data,
         references=references if max(needs["shots"]) else None,
@@ -137,15 +104,12 @@ def run(args):
         verbose=True,
         **needs,
     )
-    _say(f"{_counts(benchmark)} ...")
+    _echo(f"{_counts(benchmark)} ...")
+
+    kept = f"rows that were measured are in {Path(args.out) / 'results.csv'}; "
+    kept += "the same command goes on"
     with Work() as work:
-        rows = benchmark.run(
-            on_begin=partial(
-                work.begin,
-                f"rows that were measured are in {Path(args.out) / 'results.csv'}; the "
-                "same command goes on",
-            )
-        )
+        rows = benchmark.run(on_begin=partial(work.begin, kept))
         written = _write(args, benchmark, rows, tables, figures, sentences)
         command = shlex.join(["skclipad", *sys.argv[1:]]) if sys.argv[1:] else None
         path = write_index(
@@ -172,13 +136,13 @@ def _load(args, split):
 
 
 def _load_references(args):
-    """Return normal pictures to draw references from, None where there are none."""
+    """Return normal images to draw references from, None where there are none."""
     if args.dataset == "sewerml":
         return None
     try:
         return _load(args, "train")
     except FileNotFoundError as error:
-        _say(f"No few-shot figures, for want of normal training pictures: {error}")
+        _echo(f"No few-shot scores, for want of normal training images: {error}")
         return None
 
 
@@ -199,7 +163,7 @@ def _counts(benchmark):
     n = sum(len(category.images) for category in benchmark.categories)
     n_networks = len({case.setting for case in benchmark.cases}) * len(benchmark.seeds)
     return (
-        f"{n:,} pictures of {len(benchmark.categories)} categories, {n_networks} "
+        f"{n:,} images of {len(benchmark.categories)} categories, {n_networks} "
         f"trainings of the network"
     )
 
@@ -209,6 +173,7 @@ def _write(args, benchmark, rows, tables, figures, sentences):
     tables = TABLES if args.tables is None else tables
     note = BUNDLED if args.model == "tiny" else None
     written = write_tables(rows, out, tables=tables, note=note)
+
     shown = args.shown
     draw = {
         3: lambda: figure3(benchmark.first_detector(), n_pairs=shown),
@@ -220,5 +185,5 @@ def _write(args, benchmark, rows, tables, figures, sentences):
     return written
 
 
-def _say(message):
+def _echo(message):
     print(message, file=sys.stderr, flush=True)

@@ -5,42 +5,18 @@ import io
 from pathlib import Path
 
 import numpy as np
-from sklearn.manifold import TSNE
 
+from skclipad._images.colours import ANOMALOUS, NORMAL
 from skclipad._method.network import network_layers
-from skclipad._method.prompts import training_block
 from skclipad._method.scores import unit
 from skclipad.paper._captions import SENTENCES
 from skclipad.paper._paper import DATASET_TITLES
-from skclipad.paper._plan import Setting
 from skclipad.paper._results import as_rows, replace_text
 from skclipad.paper._tables import METRIC_TITLES, first_setting
+from skclipad.plotting._axes import STATE_COLOURS, lay_out, pyplot
+from skclipad.plotting._embeddings import write_prompts
 
-# Orange and blue stay apart for colour-blind readers.
-NORMAL, ANOMALOUS, GREY = "#0072b2", "#d55e00", "#666666"
-
-
-def import_pyplot():
-    """Return matplotlib's pyplot, which is an extra.
-
-    Returns
-    -------
-    module
-        ``matplotlib.pyplot``.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    """
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            "matplotlib could not be imported, but figures need it. Install it with "
-            f"`pip install 'skclipad[benchmark]'`. The reason was: {error}"
-        ) from error
-    return plt
+GREY = "#666666"
 
 
 def figure3(detector, *, n_pairs=500, random_state=0):
@@ -68,10 +44,6 @@ def figure3(detector, *, n_pairs=500, random_state=0):
     ImportError
         If matplotlib is not installed.
 
-    See Also
-    --------
-    figure5 : The same for the layers of the network.
-
     Examples
     --------
     >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
@@ -80,15 +52,17 @@ def figure3(detector, *, n_pairs=500, random_state=0):
     >>> len(figure3(detector, n_pairs=20).points)
     40
     """
-    plt = import_pyplot()
+    plt = pyplot("benchmark")
     texts, labels = _prompts(detector, n_pairs)
-    places = _tsne(unit(detector.embedder.encode_text(texts)), random_state)
+    positions = _lay_out(unit(detector.embedder.encode_text(texts)), random_state)
+
     figure, ax = plt.subplots(figsize=(5, 5), layout="constrained")
-    for label, name, color in ((0, "normal", NORMAL), (1, "anomalous", ANOMALOUS)):
-        ax.scatter(*places[labels == label].T, s=6, c=color, label=name, linewidths=0)
-    _bare(ax, f"Text embeddings of {n_pairs} pairs of prompts")
+    for label, (state, color) in enumerate(STATE_COLOURS.items()):
+        x, y = positions[labels == label].T
+        ax.scatter(x, y, s=6, c=color, label=state, linewidths=0)
+    ax.set(title=f"Text embeddings of {n_pairs} pairs of prompts", xticks=[], yticks=[])
     ax.legend(title="prompts", markerscale=2)
-    figure.points = _points("CLIP", places, ["prompt"] * len(texts), labels)
+    figure.points = _points("CLIP", positions, ["prompt"] * len(texts), labels)
     return figure
 
 
@@ -103,7 +77,7 @@ def figure4(results, *, metric="auroc"):
     results : DataFrame, path or list of dict
         What `run_benchmark` returned or wrote, of one data set, with `pairs`.
     metric : {"auroc", "aupr", "f1_max"}, default="auroc"
-        Which figure.
+        Which metric.
 
     Returns
     -------
@@ -118,10 +92,6 @@ def figure4(results, *, metric="auroc"):
     ValueError
         If `results` has no rows of a network, or several data sets.
 
-    See Also
-    --------
-    make_table : The tables.
-
     Examples
     --------
     >>> from skclipad.paper import figure4
@@ -132,9 +102,10 @@ def figure4(results, *, metric="auroc"):
     >>> [point["mean"] for point in figure4(rows).points]
     [80.0, 90.0]
     """
-    plt = import_pyplot()
+    plt = pyplot("benchmark")
     rows = as_rows(results)
     points = pairs_points(rows, metric)
+
     figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
     for method, color in (("ours", ANOMALOUS), ("CLIP + ours", NORMAL)):
         line = [point for point in points if point["method"] == method]
@@ -147,14 +118,17 @@ def figure4(results, *, metric="auroc"):
     for point in points:
         if point["method"] == "CLIP":
             ax.axhline(point["mean"], color=GREY, ls="--", label="CLIP")
-    numbers = sorted({point["N_p"] for point in points if point["N_p"]})
+
+    dataset = rows[0]["dataset"]
     ax.set(
-        xscale="log", xlabel="pairs of prompts", ylabel=f"{METRIC_TITLES[metric]} (%)"
+        title=f"{DATASET_TITLES.get(dataset, dataset)}, object unknown",
+        xscale="log",
+        xlabel="pairs of prompts",
+        ylabel=f"{METRIC_TITLES[metric]} (%)",
     )
+    numbers = sorted({point["N_p"] for point in points if point["N_p"]})
     ax.set_xticks(numbers, [f"{n:,}" for n in numbers])
     ax.set_xticks([], minor=True)
-    dataset = rows[0]["dataset"]
-    ax.set_title(f"{DATASET_TITLES.get(dataset, dataset)}, object unknown")
     ax.grid(alpha=0.3)
     ax.legend()
     figure.points = points
@@ -162,25 +136,10 @@ def figure4(results, *, metric="auroc"):
 
 
 def pairs_points(rows, metric):
-    """Return what Figure 4 shows.
+    """Return what Figure 4 shows of one data set: mean and deviation, in percent.
 
-    Parameters
-    ----------
-    rows : list of dict
-        Results of one data set.
-    metric : str
-        Which metric.
-
-    Returns
-    -------
-    list of dict
-        ``method``, ``N_p`` (None for "CLIP", which has no pairs), ``mean`` and ``std``
-        in percent, and ``n_seeds``.
-
-    Raises
-    ------
-    ValueError
-        If there are no rows of a network, or several data sets.
+    A point is a dict with ``method``, ``N_p`` (None for "CLIP", which has no pairs),
+    ``mean``, ``std`` and ``n_seeds``.
     """
     if len({row["dataset"] for row in rows}) > 1:
         raise ValueError(
@@ -189,30 +148,34 @@ def pairs_points(rows, metric):
         )
     if all(row["N_p"] is None for row in rows):
         raise ValueError("Got no rows of a network, but expected some: see `pairs`.")
-    setting = first_setting(rows)
-    crops = "multi" if any(row["crops"] == "multi" for row in rows) else "whole"
-    names = list(Setting.__annotations__)
-    found = {}
-    for row in rows:
-        same = all(row[n] in (None, getattr(setting, n)) for n in names if n != "N_p")
-        zero_shot = row["setup"] == "unknown" and row["shots"] == 0
-        if same and zero_shot and row["metric"] == metric and row["crops"] == crops:
-            if row["method"] != "WinCLIP prompts":
-                by_seed = found.setdefault((row["method"], row["N_p"]), {})
-                by_seed.setdefault(row["seed"], []).append(100 * row["value"])
+
+    values = {}  # (method, pairs) -> {seed: values of the categories}
+    for row in _zero_shot_rows(rows, metric):
+        by_seed = values.setdefault((row["method"], row["N_p"]), {})
+        by_seed.setdefault(row["seed"], []).append(100 * row["value"])
+
     points = []
-    for (method, n_pairs), by_seed in found.items():
-        means = [np.mean(values) for values in by_seed.values()]
-        points.append(
-            {
-                "method": method,
-                "N_p": n_pairs,
-                "mean": float(np.mean(means)),
-                "std": float(np.std(means)),
-                "n_seeds": 0 if n_pairs is None else len(means),
-            }
-        )
+    for (method, n_pairs), by_seed in values.items():
+        means = [np.mean(categories) for categories in by_seed.values()]
+        mean, std = float(np.mean(means)), float(np.std(means))
+        n_seeds = 0 if n_pairs is None else len(means)
+        point = {"method": method, "N_p": n_pairs, "mean": mean, "std": std}
+        points.append(point | {"n_seeds": n_seeds})
     return sorted(points, key=lambda point: (point["method"], point["N_p"] or 0))
+
+
+def _zero_shot_rows(rows, metric):
+    """Return the rows of the main setting, any number of pairs, object unknown."""
+    setting = vars(first_setting(rows))
+    crops = "multi" if any(row["crops"] == "multi" for row in rows) else "whole"
+    where = {"setup": "unknown", "shots": 0, "metric": metric, "crops": crops}
+    return [
+        row
+        for row in rows
+        if all(row[name] == value for name, value in where.items())
+        and row["method"] != "WinCLIP prompts"
+        and all(row[n] in (None, setting[n]) for n in setting if n != "N_p")
+    ]
 
 
 def figure5(detector, sentences=None, *, n_pairs=300, random_state=0):
@@ -245,10 +208,6 @@ def figure5(detector, sentences=None, *, n_pairs=300, random_state=0):
     sklearn.exceptions.NotFittedError
         If the detector is not fitted.
 
-    See Also
-    --------
-    figure3 : The prompts alone.
-
     Examples
     --------
     >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
@@ -260,7 +219,7 @@ def figure5(detector, sentences=None, *, n_pairs=300, random_state=0):
     >>> [ax.get_title() for ax in figure.axes][1:3]
     ['layer 1', 'layer 2']
     """
-    plt = import_pyplot()
+    plt = pyplot("benchmark")
     sentences = SENTENCES if sentences is None else sentences
     texts, labels = _prompts(detector, n_pairs)
     kinds = ["prompt"] * len(texts)
@@ -268,55 +227,44 @@ def figure5(detector, sentences=None, *, n_pairs=300, random_state=0):
         texts += list(sentences[name])
         kinds += ["sentence"] * len(sentences[name])
         labels = np.append(labels, [label] * len(sentences[name]))
-    embeddings = detector.embedder.encode_text(texts)
-    seen = unit(embeddings) if detector.fit_params_["normalize"] else embeddings
-    layers = network_layers(seen, detector.coefs_, detector.intercepts_)[:-1]
-    shown = {"CLIP": unit(embeddings)}
-    shown |= {f"layer {i}": layer for i, layer in enumerate(layers, 1)}
+
+    panels = _panels(detector, detector.embedder.encode_text(texts))
     figure, axes = plt.subplots(
-        1, len(shown), figsize=(4 * len(shown), 4.4), layout="constrained"
+        1, len(panels), figsize=(4 * len(panels), 4.4), layout="constrained"
     )
     figure.points, kinds = [], np.array(kinds)
-    for ax, (name, features) in zip(axes, shown.items(), strict=True):
-        places = _tsne(features, random_state)
+    for ax, (name, features) in zip(axes, panels.items(), strict=True):
+        positions = _lay_out(features, random_state)
         for kind, marker in (("prompt", "."), ("sentence", "^")):
-            for label, state, color in (
-                (0, "normal", NORMAL),
-                (1, "anomalous", ANOMALOUS),
-            ):
-                x, y = places[(kinds == kind) & (labels == label)].T
+            for label, (state, color) in enumerate(STATE_COLOURS.items()):
+                x, y = positions[(kinds == kind) & (labels == label)].T
                 style = {"c": color, "marker": marker, "linewidths": 0, "alpha": 0.7}
                 ax.scatter(x, y, s=22, label=f"{state} {kind}s", **style)
-        _bare(ax, name)
-        figure.points += _points(name, places, kinds, labels)
+        ax.set(title=name, xticks=[], yticks=[])
+        figure.points += _points(name, positions, kinds, labels)
+
     handles = axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=4)
     return figure
 
 
+def _panels(detector, embeddings):
+    """Return what the panels of Figure 5 show: embeddings, and all hidden layers."""
+    seen = unit(embeddings) if detector.fit_params_["normalize"] else embeddings
+    layers = network_layers(seen, detector.coefs_, detector.intercepts_)[:-1]
+    panels = {f"layer {i}": layer for i, layer in enumerate(layers, 1)}
+    return {"CLIP": unit(embeddings)} | panels
+
+
 def save_figure(figure, folder, name):
-    """Write a figure and its points.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        One of this module's.
-    folder : path
-        Where ``name.png`` and ``name.csv`` go.
-    name : str
-        Name of the files.
-
-    Returns
-    -------
-    list of Path
-        The files.
-    """
+    """Write a figure as ``name.png`` and its points as ``name.csv``; return both."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     image, table = folder / f"{name}.png", folder / f"{name}.csv"
     # A fixed description: the same figure is the same file.
     figure.savefig(image, dpi=150, metadata={"Software": None})
-    import_pyplot().close(figure)
+    pyplot().close(figure)
+
     text = io.StringIO()
     writer = csv.DictWriter(text, figure.points[0], lineterminator="\n")
     writer.writeheader()
@@ -330,31 +278,18 @@ def _prompts(detector, n_pairs):
     seed = detector.random_state if isinstance(detector.random_state, int) else 0
     names = ("normal_word", "anomaly_word", "l_min", "l_max")
     words = {name: getattr(detector, name) for name in names}
-    texts, block = ([], []), 0
-    while len(texts[0]) < n_pairs:
-        prompts = training_block(block, seed=seed, **words)
-        texts[0].extend(prompts[: len(prompts) // 2])
-        texts[1].extend(prompts[len(prompts) // 2 :])
-        block += 1
-    return texts[0][:n_pairs] + texts[1][:n_pairs], np.repeat([0, 1], n_pairs)
+    return write_prompts(n_pairs, seed, **words), np.repeat([0, 1], n_pairs)
 
 
-def _tsne(features, random_state):
-    """Lay out points in the plane, of shape (n, 2)."""
-    perplexity = min(30, (len(features) - 1) / 3)
+def _lay_out(features, random_state):
     # Layers may put several texts on one point; a principal axis of no width is no
     # axis to begin with.
-    tsne = TSNE(perplexity=perplexity, init="random", random_state=random_state)
-    return tsne.fit_transform(np.asarray(features, dtype=np.float32))
+    features = np.asarray(features, dtype=np.float32)
+    return lay_out(features, init="random", random_state=random_state)
 
 
-def _points(panel, places, kinds, labels):
+def _points(panel, positions, kinds, labels):
     return [
         {"panel": panel, "kind": kind, "anomalous": int(label), "x": x, "y": y}
-        for kind, label, (x, y) in zip(kinds, labels, places.tolist(), strict=True)
+        for kind, label, (x, y) in zip(kinds, labels, positions.tolist(), strict=True)
     ]
-
-
-def _bare(ax, title):
-    ax.set_title(title)
-    ax.set(xticks=[], yticks=[])

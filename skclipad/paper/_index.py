@@ -2,51 +2,30 @@
 
 import itertools
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import skclipad
 from skclipad._embedder import load_clip
 from skclipad.paper._paper import DATASET_TITLES
 from skclipad.paper._plan import COLUMNS, row_key
 from skclipad.paper._results import replace_text
+from skclipad.report import package_versions
 from skclipad.statistics import compare_methods
 
-PACKAGES = ("torch", "open_clip_torch", "scikit-learn", "numpy", "pillow")
 BUNDLED = (
-    "These are figures of the small model that is bundled with skclipad. It was "
-    "trained on painted pictures and is no substitute for a real CLIP: nothing here "
+    "These are values of the small model that is bundled with skclipad. It was "
+    "trained on painted images and is no substitute for a real CLIP: nothing here "
     "reproduces the paper, and differences from its values mean nothing."
 )
 OUR_CHOICES = (
     "The paper does not say how wide the network's layers are, how strong its dropout "
     "and the decay of its learning rate, nor how its crops are cut and their scores "
     "combined, and it writes raw embeddings for the network's input. The choices of "
-    "skclipad stand above; figures differ from the paper's for this reason too."
+    "skclipad stand above; values differ from the paper's for this reason too."
 )
 
 
 def write_index(folder, benchmark, *, rows, written, command=None):
-    """Write ``index.md``.
-
-    Parameters
-    ----------
-    folder : path
-        Where.
-    benchmark : Benchmark
-        The run, done.
-    rows : list of dict
-        Its rows.
-    written : list of Path
-        Files that it wrote beside it.
-    command : str, default=None
-        The command that made it.
-
-    Returns
-    -------
-    Path
-        The file.
-    """
+    """Write ``index.md`` of a run that is done: its rows, and the files beside it."""
     path = Path(folder) / "index.md"
     embedder = benchmark.detector.embedder
     lines = [f"# {_title(benchmark.name)}, measured by skclipad", ""]
@@ -54,19 +33,24 @@ def write_index(folder, benchmark, *, rows, written, command=None):
         lines += [f"**{BUNDLED}**", ""]
     if command is not None:
         lines += ["```", command, "```", ""]
-    lines += ["## Files", "", f"- `results.csv`: {len(rows):,} rows, one a figure"]
+
+    lines += ["## Files", "", f"- `results.csv`: {len(rows):,} rows, one a value"]
     for stem, files in itertools.groupby(written, key=lambda file: file.stem):
         links = ", ".join(f"[{file.suffix[1:]}]({file.name})" for file in files)
         lines.append(f"- {stem}: {links}")
+
     lines += ["", "## Settings", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in _settings(benchmark).items()]
-    lines += ["", OUR_CHOICES, "", "## Pictures", ""]
+    lines += ["", OUR_CHOICES, ""]
+
+    lines += ["## Images", ""]
     lines += ["| category | normal | anomalous | called |", "|---|---|---|---|"]
     for category in benchmark.categories:
         n_anomalous = int(category.target.sum())
         counts = f"{len(category.target) - n_anomalous} | {n_anomalous}"
         called = benchmark.object_name(category.name)
         lines.append(f"| {category.name} | {counts} | {called} |")
+
     lines += _difference(benchmark, rows)
     lines += ["", "## Time", "", *_times(benchmark)]
     replace_text(path, "\n".join(lines) + "\n")
@@ -81,6 +65,7 @@ def _settings(benchmark):
     detector, embedder = benchmark.detector, benchmark.detector.embedder
     backbone = load_clip(embedder)
     bundled = embedder.model_name == "tiny"
+
     return {
         "model": embedder.model_name + (" (bundled)" if bundled else ""),
         "weights": "its own" if bundled else embedder.pretrained,
@@ -97,17 +82,9 @@ def _settings(benchmark):
         "input of unit length": detector.normalize,
         "seeds": ", ".join(map(str, benchmark.seeds)),
         "shots": ", ".join(map(str, benchmark.shots)),
-        "skclipad": skclipad.__version__,
-        "python": f"{platform.python_version()}, {platform.machine()}",
-        **{name: _version(name) for name in PACKAGES},
+        **package_versions(missing="not installed"),
+        "machine": platform.machine(),
     }
-
-
-def _version(package):
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _difference(benchmark, rows):
@@ -124,14 +101,16 @@ def _difference(benchmark, rows):
     chosen = [row for row in rows if row_key(row) in wanted]
     if len(names) < 2 or not chosen:
         return []
+
     columns = {name: [row[name] for row in chosen] for name in COLUMNS}
     test = compare_methods(columns, "CLIP", "CLIP + ours", random_state=0)
+    where = f"0-shot, object {case.setups[0]}, {case.crops[-1]} crops"
     return [
         "",
         "## Does the network help?",
         "",
-        f'AUROC of "CLIP + ours" minus "CLIP" (0-shot, object {case.setups[0]}, '
-        f"{case.crops[-1]} crops), paired over {test.n_categories} categories: "
+        f'AUROC of "CLIP + ours" minus "CLIP" ({where}), paired over '
+        f"{test.n_categories} categories: "
         f"{100 * test.difference:+.1f} points, 95 % interval {100 * test.low:+.1f} to "
         f"{100 * test.high:+.1f}, p = {test.p_value:.3f}.",
     ]
@@ -141,9 +120,9 @@ def _times(benchmark):
     if not benchmark.seconds:
         return ["All rows were there already: nothing was computed."]
     names = {
-        "pictures": "pictures embedded or found in the cache",
-        "references": "pictures compared with references, or found in the cache",
-        "networks": "networks trained, their prompts included, and all figures taken",
+        "images": "images embedded or found in the cache",
+        "references": "images compared with references, or found in the cache",
+        "networks": "networks trained, their prompts included, and all values taken",
     }
     return [
         f"- {benchmark.counts[what]:,} {text}: {benchmark.seconds[what]:.1f} s"

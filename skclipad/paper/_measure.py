@@ -1,4 +1,4 @@
-"""`run_benchmark`: every figure of the paper for any labelled pictures."""
+"""`run_benchmark`: every number of the paper for any labelled images."""
 
 import copy
 import itertools
@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 import skclipad
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder, load_clip
+from skclipad._optional import import_optional
 from skclipad._storage.store import open_store, store_key
 from skclipad.paper._pictures import (
     Category,
@@ -69,7 +70,7 @@ def run_benchmark(
 ):
     """Measure CLIP, the random-word network and WinCLIP's prompts on a data set.
 
-    Every picture is shown to CLIP once, all its crops in one pass (with references
+    Every image is shown to CLIP once, all its crops in one pass (with references
     once more, for its patches and windows), every prompt is encoded once, and a
     network is trained once for each seed and setting: nothing of it depends on the
     category.
@@ -80,7 +81,7 @@ def run_benchmark(
         ``paths`` (or ``images``), ``target`` with 0 for normal and 1 for anomalous,
         ``category`` and, for the rows, ``name``: what `skclipad.datasets` loads.
     references : :class:`~sklearn.utils.Bunch`, default=None
-        The same with normal pictures to draw references from, as ``split="train"``
+        The same with normal images to draw references from, as ``split="train"``
         loads them; anomalous ones are left out.
     detector : RandomWordCLIPDetector, default=None
         What is measured: its parameters, its embedder's too, hold for all rows but for
@@ -90,7 +91,7 @@ def run_benchmark(
     setups : sequence of {"unknown", "known"}, default=("unknown", "known")
         Whether prompts say "object" or what the category is.
     crops : sequence of {"whole", "multi"}, default=("whole", "multi")
-        Views that a picture is judged by.
+        Views that an image is judged by.
     shots : sequence of int, default=None
         Numbers of references; 0 is none. None is 0, 1, 2 and 4 with `references`, and
         0 without.
@@ -125,16 +126,10 @@ def run_benchmark(
     ImportError
         If pandas is not installed.
     ValueError
-        If a category lacks normal or anomalous pictures or references, or `output`
+        If a category lacks normal or anomalous images or references, or `output`
         holds rows of other settings.
     BlockingIOError
         If another run is writing to `output`.
-
-    See Also
-    --------
-    make_table : Makes the paper's tables of it.
-    read_results : Reads ``results.csv`` without pandas.
-    skclipad.statistics.compare_methods : Tells whether methods differ.
 
     Notes
     -----
@@ -153,7 +148,7 @@ def run_benchmark(
     >>> results.query("metric == 'auroc' and setup == 'unknown'").method.tolist()
     ['CLIP', 'WinCLIP prompts', 'ours', 'CLIP + ours']
     """
-    pandas = import_pandas()
+    pandas = import_optional("pandas", "benchmark")
     benchmark = Benchmark(
         data,
         references=references,
@@ -172,46 +167,11 @@ def run_benchmark(
     return pandas.DataFrame(benchmark.run())
 
 
-def import_pandas():
-    """Return pandas, which is an extra.
-
-    Returns
-    -------
-    module
-        The package.
-
-    Raises
-    ------
-    ImportError
-        If it is not installed.
-    """
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(
-            "pandas could not be imported, but results come as a DataFrame. Install it "
-            f"with `pip install 'skclipad[benchmark]'`. The reason was: {error}"
-        ) from error
-    return pandas
-
-
 class Benchmark:
     """One run of `run_benchmark`, whose parameters it takes.
 
-    Attributes
-    ----------
-    name : str
-        The data set's.
-    categories : list of Category
-        Its pictures.
-    cases : list of Case
-        What is measured.
-    detector : RandomWordCLIPDetector
-        What all detectors of the run are clones of.
-    seconds : dict of str to float
-        Wall time of "pictures", "references" and "networks" in this process.
-    counts : dict of str to int
-        How many pictures, references' scores and networks that time was for.
+    After `run`, `seconds` and `counts` say what "images", "references" and "networks"
+    took in this process, and how many they were.
     """
 
     def __init__(
@@ -236,11 +196,16 @@ class Benchmark:
         self.seeds = seed_list(seeds)
         self.output = None if output is None else Path(output)
         self.verbose = verbose
+        self.seconds, self.counts = {}, {}
+        self._object_names = dict(object_names or {})
+        self._first = None
+
         self.detector = self._template(detector, chosen_of("crops", crops, CROPS))
         if shots is None:
             shots = (0,) if references is None else (0, 1, 2, 4)
         self.shots = shot_list(shots)
-        self.references = self._normal_pictures(references)
+        self.references = self._normal_images(references)
+
         self.cases = make_cases(
             _setting_of(self.detector),
             setups=chosen_of("setups", setups, SETUPS),
@@ -250,59 +215,36 @@ class Benchmark:
             word_pairs=word_pairs,
             word_lengths=word_lengths,
         )
-        self._object_names = dict(object_names or {})
-        self._first = None
-        self.seconds, self.counts = {}, {}
 
     def run(self, on_begin=None):
-        """Measure what is not in the output yet.
+        """Measure what is not in the output yet; return all rows of the output.
 
-        Parameters
-        ----------
-        on_begin : callable, default=None
-            Called when nothing was refused and the work begins.
-
-        Returns
-        -------
-        list of dict
-            All rows of the output.
+        `on_begin` is called when nothing was refused and the work begins.
         """
         with ResultsFile(self.output, self._settings()) as results:
             if on_begin is not None:
                 on_begin()
+
             units = [(case, seed) for seed, case in self._order()]
             missing = [self._missing(results, unit) for unit in units]
             if any(missing):
                 rows = list(itertools.chain.from_iterable(missing))
-                views, few_shot = self._look(rows)
+                views, few_shot = self._inspect(rows)
                 self._measure(results, units, views, few_shot)
+
             if self.output is not None:
                 shutil.rmtree(self.output / "prompts", ignore_errors=True)
             return results.rows
 
     def object_name(self, category):
-        """Return what a category shows.
-
-        Parameters
-        ----------
-        category : str
-            The category.
-
-        Returns
-        -------
-        str
-            Its name in prompts of known objects.
-        """
+        """Return what a category shows, for prompts of known objects."""
         return self._object_names.get(category, category.replace("_", " "))
 
     def first_detector(self):
         """Return the fitted detector of the main setting and the first seed.
 
-        Returns
-        -------
-        RandomWordCLIPDetector
-            That of this run, or else one with the network of the run that wrote the
-            output (and nothing else of what `fit` learns), or else a new one.
+        It is that of this run, or else one with the network of the run that wrote the
+        output (and nothing else of what `fit` learns), or else a new one.
         """
         if self._first is None:
             wanted = clone(self.detector).set_params(random_state=self.seeds[0])
@@ -314,7 +256,8 @@ class Benchmark:
         detector = RandomWordCLIPDetector() if detector is None else clone(detector)
         if detector.embedder is None:
             detector.set_params(embedder=CLIPImageEmbedder())
-        # The first of the multiple views is the whole picture.
+
+        # The first of the multiple views is the whole image.
         options = {"embedder__crops": "multi" if "multi" in crops else "whole"}
         if self.output is not None:
             options["embedder__memory"] = str(self.output / "embeddings")
@@ -322,37 +265,34 @@ class Benchmark:
             options["embedder__verbose"] = sys.stderr.isatty()
         return detector.set_params(n_shots=0, scores=("prompt", "fnn"), **options)
 
-    def _normal_pictures(self, references):
+    def _normal_images(self, references):
+        """Return the normal images of each category to draw references from."""
         if not max(self.shots):
             return {}
         if references is None:
             raise ValueError(
                 f"Got shots={self.shots} without references, but expected normal "
-                "pictures to draw them from: pass references, or shots=(0,)."
+                "images to draw them from: pass references, or shots=(0,)."
             )
+
         normal = {
-            c.name: [
-                image
-                for image, label in zip(c.images, c.target, strict=True)
-                if not label
-            ]
+            c.name: list(itertools.compress(c.images, c.target == 0))
             for c in split_categories(references)
         }
         for category in self.categories:
             n = len(normal.get(category.name, ()))
             if n < max(self.shots):
                 raise ValueError(
-                    f"Got {n} normal pictures of {category.name!r} in references, but "
+                    f"Got {n} normal images of {category.name!r} in references, but "
                     f"{max(self.shots)} shots need as many. Pass more, or fewer shots."
                 )
         return normal
 
     def _settings(self):
         backbone = load_clip(self.detector.embedder)
+        plain = str, int, float, type(None)
         parameters = {
-            name: value
-            if isinstance(value, (str, int, float, type(None)))
-            else str(value)
+            name: value if isinstance(value, plain) else str(value)
             for name, value in self.detector.get_params().items()
             if name not in _NOT_SETTINGS
         }
@@ -365,9 +305,9 @@ class Benchmark:
             "object_names": names,
             "pictures": {c.name: c.digest for c in self.categories},
             "references": {
-                c.name: _digest_of(self.references[c.name])
+                c.name: Category("", images, np.zeros(len(images), dtype=int)).digest
                 for c in self.categories
-                if c.name in self.references
+                if (images := self.references.get(c.name)) is not None
             },
         }
 
@@ -384,12 +324,13 @@ class Benchmark:
         names = [category.name for category in self.categories]
         return results.missing(case.rows(self.name, names, seed))
 
-    def _look(self, rows):
-        """Show pictures to CLIP: all views, and for the shots of rows their windows."""
+    def _inspect(self, rows):
+        """Show images to CLIP: all views, and for the shots of rows their windows."""
         embedder = self.detector.embedder
         start = time.perf_counter()
         views = embed_views(embedder, self.categories)
-        self._took("pictures", start, sum(len(c.images) for c in self.categories))
+        self._record_time("images", start, sum(len(c.images) for c in self.categories))
+
         start, few_shot = time.perf_counter(), {}
         with_shots = {(row["category"], row["seed"]) for row in rows if row["shots"]}
         shots = [k for k in self.shots if k]
@@ -405,12 +346,11 @@ class Benchmark:
                     store=open_store(embedder.memory),
                 )
                 few_shot |= {(category.name, *key): s for key, s in scores.items()}
-        n = sum(len(c.images) for c in self.categories) if few_shot else 0
-        self._took("references", start, n)
+        n_images = sum(len(c.images) for c in self.categories) if few_shot else 0
+        self._record_time("references", start, n_images)
         return views, few_shot
 
     def _measure(self, results, units, views, few_shot):
-        targets = {category.name: category.target for category in self.categories}
         start, n_networks = time.perf_counter(), 0
         progress = tqdm(
             units,
@@ -418,6 +358,7 @@ class Benchmark:
             unit="network",
             disable=None if self.verbose else True,
         )
+
         for number, (case, seed) in enumerate(progress):
             rows = self._missing(results, (case, seed))
             if rows:
@@ -425,14 +366,19 @@ class Benchmark:
                 if hasattr(detector, "coefs_"):
                     n_networks += 1
                     self._keep_first(detector, case, seed)
-                scores = UnitScores(detector, views, few_shot, self.object_name)
-                for row in rows:
-                    metric = METRICS[row["metric"]]
-                    row["value"] = metric(targets[row["category"]], scores(row))
+                self._score_rows(rows, detector, views, few_shot)
                 results.append(rows)
             if number + 1 == len(units) or units[number + 1][1] != seed:
                 self._forget(seed)
-        self._took("networks", start, n_networks)
+        self._record_time("networks", start, n_networks)
+
+    def _score_rows(self, rows, detector, views, few_shot):
+        """Give rows their values."""
+        targets = {category.name: category.target for category in self.categories}
+        scores = UnitScores(detector, views, few_shot, self.object_name)
+        for row in rows:
+            metric = METRICS[row["metric"]]
+            row["value"] = metric(targets[row["category"]], scores(row))
 
     def _detector(self, setting, seed, rows):
         """Return a detector of a setting, fitted if rows are of its network."""
@@ -442,13 +388,14 @@ class Benchmark:
         if self.output is not None:
             name = store_key("prompts", seed, *setting.words)[:16]
             detector.set_params(memory=str(self._prompts_of(seed) / name))
-        return (
-            detector.fit() if any(row["N_p"] is not None for row in rows) else detector
-        )
+
+        has_network = any(row["N_p"] is not None for row in rows)
+        return detector.fit() if has_network else detector
 
     def _keep_first(self, detector, case, seed):
         if case is not self.cases[0] or seed != self.seeds[0]:
             return
+
         embedder = clone(detector.embedder).set_params(memory=None)
         self._first = copy.copy(detector).set_params(memory=None, embedder=embedder)
         if self.output is not None:
@@ -465,7 +412,7 @@ class Benchmark:
         if self.output is not None:
             shutil.rmtree(self._prompts_of(seed), ignore_errors=True)
 
-    def _took(self, what, start, count):
+    def _record_time(self, what, start, count):
         self.seconds[what] = time.perf_counter() - start
         self.counts[what] = count
 
@@ -476,12 +423,12 @@ def _checked(categories):
         n_normal = len(category.target) - n_anomalous
         if not n_anomalous or not n_normal:
             raise ValueError(
-                f"Got {n_normal} normal and {n_anomalous} anomalous pictures of "
-                f"{category.name!r} but expected some of each: figures compare the "
-                "two. Leave this category out, or add pictures."
+                f"Got {n_normal} normal and {n_anomalous} anomalous images of "
+                f"{category.name!r} but expected some of each: metrics compare the "
+                "two. Leave this category out, or add images."
             )
     if not categories:
-        raise ValueError("Got no picture, but expected some of at least one category.")
+        raise ValueError("Got no image, but expected some of at least one category.")
     return categories
 
 
@@ -514,6 +461,7 @@ def _read_network(folder, detector):
             fitted = json.loads(str(kept["fitted"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return False  # not there, or damaged, or no numbers
+
     detector.coefs_, detector.intercepts_ = coefs, intercepts
     detector.fit_params_ = fitted
     return True
@@ -523,8 +471,3 @@ def _training_of(detector):
     # Everything else is the same for all rows of an output.
     names = (*Setting.__annotations__, "random_state")
     return json.dumps({name: getattr(detector, name) for name in names})
-
-
-def _digest_of(images):
-    from_paths = Category("", images, np.zeros(len(images), dtype=int))
-    return from_paths.digest

@@ -22,7 +22,7 @@ def paper_results():
       (rows whose mean is None), nor is its set-up; "known" is ours.
     - The first row of Table 3 is printed as "an"; Sec. 4.2 gives the same numbers for
       "a", which stands here.
-    - Figure 4 is a picture, and its values cannot be read off the text.
+    - Figure 4 is an image, and its values cannot be read off the text.
     - Of the 60 means over categories in Table 1, five on VisA disagree with the
       categories in Tables 8 and 9, by 0.1 to 0.6; their notes give the other number.
 
@@ -33,10 +33,6 @@ def paper_results():
         over all categories), ``setup`` ("unknown" or "known" object), ``method``,
         ``crops``, ``shots``, ``normal_word``, ``anomaly_word``, ``metric``, ``mean``,
         ``std`` (None where the paper has none) and ``note``.
-
-    See Also
-    --------
-    make_table : Sets them beside measured ones.
 
     References
     ----------
@@ -60,39 +56,24 @@ def _rows():
 
 
 def _typed(row):
-    numbers = {name: float(row[name]) if row[name] else None for name in _NUMBERS}
-    return row | {name: int(row[name]) for name in _INTEGERS} | numbers
-
-
-_INTEGERS = ("table", "shots")
-_NUMBERS = ("mean", "std")
+    integers = {name: int(row[name]) for name in ("table", "shots")}
+    numbers = {
+        name: float(row[name]) if row[name] else None for name in ("mean", "std")
+    }
+    return row | integers | numbers
 
 
 def slug(name):
-    """Return a category's name as it compares: "metal_nut" is the paper's "Metal nut".
-
-    Parameters
-    ----------
-    name : str
-        Name of a folder or of a row of the paper.
-
-    Returns
-    -------
-    str
-        Lower-case letters and digits.
-    """
+    """Return a name as it compares: "metal_nut" is the paper's "Metal nut"."""
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 @cache
 def paper_index():
-    """Return the paper's numbers by what they are numbers of.
+    """Return mean and deviation, in percent, by what they are numbers of.
 
-    Returns
-    -------
-    dict of tuple to (float, float or None)
-        Mean and standard deviation in percent, by (table, dataset, category as `slug`
-        has it, setup, method, shots, normal word, anomaly word, metric).
+    That is (table, dataset, category as `slug` has it, setup, method, shots, normal
+    word, anomaly word, metric).
     """
     return {
         (
@@ -106,18 +87,7 @@ def paper_index():
 
 
 def paper_categories(dataset):
-    """Return the slugs of the categories that the paper's tables list for a data set.
-
-    Parameters
-    ----------
-    dataset : str
-        Name of the data set.
-
-    Returns
-    -------
-    frozenset of str
-        Empty if there are none.
-    """
+    """Return the slugs of the categories that the paper lists for a data set."""
     return frozenset(
         slug(row["category"])
         for row in _rows()

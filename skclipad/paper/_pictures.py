@@ -1,4 +1,4 @@
-"""Pictures of a data set, each shown to CLIP once, whatever is made of it later."""
+"""Images of a data set, each shown to CLIP once, whatever is made of it later."""
 
 import hashlib
 import os
@@ -14,22 +14,12 @@ from skclipad._method.references import choose_references, stack_features
 from skclipad._method.scores import combine_views
 from skclipad._storage.store import store_key
 
-PICTURES_AT_ONCE = 16  # whose few-shot scores are kept together
+AT_ONCE = 16  # images whose few-shot scores are kept together
 
 
 @dataclass(frozen=True)
 class Category:
-    """The pictures of a category.
-
-    Attributes
-    ----------
-    name : str
-        The category.
-    images : list of length n
-        Paths, or arrays.
-    target : ndarray of shape (n,)
-        0 for normal, 1 for anomalous.
-    """
+    """The images of a category, paths or arrays; those of target 1 are anomalous."""
 
     name: str
     images: list
@@ -37,7 +27,7 @@ class Category:
 
     @property
     def digest(self):
-        """Name the pictures by file name, size and label, without reading them."""
+        """Name the images by file name, size and label, without reading them."""
         digest = hashlib.blake2b(digest_size=16)
         for image, label in zip(self.images, self.target, strict=True):
             if isinstance(image, (str, os.PathLike)):
@@ -49,49 +39,25 @@ class Category:
         return digest.hexdigest()
 
 
-def split_categories(data, categories=None):
-    """Part a data set into its categories.
-
-    Parameters
-    ----------
-    data : Bunch
-        With ``paths`` or ``images``, ``target`` and ``category``.
-    categories : iterable of str, default=None
-        Those wanted; None is all.
-
-    Returns
-    -------
-    list of Category
-        By name.
-
-    Raises
-    ------
-    ValueError
-        If the parts of `data` do not fit together.
-    """
+def split_categories(data):
+    """Part a data set into its categories, in the order of their names."""
     images = data["paths"] if "paths" in data else data["images"]
     target, names = np.asarray(data["target"]), np.asarray(data["category"])
     if not len(images) == len(target) == len(names):
         raise ValueError(
-            f"Got {len(images)} pictures, {len(target)} labels and {len(names)} "
+            f"Got {len(images)} images, {len(target)} labels and {len(names)} "
             "categories but expected as many of each."
         )
+
     found = []
     for name in sorted(set(names.tolist())):
-        if categories is None or name in categories:
-            rows = np.flatnonzero(names == name)
-            found.append(Category(name, [images[row] for row in rows], target[rows]))
+        rows = np.flatnonzero(names == name)
+        found.append(Category(name, [images[row] for row in rows], target[rows]))
     return found
 
 
 class ViewEmbeddings:
-    """Embeddings of the views of a category's pictures.
-
-    Parameters
-    ----------
-    views : list of ndarray of shape (n_views, C_e)
-        Of each picture; the first view is the whole picture.
-    """
+    """Embeddings of the views of a category's images; the first shows all of it."""
 
     def __init__(self, views):
         n_views = np.array([len(one) for one in views])
@@ -102,21 +68,10 @@ class ViewEmbeddings:
         }
 
     def score(self, crops, how, function):
-        """Score pictures by their views.
+        """Score images by their "whole" or "multi" views.
 
-        Parameters
-        ----------
-        crops : {"whole", "multi"}
-            Which views.
-        how : {"max", "mean", "embeddings"}
-            The detector's `combine_views`.
-        function : callable
-            Turns embeddings of shape (n, C_e) into scores of shape (n,).
-
-        Returns
-        -------
-        ndarray of shape (n_pictures,)
-            One score a picture.
+        The function turns embeddings into scores; `how` is the detector's
+        `combine_views`. Returns one score an image.
         """
         embeddings, n_views = self._of[crops]
         if how == "embeddings":
@@ -126,20 +81,7 @@ class ViewEmbeddings:
 
 
 def embed_views(embedder, categories):
-    """Embed all views of all pictures.
-
-    Parameters
-    ----------
-    embedder : CLIPImageEmbedder
-        With the crops wanted.
-    categories : list of Category
-        The pictures.
-
-    Returns
-    -------
-    dict of str to ViewEmbeddings
-        By the name of the category.
-    """
+    """Embed all views of all images; return `ViewEmbeddings` by category."""
     # All in one go, in one order: batches, and with them the last bits of embeddings,
     # are then the same in a run that goes on after it was killed.
     images = [image for category in categories for image in category.images]
@@ -152,66 +94,37 @@ def embed_views(embedder, categories):
 
 
 def detector_seed(random_state):
-    """Return the seed that a detector makes of its `random_state`.
-
-    Parameters
-    ----------
-    random_state : int
-        The parameter.
-
-    Returns
-    -------
-    int
-        What `choose_references` is called with.
-    """
+    """Return the seed for `choose_references` that a detector makes of its own."""
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def score_references(embedder, category, references, seeds, shots, store=None):
-    """Compare a category's pictures with references, for all seeds in one pass.
+def score_references(embedder, category, references, seeds, shots, store):
+    """Compare a category's images with references, for all seeds in one pass.
 
-    Parameters
-    ----------
-    embedder : CLIPImageEmbedder
-        Sees patches and windows.
-    category : Category
-        The pictures.
-    references : list
-        Normal pictures to draw from.
-    seeds : sequence of int
-        Each draws references of its own, as a detector with that `random_state`.
-    shots : sequence of int
-        Numbers of references, the largest last.
-    store : EmbeddingStore or None, default=None
-        Where scores are kept.
-
-    Returns
-    -------
-    dict of (int, int) to ndarray of shape (n_pictures,)
-        ``s_img`` by (seed, shots).
-
-    Raises
-    ------
-    ValueError
-        If there are fewer references than shots.
+    Each seed draws references of its own, as a detector with that `random_state`.
+    `shots` are numbers of references, the largest last; scores are kept in the store,
+    if there is one. Returns ``s_img`` of all images by (seed, shots).
     """
     drawn = {
         seed: choose_references(references, None, shots[-1], detector_seed(seed))[0]
         for seed in seeds
     }
+
     keys = _score_keys(embedder, category, references, drawn, shots, store)
     flat = [key for row in keys for key in row]
     known = [None] * len(flat) if store is None else store.get_many(flat)
     scores = dict(zip(flat, known, strict=True))
+
     todo = [i for i, row in enumerate(keys) if any(scores[key] is None for key in row)]
     if todo:
         found = _stream_scores(embedder, category, references, drawn, shots, todo)
-        for first in range(0, len(todo), PICTURES_AT_ONCE):
-            rows = todo[first : first + PICTURES_AT_ONCE]
+        for first in range(0, len(todo), AT_ONCE):
+            rows = todo[first : first + AT_ONCE]
             new = {key: next(found) for row in rows for key in keys[row]}
             if store is not None:
                 store.put_many(list(new), list(new.values()))
             scores |= new
+
     return {
         (seed, k): np.array([scores[row[s]][i] for row in keys])
         for s, seed in enumerate(seeds)
@@ -220,7 +133,7 @@ def score_references(embedder, category, references, seeds, shots, store=None):
 
 
 def _score_keys(embedder, category, references, drawn, shots, store):
-    """Return a key for each picture and seed; what there is no store for is cheap."""
+    """Return a key for each image and seed; what there is no store for is cheap."""
     if store is None:
         return [[(i, seed) for seed in drawn] for i in range(len(category.images))]
     names = {
@@ -235,24 +148,19 @@ def _score_keys(embedder, category, references, drawn, shots, store):
 
 
 def _stream_scores(embedder, category, references, drawn, shots, todo):
-    """Yield the scores of pictures, each of shape (n_shots,), seed by seed."""
+    """Yield the scores of images, each of shape (n_shots,), seed by seed."""
+    # The features of all references that some seed draws, then those of each seed
     rows = sorted({int(row) for rows in drawn.values() for row in rows})
     images = [references[row] for row in rows]
     options = {"crops": "whole", "parts": "patches", "on_error": "raise"}
     features = stack_features(image_features(embedder, images, **options))
-    places = {row: place for place, row in enumerate(rows)}
     chosen = []
     for drawn_rows in drawn.values():
-        at = [places[int(row)] for row in drawn_rows]
+        at = np.searchsorted(rows, drawn_rows)
         chosen.append({side: part[at] for side, part in features.items()})
-    pictures = [category.images[i] for i in todo]
-    for one in image_features(embedder, pictures, **options):
+
+    images = [category.images[i] for i in todo]
+    for one in image_features(embedder, images, **options):
         for part in chosen:
-            yield np.array(
-                [
-                    reference_map(
-                        one.parts, {side: part[side][:k] for side in part}
-                    ).max()
-                    for k in shots
-                ]
-            )
+            few = ({side: part[side][:k] for side in part} for k in shots)
+            yield np.array([reference_map(one.parts, some).max() for some in few])

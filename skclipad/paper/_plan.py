@@ -50,10 +50,6 @@ class Setting:
     N_p : int, default=10000
         Number of prompt pairs.
 
-    See Also
-    --------
-    make_table : Shows the results of a setting.
-
     Examples
     --------
     >>> from skclipad.paper import Setting
@@ -77,33 +73,13 @@ class Setting:
         -------
         tuple of (str, str, int, int)
             `normal_word`, `anomaly_word`, `l_min` and `l_max`.
-
-        See Also
-        --------
-        Setting : The whole.
-
-        Examples
-        --------
-        >>> from skclipad.paper import Setting
-        >>> Setting().words
-        ('a', 'a damaged', 5, 10)
         """
         return self.normal_word, self.anomaly_word, self.l_min, self.l_max
 
 
 @dataclass(frozen=True)
 class Case:
-    """A setting of the network, and what is measured with it.
-
-    Attributes
-    ----------
-    setting : Setting
-        What the network is trained on.
-    methods, setups, crops : tuple of str
-        Which of `METHODS`, `SETUPS`, `CROPS`.
-    shots : tuple of int
-        Numbers of references; 0 is none.
-    """
+    """A setting of the network, and what is measured with it; 0 shots are none."""
 
     setting: Setting
     methods: tuple = tuple(METHODS)
@@ -114,21 +90,9 @@ class Case:
     def rows(self, dataset, categories, seed):
         """Yield the rows of one seed, without their values, in a fixed order.
 
-        Parameters
-        ----------
-        dataset : str
-            Name of the data set.
-        categories : iterable of str
-            Its categories.
-        seed : int or None
-            None for the rows that no seed has a part in: of methods without network
-            and without references.
-
-        Yields
-        ------
-        dict
-            One of each metric. What has no part in a row is None in it: the network's
-            setting in those of a method without one, WinCLIP's words.
+        Seed None stands for the rows that no seed has a part in: of methods without
+        network and without references. What has no part in a row is None in it: the
+        network's setting where there is no network, words where WinCLIP has its own.
         """
         for category, setup, crops, shots, method in product(
             categories, self.setups, self.crops, self.shots, self.methods
@@ -136,6 +100,7 @@ class Case:
             trained = "s_fnn" in METHODS[method]
             if (trained or shots > 0) != (seed is not None):
                 continue
+
             words = "s_win" not in METHODS[method]
             setting = self.setting
             row = {
@@ -156,42 +121,16 @@ class Case:
 
 
 def row_key(row):
-    """Return what tells a row from all others, as its texts in the CSV.
-
-    Parameters
-    ----------
-    row : mapping
-        A row, with or without its value.
-
-    Returns
-    -------
-    tuple of str
-        All columns but the value.
-    """
+    """Return what tells a row from all others, its value left out, as in the CSV."""
     return tuple("" if row[c] is None else str(row[c]) for c in COLUMNS[:-1])
 
 
 def make_cases(setting, *, setups, crops, shots, pairs, word_pairs, word_lengths):
     """List what is measured: everything of one setting, and a little of the others.
 
-    Parameters
-    ----------
-    setting : Setting
-        The setting of which everything is measured.
-    setups, crops, shots : sequence
-        What that everything is.
-    pairs : sequence of int
-        Other numbers of pairs; Figure 4.
-    word_pairs : sequence of (str, str)
-        Other words for normal and anomalous; Table 3.
-    word_lengths : sequence of (int, int)
-        Other shortest and longest random words.
-
-    Returns
-    -------
-    list of Case
-        The main one first. In the others objects are unknown, there are no references,
-        and crops are multi if they are at all.
+    The main case comes first. In the others, of other pairs (Figure 4), words (Table 3)
+    and word lengths, objects are unknown, there are no references, and crops are multi
+    if they are at all.
     """
     others = [replace(setting, N_p=n) for n in sorted(pairs)]
     others += [
@@ -199,6 +138,7 @@ def make_cases(setting, *, setups, crops, shots, pairs, word_pairs, word_lengths
         for normal, anomaly in word_pairs
     ]
     others += [replace(setting, l_min=low, l_max=high) for low, high in word_lengths]
+
     few = {
         "methods": ("CLIP", "ours", "CLIP + ours"),
         "setups": ("unknown",),
@@ -209,22 +149,8 @@ def make_cases(setting, *, setups, crops, shots, pairs, word_pairs, word_lengths
 
 
 def needs_of(tables, figures, has_references):
-    """Return what must be measured for some tables and figures.
-
-    Parameters
-    ----------
-    tables, figures : collection of int
-        Their numbers in the paper.
-    has_references : bool
-        Whether there are normal pictures for few-shot scores.
-
-    Returns
-    -------
-    dict
-        Arguments of `run_benchmark`: `setups`, `crops`, `shots`, `pairs` and
-        `word_pairs`.
-    """
-    few_shot = has_references and any(t in tables for t in (1, 5, 6, 7, 8, 9, 10))
+    """Return arguments of `run_benchmark` that some tables and figures need."""
+    few_shot = has_references and not set(tables) <= {2, 3, 4}
     whole_only = set(tables) == {2} and 4 not in figures
     return {
         "setups": ("unknown",) if set(tables) <= {3, 4} else SETUPS,
@@ -236,23 +162,7 @@ def needs_of(tables, figures, has_references):
 
 
 def seed_list(seeds):
-    """Return seeds as a tuple.
-
-    Parameters
-    ----------
-    seeds : int or iterable of int
-        How many, from 0 on, or which.
-
-    Returns
-    -------
-    tuple of int
-        The seeds.
-
-    Raises
-    ------
-    ValueError
-        If there are none, one is negative, or one comes twice.
-    """
+    """Return seeds, given as how many from 0 on or which, as a tuple."""
     is_number = isinstance(seeds, Integral)
     chosen = tuple(range(seeds)) if is_number else tuple(int(seed) for seed in seeds)
     if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):
@@ -264,27 +174,7 @@ def seed_list(seeds):
 
 
 def chosen_of(name, values, known):
-    """Return a choice among known words as a tuple in their order.
-
-    Parameters
-    ----------
-    name : str
-        What is chosen, for the error.
-    values : str or iterable of str
-        The choice.
-    known : sequence of str
-        What there is.
-
-    Returns
-    -------
-    tuple of str
-        The choice.
-
-    Raises
-    ------
-    ValueError
-        If nothing is chosen or something that is not known.
-    """
+    """Return a choice among known words as a tuple in their order."""
     values = [values] if isinstance(values, str) else list(values)
     if not values or not set(values) <= set(known):
         raise ValueError(
@@ -294,23 +184,7 @@ def chosen_of(name, values, known):
 
 
 def shot_list(shots):
-    """Return numbers of references as a sorted tuple.
-
-    Parameters
-    ----------
-    shots : int or iterable of int
-        Numbers; 0 is none.
-
-    Returns
-    -------
-    tuple of int
-        Each number once.
-
-    Raises
-    ------
-    ValueError
-        If there are none or one is negative.
-    """
+    """Return numbers of references as a sorted tuple, each once; 0 is none."""
     values = shots if isinstance(shots, Iterable) else [shots]
     values = sorted({int(value) for value in values})
     if not values or values[0] < 0:

@@ -219,11 +219,6 @@ def read_results(path):
     ValueError
         If it is another kind of file.
 
-    See Also
-    --------
-    run_benchmark : Writes it.
-    make_table : Makes the paper's tables of it.
-
     Examples
     --------
     >>> from skclipad.paper import read_results
@@ -239,22 +234,12 @@ def read_results(path):
                 f"{path} has the columns {', '.join(reader.fieldnames)}, but expected "
                 f"{', '.join(COLUMNS)}: it is no table of results of this version."
             )
+
         return [_typed(row) for row in reader]
 
 
 def as_rows(results):
-    """Return results as rows, whatever holds them.
-
-    Parameters
-    ----------
-    results : DataFrame, path or list of dict
-        What `run_benchmark` returned or wrote.
-
-    Returns
-    -------
-    list of dict
-        As `read_results` has them.
-    """
+    """Return results, a DataFrame, a path or rows, as `read_results` has them."""
     if isinstance(results, (str, os.PathLike)):
         return read_results(results)
     if hasattr(results, "to_dict"):

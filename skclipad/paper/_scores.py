@@ -12,16 +12,10 @@ from skclipad.paper._plan import METHODS
 class UnitScores:
     """What rows of one setting and seed are computed from.
 
-    Parameters
-    ----------
-    detector : RandomWordCLIPDetector
-        With the setting and, if rows of a network are asked for, fitted.
-    views : dict of str to ViewEmbeddings
-        Embeddings of the pictures of each category.
-    few_shot : dict of (str, int, int) to ndarray
-        ``s_img`` of pictures by category, seed and shots.
-    object_names : callable
-        Turns a category into the name of what it shows.
+    Called with a row, it returns the scores of its category's images. The detector has
+    the setting and, if rows of a network are asked for, is fitted. `views` are
+    embeddings by category, `few_shot` is ``s_img`` by category, seed and shots, and
+    `object_names` turns a category into the name of what it shows.
     """
 
     def __init__(self, detector, views, few_shot, object_names):
@@ -32,18 +26,6 @@ class UnitScores:
         self._component = cache(self._compute)
 
     def __call__(self, row):
-        """Return the scores that a row's metric is to judge.
-
-        Parameters
-        ----------
-        row : dict
-            The row.
-
-        Returns
-        -------
-        ndarray of shape (n_pictures,)
-            Scores of the pictures of its category.
-        """
         where = row["category"], row["crops"], row["setup"]
         parts = [self._component(name, *where) for name in METHODS[row["method"]]]
         if row["shots"]:
@@ -53,18 +35,20 @@ class UnitScores:
     def _compute(self, name, category, crops, setup):
         if name == "s_fnn" and setup != "unknown":  # the network knows of no object
             return self._component(name, category, crops, "unknown")
+
         if name == "s_fnn":
             function = self._network_score
         else:
-            known = setup == "known"
-            thing = self.object_names(category) if known else "object"
-            prompts = self._prompts("single" if name == "s_pr" else "winclip", thing)
+            thing = self.object_names(category) if setup == "known" else "object"
+            prompt_set = "single" if name == "s_pr" else "winclip"
+            normal, anomaly = self._prompts(prompt_set, thing)
             function = partial(
                 prompt_score,
-                normal=prompts[0],
-                anomaly=prompts[1],
+                normal=normal,
+                anomaly=anomaly,
                 temperature=self.detector.temperature,
             )
+
         how = self.detector.combine_views
         return self.views[category].score(crops, how, function)
 
@@ -79,6 +63,7 @@ class UnitScores:
             normal_word=detector.normal_word,
             anomaly_word=detector.anomaly_word,
         )
+
         # Kept where the images are: all seeds need them.
         texts = text_encoder(detector.embedder, detector.embedder.memory)
         return object_prompts(

@@ -16,13 +16,10 @@ LEGEND = (
     "Percent, mean ± standard deviation over seeds; in brackets the paper's value and "
     "what is measured minus that."
 )
-_TEX = {
-    **{c: "\\" + c for c in "&%$#_{}"},
-    **{
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-    },
+_TEX = {letter: "\\" + letter for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
 }
 
 
@@ -50,10 +47,6 @@ def write_tables(results, folder, *, tables=TABLES, setting=None, note=None):
     list of Path
         The files.
 
-    See Also
-    --------
-    make_table : Makes one table.
-
     Examples
     --------
     >>> import tempfile
@@ -64,11 +57,13 @@ def write_tables(results, folder, *, tables=TABLES, setting=None, note=None):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+
     rows, written = as_rows(results), []
     for number in tables:
         table = make_table(rows, number, setting=setting)
         if note is not None and table.rows:
             table.notes.insert(0, note)
+
         for suffix, kind in (("md", "markdown"), ("tex", "latex"), ("csv", "csv")):
             path = folder / f"table{number}.{suffix}"
             replace_text(path, table_text(table, kind))
@@ -100,10 +95,6 @@ def table_text(table, kind="markdown"):
     ValueError
         If the kind is none of these.
 
-    See Also
-    --------
-    write_tables : Writes tables to files.
-
     Examples
     --------
     >>> from skclipad.paper import make_table, table_text
@@ -127,6 +118,7 @@ def _markdown(table):
             texts = [_bar_free(title), *map(_cell_text, cells)]
             lines.append("| " + " | ".join(texts) + " |")
         lines += ["", LEGEND, ""]
+
     notes = [f"- {note}" for note in table.notes] if table.rows else table.notes
     return "\n".join([*lines, *notes]) + "\n"
 
@@ -155,6 +147,7 @@ def _latex(table):
     caption = [f"{table.title}.", *([LEGEND] if table.rows else []), *table.notes]
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(' '.join(caption))}}}"]
     lines.append(rf"\label{{tab:{table.number}}}")
+
     if table.rows:
         lines.append(rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}")
         lines += [r"\hline", _tex_row(["", *map(_tex, table.columns)]), r"\hline"]

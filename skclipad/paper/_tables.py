@@ -1,6 +1,7 @@
 """The paper's tables, measured: each cell with the paper's own value beside it."""
 
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
@@ -28,6 +29,7 @@ TITLES = {
     10: "Class-wise F1-max on VisA",
 }
 MEASURED_AS = {"WinCLIP": "WinCLIP prompts"}
+OWN = "MVTec-AD or data of your own"
 REFERENCE_METHODS = ("SPADE", "PaDiM", "PatchCore", "RegAD")
 WINCLIP_NOTE = (
     "WinCLIP is measured as its prompt ensemble on the same crops and, with shots, the "
@@ -50,10 +52,6 @@ class Cell:
         How many seeds these are of; 0 if none has a part or nothing was measured.
     paper_mean, paper_std : float or None, default=None
         What the paper prints.
-
-    See Also
-    --------
-    Table : Holds cells.
 
     Examples
     --------
@@ -78,16 +76,6 @@ class Cell:
         -------
         float or None
             None if either is missing.
-
-        See Also
-        --------
-        Cell : What it is the difference of.
-
-        Examples
-        --------
-        >>> from skclipad.paper import Cell
-        >>> Cell(mean=92.5).difference is None
-        True
         """
         if self.mean is None or self.paper_mean is None:
             return None
@@ -112,10 +100,6 @@ class Table:
         Title and cells of each row; none if the table does not apply.
     notes : list of str, default=[]
         What a reader must know.
-
-    See Also
-    --------
-    make_table : Makes it.
 
     Examples
     --------
@@ -158,11 +142,6 @@ def make_table(results, number, *, setting=None):
     ValueError
         If there is no such table.
 
-    See Also
-    --------
-    write_tables : Writes all tables to files.
-    table_text : Writes one as Markdown, LaTeX or CSV.
-
     Examples
     --------
     >>> from skclipad.paper import make_table
@@ -172,22 +151,32 @@ def make_table(results, number, *, setting=None):
     """
     if number not in TABLES:
         raise ValueError(f"Got number={number!r} but expected a table from 1 to 10.")
+
     measured = _Measured(as_rows(results), setting)
-    if number == 1:
-        table = _table_1(measured)
-    elif number in (2, 3):
-        table = (_table_2 if number == 2 else _table_3)(measured)
-    elif number == 4:
-        table = _table_4(measured)
-    else:
-        table = _class_table(measured, number)
-    if not table.rows:
-        return Table(number, TITLES[number], notes=table.notes)
-    cells = [cell for _, cells in table.rows for cell in cells]
-    if all(cell.mean is None for cell in cells):
+    datasets, about = _datasets_of(number, measured.categories)
+    table = Table(number, TITLES[number])
+    if not datasets:
+        table.notes = [f"Does not apply: it is about {about}, which was not measured."]
+        return table
+
+    fill = {1: _fill_1, 2: _fill_2, 3: _fill_3, 4: _fill_4}.get(number, _fill_classes)
+    fill(table, measured, datasets)
+    if all(cell.mean is None for _, cells in table.rows for cell in cells):
         return Table(number, TITLES[number], notes=["Was not measured in this run."])
     table.notes += measured.notes()
     return table
+
+
+def _datasets_of(number, measured):
+    """Return which data sets a table is about, and what to say if there are none."""
+    if number in (1, 2, 3):
+        about = "MVTec-AD, VisA or data of your own" if number == 1 else OWN
+        return [name for name in measured if name != "sewerml"], about
+    if number == 4:
+        return [name for name in measured if name == "sewerml"], "SewerML"
+    if number < 8:
+        return [name for name in measured if name not in ("visa", "sewerml")], OWN
+    return [name for name in measured if name == "visa"], "VisA"
 
 
 class _Measured:
@@ -196,17 +185,14 @@ class _Measured:
     def __init__(self, rows, setting):
         self._values = {}  # what a row is about -> {seed: {category: value}}
         self.categories = {}  # data set -> its categories, in order
+        self.setting = first_setting(rows) if setting is None else setting
+
         for row in rows:
             about = (row["dataset"], *_about(row))
             by_seed = self._values.setdefault(about, {})
             by_seed.setdefault(row["seed"], {})[row["category"]] = row["value"]
             found = self.categories.setdefault(row["dataset"], {})
             found[row["category"]] = None
-        self.setting = first_setting(rows) if setting is None else setting
-
-    @property
-    def datasets(self):
-        return list(self.categories)
 
     def is_complete(self, dataset):
         """Tell whether a data set has the paper's categories, all and no other."""
@@ -214,52 +200,42 @@ class _Measured:
         found = frozenset(map(slug, self.categories[dataset]))
         return found == expected or (dataset == "sewerml" and len(found) == 1)
 
+    def cells(self, table, dataset, **where):
+        """Return a cell of each metric."""
+        return [self.cell(table, dataset, metric, **where) for metric in METRICS]
+
     def cell(
         self,
         table,
         dataset,
         metric,
         *,
-        method,
         setup,
-        crops="multi",
+        method,
         shots=0,
+        crops="multi",
         category=None,
         words=None,
     ):
         """Return a cell; without category the mean over all, without words the main."""
-        setting = self.setting
-        normal, anomaly = words or (setting.normal_word, setting.anomaly_word)
-        row = {
-            "setup": setup,
-            "method": MEASURED_AS.get(method, method),
-            "crops": crops,
-            "shots": shots,
-            "normal_word": normal,
-            "anomaly_word": anomaly,
-            "l_min": setting.l_min,
-            "l_max": setting.l_max,
-            "N_p": setting.N_p,
-            "metric": metric,
-        }
-        mean, std, n_seeds = self._mean_and_std((dataset, *_about(row)), category)
-        is_paper = category is not None or self.is_complete(dataset)
-        words = (
-            ("", "")
-            if method in (*MEASURED_AS, *REFERENCE_METHODS)
-            else (
-                normal,
-                anomaly,
-            )
-        )
-        printed = (None, None)
-        if is_paper:
-            name = "mean" if category is None else slug(category)
-            key = (table, dataset, name, setup, method, shots, *words, metric)
-            printed = paper_index().get(key, printed)
-        return Cell(mean, std, n_seeds, *printed)
+        row = {"setup": setup, "method": MEASURED_AS.get(method, method)}
+        row |= {"crops": crops, "shots": shots, "metric": metric, **vars(self.setting)}
+        if words is not None:
+            row |= {"normal_word": words[0], "anomaly_word": words[1]}
+        measured = self._mean_and_std((dataset, *_about(row)), category)
+
+        # The paper's own value, if it has one for these categories
+        if category is None and not self.is_complete(dataset):
+            return Cell(*measured)
+        words = row["normal_word"], row["anomaly_word"]
+        if method in (*MEASURED_AS, *REFERENCE_METHODS):
+            words = "", ""
+        name = "mean" if category is None else slug(category)
+        key = (table, dataset, name, setup, method, shots, *words, metric)
+        return Cell(*measured, *paper_index().get(key, (None, None)))
 
     def _mean_and_std(self, about, category):
+        """Return mean, deviation and number of seeds of what was measured."""
         by_seed = self._values.get(about, {})
         names = self.categories.get(about[0], {}) if category is None else [category]
         means = {
@@ -267,6 +243,7 @@ class _Measured:
             for seed, values in by_seed.items()
             if all(name in values for name in names)
         }
+
         if not means:
             return None, None, 0
         mean = float(np.mean(list(means.values())))
@@ -276,25 +253,23 @@ class _Measured:
 
     def notes(self):
         """Say what is not as in the paper."""
-        notes = []
-        if self.setting != Setting():
-            notes.append(f"Not the paper's setting, but {_words_of(self.setting)}.")
-        for dataset in self.datasets:
+        notes, setting = [], self.setting
+        if setting != Setting():
+            notes.append(
+                f"Not the paper's setting, but N_p = {setting.N_p:,}, words of "
+                f"{setting.l_min} to {setting.l_max} letters, "
+                f'"{setting.normal_word}" and "{setting.anomaly_word}".'
+            )
+
+        for dataset, categories in self.categories.items():
             title = DATASET_TITLES.get(dataset)
             if title and not self.is_complete(dataset):
-                n, total = len(self.categories[dataset]), len(paper_categories(dataset))
                 notes.append(
-                    f"Means are over the {n} categories measured, which are not the "
-                    f"paper's {total} of {title}: its means are not set beside them."
+                    f"Means are over the {len(categories)} categories measured, which "
+                    f"are not the paper's {len(paper_categories(dataset))} of {title}: "
+                    "its means are not set beside them."
                 )
         return notes
-
-
-def _words_of(setting):
-    return (
-        f"N_p = {setting.N_p:,}, words of {setting.l_min} to {setting.l_max} letters, "
-        f'"{setting.normal_word}" and "{setting.anomaly_word}"'
-    )
 
 
 def _about(row):
@@ -309,6 +284,7 @@ def _about(row):
 
 
 def first_setting(rows):
+    """Return the setting of the first row of a network, or else the paper's."""
     names = list(Setting.__annotations__)
     trained = (row for row in rows if row["N_p"] is not None)
     first = next(trained, None)
@@ -318,10 +294,7 @@ def first_setting(rows):
 # Which rows and columns
 
 
-def _table_1(measured):
-    datasets = [d for d in measured.datasets if d != "sewerml"]
-    if not datasets:
-        return _not_about(1, "MVTec-AD, VisA or data of your own")
+def _fill_1(table, measured, datasets):
     lines = [
         *((0, "unknown", method) for method in ("CLIP", "ours", "CLIP + ours")),
         *((0, "known", method) for method in ("WinCLIP", "CLIP", "CLIP + ours")),
@@ -329,142 +302,93 @@ def _table_1(measured):
     for shots in (1, 2, 4):
         methods = (*REFERENCE_METHODS, "WinCLIP", "CLIP + ours")
         lines += [(shots, "known", method) for method in methods]
-    table = Table(1, TITLES[1], notes=[WINCLIP_NOTE])
-    table.columns = [
-        f"{_title(dataset)} {METRIC_TITLES[metric]}"
-        for dataset in datasets
-        for metric in METRICS
-    ]
+
+    table.notes = [WINCLIP_NOTE]
+    titles = METRIC_TITLES.values()
+    table.columns = [f"{_title(d)} {metric}" for d in datasets for metric in titles]
     for shots, setup, method in lines:
-        cells = [
-            measured.cell(1, d, metric, method=method, setup=setup, shots=shots)
-            for d in datasets
-            for metric in METRICS
-        ]
+        where = {"method": method, "setup": setup, "shots": shots}
+        cells = [cell for d in datasets for cell in measured.cells(1, d, **where)]
         known = f", object {setup}" if shots == 0 else ""
-        if any(c.mean is not None or c.paper_mean is not None for c in cells):
+        if not _is_blank(cells):
             table.rows.append((f"{shots}-shot{known}: {method}", cells))
-    return table
 
 
-def _table_2(measured):
-    datasets = [d for d in measured.datasets if d != "sewerml"]
-    if not datasets:
-        return _not_about(2, "MVTec-AD or data of your own")
-    table = Table(2, TITLES[2], [METRIC_TITLES[metric] for metric in METRICS])
+def _fill_2(table, measured, datasets):
+    table.columns = list(METRIC_TITLES.values())
     table.notes = [
         "The paper's set-up is not legible in the text that was transcribed, nor are "
         "four of its values: it is taken as known object.",
         WINCLIP_NOTE,
     ]
-    for dataset in datasets:
-        for setup in ("known", "unknown"):
-            for method in ("WinCLIP", "CLIP", "ours", "CLIP + ours"):
-                cells = [
-                    measured.cell(
-                        2, dataset, metric, method=method, setup=setup, crops="whole"
-                    )
-                    for metric in METRICS
-                ]
-                title = f"{_title(dataset)}, object {setup}: {method}"
-                table.rows.append((title, cells))
-    return table
+    methods = ("WinCLIP", "CLIP", "ours", "CLIP + ours")
+    for dataset, setup, method in product(datasets, ("known", "unknown"), methods):
+        where = {"method": method, "setup": setup, "crops": "whole"}
+        title = f"{_title(dataset)}, object {setup}: {method}"
+        table.rows.append((title, measured.cells(2, dataset, **where)))
 
 
-def _table_3(measured):
-    datasets = [d for d in measured.datasets if d != "sewerml"]
-    if not datasets:
-        return _not_about(3, "MVTec-AD or data of your own")
+def _fill_3(table, measured, datasets):
     normals = list(dict.fromkeys(normal for normal, _ in TABLE_3_WORDS))
     anomalies = list(dict.fromkeys(anomaly for _, anomaly in TABLE_3_WORDS))
-    methods = ("CLIP", "CLIP + ours")
-    table = Table(3, TITLES[3])
-    table.columns = [f'"{a}" {m}' for a in anomalies for m in methods]
+    columns = list(product(anomalies, ("CLIP", "CLIP + ours")))
+
+    table.columns = [f'"{anomaly}" {method}' for anomaly, method in columns]
     table.notes = ['The paper prints its first row as "an".']
-    for dataset in datasets:
-        for normal in normals:
-            cells = [
-                measured.cell(
-                    *(3, dataset, "auroc"),
-                    method=method,
-                    setup="unknown",
-                    words=(normal, anomaly),
-                )
-                for anomaly in anomalies
-                for method in methods
-            ]
-            table.rows.append((f'{_title(dataset)}: "{normal}"', cells))
-    return table
+    for dataset, normal in product(datasets, normals):
+        cells = []
+        for anomaly, method in columns:
+            where = {"method": method, "setup": "unknown", "words": (normal, anomaly)}
+            cells.append(measured.cell(3, dataset, "auroc", **where))
+        table.rows.append((f'{_title(dataset)}: "{normal}"', cells))
 
 
-def _table_4(measured):
-    if "sewerml" not in measured.datasets:
-        return _not_about(4, "SewerML")
-    table = Table(4, TITLES[4], [METRIC_TITLES[metric] for metric in METRICS])
-    for method in ("CLIP", "ours", "CLIP + ours"):
-        cells = [
-            measured.cell(4, "sewerml", metric, method=method, setup="unknown")
-            for metric in METRICS
-        ]
+def _fill_4(table, measured, datasets):
+    table.columns = list(METRIC_TITLES.values())
+    for dataset, method in product(datasets, ("CLIP", "ours", "CLIP + ours")):
+        cells = measured.cells(4, dataset, method=method, setup="unknown")
         table.rows.append((method, cells))
-    return table
 
 
-def _class_table(measured, number):
-    metric = list(METRICS)[(number - 5) % 3]
-    if number < 8:
-        datasets = [d for d in measured.datasets if d not in ("visa", "sewerml")]
-        about = "MVTec-AD or data of your own"
-    else:
-        datasets = [d for d in measured.datasets if d == "visa"]
-        about = "VisA"
-    if not datasets:
-        return _not_about(number, about)
+def _fill_classes(table, measured, datasets):
+    metric = list(METRICS)[(table.number - 5) % 3]
     columns = [(0, "unknown", "CLIP"), (0, "unknown", "CLIP + ours")]
     for shots in (0, 1, 2, 4):
         columns += [(shots, "known", method) for method in ("WinCLIP", "CLIP + ours")]
-    table = Table(number, TITLES[number], notes=[WINCLIP_NOTE])
+
+    table.notes = [WINCLIP_NOTE]
     table.columns = [
         f"{shots}-shot{f' {setup}' if shots == 0 else ''}: {method}"
         for shots, setup, method in columns
     ]
+    if not DATASET_TITLES.keys() >= set(datasets):
+        table.title = f"Class-wise {METRIC_TITLES[metric]}"
+
     for dataset in datasets:
-        if dataset not in DATASET_TITLES:
-            table.title = f"Class-wise {METRIC_TITLES[metric]}"
         for category in [*measured.categories[dataset], None]:
+            number = 1 if category is None else table.number
+            where = (number, dataset, metric)
             cells = [
-                measured.cell(
-                    *((1 if category is None else number), dataset, metric),
-                    method=method,
-                    setup=setup,
-                    shots=shots,
-                    category=category,
-                )
-                for shots, setup, method in columns
+                measured.cell(*where, method=m, setup=s, shots=k, category=category)
+                for k, s, m in columns
             ]
             name = "mean" if category is None else category
             title = f"{_title(dataset)}: {name}" if len(datasets) > 1 else name
             table.rows.append((title, cells))
-    return _without_blank_columns(table)
+    _leave_out_blank_columns(table)
 
 
-def _without_blank_columns(table):
+def _leave_out_blank_columns(table):
     """Leave out columns, such as those of shots, that have no number at all."""
-    rows = [cells for _, cells in table.rows]
-    kept = [
-        i
-        for i, column in enumerate(zip(*rows, strict=True))
-        if any(c.mean is not None or c.paper_mean is not None for c in column)
-    ]
+    columns = zip(*(cells for _, cells in table.rows), strict=True)
+    kept = [i for i, column in enumerate(columns) if not _is_blank(column)]
     table.columns = [table.columns[i] for i in kept]
     table.rows = [(title, [cells[i] for i in kept]) for title, cells in table.rows]
-    return table
+
+
+def _is_blank(cells):
+    return all(cell.mean is None and cell.paper_mean is None for cell in cells)
 
 
 def _title(dataset):
     return DATASET_TITLES.get(dataset, dataset)
-
-
-def _not_about(number, about):
-    note = f"Does not apply: it is about {about}, which was not measured."
-    return Table(number, TITLES[number], notes=[note])

@@ -1,7 +1,6 @@
-"""Pictures of results, drawn with matplotlib.
+"""Results drawn with matplotlib.
 
-Matplotlib is an extra: nothing else in the package needs it, and it is imported when
-something is drawn.
+Matplotlib is an extra, imported when something is drawn.
 """
 
 from skclipad.plotting._embeddings import EmbeddingDisplay

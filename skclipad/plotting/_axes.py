@@ -1,50 +1,27 @@
-"""Where displays are drawn."""
+"""What displays and figures are drawn with."""
 
-# Orange and blue stay apart for colour-blind readers.
-NORMAL, ANOMALOUS = "#0072b2", "#d55e00"
+from sklearn.manifold import TSNE
+
+from skclipad._images.colours import ANOMALOUS, NORMAL
+from skclipad._optional import import_optional
+
+STATE_COLOURS = {"normal": NORMAL, "anomalous": ANOMALOUS}
 
 
-def pyplot():
-    """Import matplotlib's pyplot.
-
-    Returns
-    -------
-    module
-        ``matplotlib.pyplot``.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed; the message says what to install.
-    """
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as e:
-        raise ImportError(
-            "matplotlib could not be imported, but drawing needs it. Install it with "
-            f"`pip install 'skclipad[plot]'`. The reason was: {e}"
-        ) from e
-    return plt
+def pyplot(extra="plot"):
+    """Import ``matplotlib.pyplot``, which the extra named brings."""
+    return import_optional("matplotlib.pyplot", extra)
 
 
 def figure_and_axes(ax, **options):
-    """Return axes to draw on, and their figure.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes or None
-        Axes to draw on; None makes a new figure.
-    **options : dict
-        Passed to ``matplotlib.pyplot.subplots`` for a new figure.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The figure.
-    ax : matplotlib.axes.Axes
-        The axes.
-    """
-    plt = pyplot()
+    """Return axes and their figure: those given, or new ones with these options."""
     if ax is None:
-        return plt.subplots(layout="constrained", **options)
+        return pyplot().subplots(layout="constrained", **options)
     return ax.figure, ax
+
+
+def lay_out(embeddings, *, init, perplexity=30.0, random_state=0):
+    """Lay points out by t-SNE, of shape (n_points, 2); few have fewer neighbours."""
+    perplexity = min(perplexity, (len(embeddings) - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init=init, random_state=random_state)
+    return tsne.fit_transform(embeddings)

@@ -1,7 +1,6 @@
-"""Where prompts, pictures and sentences lie in the space of CLIP."""
+"""Where prompts, images and sentences lie in the space of CLIP."""
 
 import numpy as np
-from sklearn.manifold import TSNE
 from sklearn.utils.validation import check_is_fitted
 
 from skclipad._detector import checked_embedder
@@ -10,15 +9,15 @@ from skclipad._inputs import check_labels
 from skclipad._method.network import network_layers
 from skclipad._method.prompts import n_blocks, training_block
 from skclipad._method.scores import unit
-from skclipad.plotting._axes import ANOMALOUS, NORMAL, figure_and_axes, pyplot
+from skclipad.plotting._axes import STATE_COLOURS, figure_and_axes, lay_out, pyplot
 
-MARKERS = {"prompts": ".", "pictures": "^", "texts": "s"}
+MARKERS = {"prompts": ".", "images": "^", "texts": "s"}
 
 
 class EmbeddingDisplay:
     """Embeddings in the plane, laid out by t-SNE [1]_.
 
-    The paper's Figures 3 and 5: prompts with random words, to which pictures and
+    The paper's Figures 3 and 5: prompts with random words, to which images and
     sentences of yours can be added, as CLIP sees them or as a layer of the network
     does. Make a display with `from_estimator` or `from_predictions`, which draw it as
     well; all parameters are kept as attributes.
@@ -28,7 +27,7 @@ class EmbeddingDisplay:
     positions : array-like of shape (n_points, 2)
         Where the points lie.
     groups : sequence of str of length n_points
-        What each of them is. Names such as "normal prompts" or "anomalous pictures"
+        What each of them is. Names such as "normal prompts" or "anomalous images"
         have colours and marks of their own.
 
     Attributes
@@ -40,14 +39,10 @@ class EmbeddingDisplay:
     points_ : list of matplotlib.collections.PathCollection
         The points of each group, after `plot`.
 
-    See Also
-    --------
-    sklearn.manifold.TSNE : Lays the points out.
-
     Notes
     -----
     t-SNE keeps neighbours together. Distances between clusters and their sizes mean
-    little, and pictures lie apart from texts in CLIP whatever they show.
+    little, and images lie apart from texts in CLIP whatever they show.
 
     References
     ----------
@@ -90,9 +85,9 @@ class EmbeddingDisplay:
         estimator : RandomWordCLIPDetector
             A fitted detector.
         X : sequence of images, or array-like of shape (n_samples, C_e), default=None
-            Pictures or embeddings to lay out with the prompts.
+            Images or embeddings to lay out with the prompts.
         y : array-like of shape (n_samples,), default=None
-            1 for anomalous, 0 for normal pictures; None makes one group of them.
+            1 for anomalous, 0 for normal images; None makes one group of them.
         texts : sequence of str, default=None
             Sentences to lay out with the prompts.
         text_labels : array-like of shape (n_texts,), default=None
@@ -118,25 +113,8 @@ class EmbeddingDisplay:
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If there is no such layer, or labels are not as many as what they label.
-
-        See Also
-        --------
-        from_predictions : Lay out embeddings made before.
-
-        Examples
-        --------
-        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-        >>> from skclipad.plotting import EmbeddingDisplay
-        >>> detector = RandomWordCLIPDetector(
-        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
-        ... ).fit()
-        >>> display = EmbeddingDisplay.from_estimator(detector, n_pairs=20, layer=1)
-        >>> sorted(set(display.groups))
-        ['anomalous prompts', 'normal prompts']
         """
         check_is_fitted(estimator)
         pyplot()  # before anything slow
@@ -146,21 +124,24 @@ class EmbeddingDisplay:
                 f"Got layer={layer!r} but expected 0, CLIP's embeddings, or one of the "
                 f"{n_layers} hidden layers."
             )
+
         embedder = checked_embedder(estimator)
         embeddings = [embedder.encode_text(_prompts(estimator, n_pairs, random_state))]
         groups = ["normal prompts"] * n_pairs + ["anomalous prompts"] * n_pairs
         if X is not None:
             embeddings.append(embed_images(embedder, X))
-            groups += _named(y, len(embeddings[-1]), "pictures")
+            groups += _named(y, len(embeddings[-1]), "images")
         if texts is not None:
             embeddings.append(embedder.encode_text(list(texts)))
             groups += _named(text_labels, len(embeddings[-1]), "texts")
+
         features = np.concatenate(embeddings)
         normalized = estimator.fit_params_["normalize"]
         features = unit(features) if normalized or layer == 0 else features
         if layer:
             layers = network_layers(features, estimator.coefs_, estimator.intercepts_)
             features = layers[layer - 1]
+
         return cls.from_predictions(
             features,
             groups,
@@ -208,29 +189,15 @@ class EmbeddingDisplay:
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If there are not as many groups as embeddings.
-
-        See Also
-        --------
-        from_estimator : Make the embeddings too.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from skclipad.plotting import EmbeddingDisplay
-        >>> embeddings = np.random.default_rng(0).normal(size=(12, 5))
-        >>> display = EmbeddingDisplay.from_predictions(embeddings, ["mine"] * 12)
-        >>> display.positions.shape
-        (12, 2)
         """
         pyplot()  # before anything slow
         _check_groups(embeddings, groups)
-        perplexity = min(perplexity, (len(embeddings) - 1) / 3)
-        tsne = TSNE(perplexity=perplexity, init="pca", random_state=random_state)
-        return cls(tsne.fit_transform(embeddings), groups).plot(ax=ax, **kwargs)
+        positions = lay_out(
+            embeddings, init="pca", perplexity=perplexity, random_state=random_state
+        )
+        return cls(positions, groups).plot(ax=ax, **kwargs)
 
     def plot(self, *, ax=None, **kwargs):
         """Draw the points.
@@ -255,36 +222,24 @@ class EmbeddingDisplay:
             If matplotlib is not installed.
         ValueError
             If there are not as many groups as points.
-
-        See Also
-        --------
-        from_estimator : Make embeddings, lay them out and draw them.
-        from_predictions : Lay out embeddings made before.
-
-        Examples
-        --------
-        >>> from skclipad.plotting import EmbeddingDisplay
-        >>> display = EmbeddingDisplay([[0, 1], [1, 0]], ["a", "b"]).plot(s=40)
-        >>> len(display.points_)
-        2
         """
-        positions = np.asarray(self.positions)
-        _check_groups(positions, self.groups)
+        positions, groups = np.asarray(self.positions), np.asarray(self.groups)
+        _check_groups(positions, groups)
         self.figure_, self.ax_ = figure_and_axes(ax)
-        groups = np.asarray(self.groups)
+
         self.points_ = []
         for name in dict.fromkeys(self.groups):
             x, y = positions[groups == name].T
-            kind, _, what = name.partition(" ")
-            look = {
+            state, _, kind = name.partition(" ")
+            style = {
                 "label": f"{name} ({len(x)})",
-                "marker": MARKERS.get(what, "."),
+                "marker": MARKERS.get(kind, "."),
                 "s": 18,
             }
-            colour = {"normal": NORMAL, "anomalous": ANOMALOUS}.get(kind)
-            if colour is not None:
-                look["color"] = colour
-            self.points_.append(self.ax_.scatter(x, y, **look | kwargs))
+            if state in STATE_COLOURS:
+                style["color"] = STATE_COLOURS[state]
+            self.points_.append(self.ax_.scatter(x, y, **style | kwargs))
+
         self.ax_.set(xticks=[], yticks=[])  # t-SNE's axes mean nothing
         self.ax_.legend()
         return self
@@ -294,12 +249,18 @@ def _prompts(detector, n_pairs, seed):
     """Write prompts as `fit` does: all normal ones, then all anomalous ones."""
     names = ("normal_word", "anomaly_word", "l_min", "l_max")
     words = {name: detector.fit_params_[name] for name in names}
+    return write_prompts(n_pairs, seed, **words)
+
+
+def write_prompts(n_pairs, seed, **words):
+    """Write so many pairs of prompts: all normal ones, then all anomalous ones."""
     blocks = [training_block(i, seed=seed, **words) for i in range(n_blocks(n_pairs))]
-    halves = [
-        [text for block in blocks for text in np.split(np.array(block), 2)[label]]
-        for label in (0, 1)
-    ]
-    return [str(text) for half in halves for text in half[:n_pairs]]
+    normal, anomalous = [], []
+    for block in blocks:
+        half = len(block) // 2
+        normal += block[:half]
+        anomalous += block[half:]
+    return normal[:n_pairs] + anomalous[:n_pairs]
 
 
 def _named(labels, n, what):

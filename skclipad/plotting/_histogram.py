@@ -3,13 +3,13 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skclipad.plotting._axes import ANOMALOUS, NORMAL, figure_and_axes, pyplot
+from skclipad.plotting._axes import STATE_COLOURS, figure_and_axes, pyplot
 
 
 class ScoreHistogramDisplay:
     """Histogram of anomaly scores, with the threshold.
 
-    With labels, normal and anomalous pictures have bars of their own; how far these
+    With labels, normal and anomalous images have bars of their own; how far these
     overlap is what no threshold can mend. Make a display with `from_estimator` or
     `from_predictions`, which draw it as well; all parameters are kept as attributes.
 
@@ -18,9 +18,9 @@ class ScoreHistogramDisplay:
     scores : array-like of shape (n_samples,)
         Anomaly scores in [0, 1]; NaN is left out.
     y : array-like of shape (n_samples,), default=None
-        1 for anomalous, 0 for normal pictures.
+        1 for anomalous, 0 for normal images.
     threshold : float, default=None
-        Score above which a picture is called anomalous; None draws none.
+        Score above which an image is called anomalous; None draws none.
 
     Attributes
     ----------
@@ -32,11 +32,6 @@ class ScoreHistogramDisplay:
         The bars, after `plot`: all, or normal and anomalous.
     line_ : matplotlib.lines.Line2D or None
         The threshold, after `plot`.
-
-    See Also
-    --------
-    AnomalyMapDisplay : Where in the pictures it is.
-    skclipad.report.write_report : A histogram with the pictures under it.
 
     Examples
     --------
@@ -62,9 +57,9 @@ class ScoreHistogramDisplay:
         estimator : classifier
             A fitted detector, or any classifier with `predict_proba`, a Pipeline say.
         X : sequence of images, or array-like of shape (n_samples, C_e)
-            Pictures or embeddings.
+            Images or embeddings.
         y : array-like of shape (n_samples,), default=None
-            1 for anomalous, 0 for normal pictures.
+            1 for anomalous, 0 for normal images.
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on; None makes a new figure.
         bins : int, default=40
@@ -79,32 +74,12 @@ class ScoreHistogramDisplay:
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If there are not as many labels as scores.
-
-        See Also
-        --------
-        from_predictions : Draw scores made before.
-
-        Examples
-        --------
-        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-        >>> from skclipad.datasets import make_defect_images
-        >>> from skclipad.plotting import ScoreHistogramDisplay
-        >>> detector = RandomWordCLIPDetector(
-        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
-        ... ).fit()
-        >>> photos = make_defect_images(6, random_state=0)
-        >>> display = ScoreHistogramDisplay.from_estimator(
-        ...     detector, photos.images, photos.target
-        ... )
-        >>> display.threshold
-        0.5
         """
         check_is_fitted(estimator)
         pyplot()  # before anything slow
+
         scores = estimator.predict_proba(X)[:, 1]
         threshold = getattr(estimator, "threshold", None)
         return cls(scores, y, threshold=threshold).plot(ax=ax, bins=bins, **kwargs)
@@ -122,9 +97,9 @@ class ScoreHistogramDisplay:
         scores : array-like of shape (n_samples,)
             Anomaly scores in [0, 1].
         y : array-like of shape (n_samples,), default=None
-            1 for anomalous, 0 for normal pictures.
+            1 for anomalous, 0 for normal images.
         threshold : float, default=None
-            Score above which a picture is called anomalous; None draws none.
+            Score above which an image is called anomalous; None draws none.
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on; None makes a new figure.
         bins : int, default=40
@@ -139,28 +114,15 @@ class ScoreHistogramDisplay:
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If there are not as many labels as scores.
-
-        See Also
-        --------
-        from_estimator : Score pictures and draw their scores.
-
-        Examples
-        --------
-        >>> from skclipad.plotting import ScoreHistogramDisplay
-        >>> display = ScoreHistogramDisplay.from_predictions([0.2, 0.7], threshold=0.5)
-        >>> display.ax_.get_xlabel()
-        'anomaly score'
         """
         return cls(scores, y, threshold=threshold).plot(ax=ax, bins=bins, **kwargs)
 
     def plot(self, *, ax=None, bins=40, **kwargs):
         """Draw the histogram.
 
-        Bars of normal and anomalous pictures lie over each other, half transparent.
+        Bars of normal and anomalous images lie over each other, half transparent.
 
         Parameters
         ----------
@@ -182,47 +144,41 @@ class ScoreHistogramDisplay:
             If matplotlib is not installed.
         ValueError
             If there are not as many labels as scores.
-
-        See Also
-        --------
-        from_estimator : Score pictures and draw their scores.
-        from_predictions : Draw scores made before.
-
-        Examples
-        --------
-        >>> from skclipad.plotting import ScoreHistogramDisplay
-        >>> display = ScoreHistogramDisplay([0.1, 0.2, 0.9]).plot(bins=10)
-        >>> [int(bar.get_height()) for bar in display.bars_[0]][:3]
-        [0, 1, 1]
         """
-        scores = np.asarray(self.scores, dtype=float)
-        groups = {None: scores}
-        if self.y is not None:
-            y = np.asarray(self.y)
-            if y.shape != scores.shape:
-                raise ValueError(
-                    f"Got {len(scores)} scores and y of shape {y.shape} but expected "
-                    "one label for each score."
-                )
-            groups = {"normal": scores[y == 0], "anomalous": scores[y == 1]}
+        groups = self._groups()
         self.figure_, self.ax_ = figure_and_axes(ax)
-        colours = {None: "0.45", "normal": NORMAL, "anomalous": ANOMALOUS}
+
         self.bars_ = []
         for name, values in groups.items():
             label = None if name is None else f"{name} ({len(values)})"
-            options = {"color": colours[name], "alpha": 0.6, "label": label, **kwargs}
+            colour = STATE_COLOURS.get(name, "0.45")
+            options = {"color": colour, "alpha": 0.6, "label": label, **kwargs}
             values = values[~np.isnan(values)]
             *_, bars = self.ax_.hist(values, np.linspace(0, 1, bins + 1), **options)
             self.bars_.append(bars)
+
         self.line_ = None
         if self.threshold is not None:
+            label = f"threshold {self.threshold:g}"
             self.line_ = self.ax_.axvline(
-                self.threshold,
-                color="0.1",
-                ls="--",
-                label=f"threshold {self.threshold:g}",
+                self.threshold, color="0.1", ls="--", label=label
             )
+
         if self.ax_.get_legend_handles_labels()[1]:
             self.ax_.legend()
-        self.ax_.set(xlim=(0, 1), xlabel="anomaly score", ylabel="pictures")
+        self.ax_.set(xlim=(0, 1), xlabel="anomaly score", ylabel="images")
         return self
+
+    def _groups(self):
+        """Return scores by state, or all under None where there are no labels."""
+        scores = np.asarray(self.scores, dtype=float)
+        if self.y is None:
+            return {None: scores}
+
+        y = np.asarray(self.y)
+        if y.shape != scores.shape:
+            raise ValueError(
+                f"Got {len(scores)} scores and y of shape {y.shape} but expected one "
+                "label for each score."
+            )
+        return {"normal": scores[y == 0], "anomalous": scores[y == 1]}

@@ -1,4 +1,4 @@
-"""Pictures and their anomaly maps, side by side."""
+"""Images and their anomaly maps, side by side."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -7,40 +7,39 @@ from skclipad._images.reading import read_image
 from skclipad._inputs import as_image_list, split_objects
 from skclipad.plotting._axes import pyplot
 
-SIDE = 2.2  # inches of a picture's side
+SIDE = 2.2  # inches of an image's side
 
 
 class AnomalyMapDisplay:
-    """Pictures, their anomaly maps and the true masks, side by side.
+    """Images, their anomaly maps and the true masks, side by side.
 
-    Each picture is a row. All maps share one scale, so that colours compare across
-    pictures, and one colour bar. Make a display with `from_estimator` or
+    Each image is a row. All maps share one scale, so that colours compare across
+    images, and one colour bar. Make a display with `from_estimator` or
     `from_predictions`, which draw it as well; all parameters are kept as attributes.
 
     Parameters
     ----------
     images : sequence of images of length n_images
-        Pictures, as `CLIPImageEmbedder.transform` takes them.
+        Images, as `CLIPImageEmbedder.transform` takes them.
     maps : sequence of array-like of shape (height, width)
-        Anomaly map of each picture, of its size or any other.
+        Anomaly map of each image, of its size or any other.
     masks : sequence of array-like of shape (height, width), default=None
-        Mask of each picture: 1 (or True) where it is damaged.
+        Mask of each image: 1 (or True) where it is damaged.
     scores : array-like of shape (n_images,), default=None
-        Anomaly score of each picture, to be written beside it.
+        Anomaly score of each image, to be written beside it.
 
     Attributes
     ----------
     figure_ : matplotlib.figure.Figure
         The figure, after `plot`.
     axes_ : ndarray of shape (n_images, n_columns)
-        Axes of the pictures, after `plot`: picture, map and, if given, mask.
+        Axes of the images, after `plot`: image, map and, if given, mask.
     colorbar_ : matplotlib.colorbar.Colorbar
         The colour bar of all maps, after `plot`.
 
     See Also
     --------
     RandomWordCLIPDetector.anomaly_map : Makes the maps.
-    skclipad.report.contact_sheet : Many pictures and their scores, without maps.
 
     Examples
     --------
@@ -60,18 +59,18 @@ class AnomalyMapDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X, *, masks=None, **kwargs):
-        """Draw pictures with the maps and scores of a fitted detector.
+        """Draw images with the maps and scores of a fitted detector.
 
-        Each picture is looked at twice, for its map and for its score.
+        Each image is looked at twice, for its map and for its score.
 
         Parameters
         ----------
         estimator : RandomWordCLIPDetector
             A fitted detector.
         X : sequence of images
-            Pictures, or a DataFrame with the columns "image" and "object".
+            Images, or a DataFrame with the columns "image" and "object".
         masks : sequence of array-like of shape (height, width), default=None
-            Mask of each picture: 1 (or True) where it is damaged.
+            Mask of each image: 1 (or True) where it is damaged.
         **kwargs : dict
             Passed to `plot`: `cmap`, `vmin`, `vmax`.
 
@@ -82,34 +81,14 @@ class AnomalyMapDisplay:
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ImageReadError
-            If a picture cannot be read.
+            If an image cannot be read.
         ValueError
-            If there are not as many masks as pictures.
-
-        See Also
-        --------
-        from_predictions : Draw maps made before.
-
-        Examples
-        --------
-        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-        >>> from skclipad.datasets import make_defect_images
-        >>> from skclipad.plotting import AnomalyMapDisplay
-        >>> detector = RandomWordCLIPDetector(
-        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
-        ... ).fit()
-        >>> photos = make_defect_images(3, random_state=0)
-        >>> display = AnomalyMapDisplay.from_estimator(
-        ...     detector, photos.images, masks=photos.masks
-        ... )
-        >>> display.axes_.shape
-        (3, 3)
+            If there are not as many maps, masks or scores as images.
         """
         check_is_fitted(estimator)
         pyplot()  # before anything slow
+
         images, objects = split_objects(X)
         if objects is None and not hasattr(images, "__len__"):
             X = images = list(as_image_list(images))
@@ -119,20 +98,20 @@ class AnomalyMapDisplay:
 
     @classmethod
     def from_predictions(cls, images, maps, *, masks=None, scores=None, **kwargs):
-        """Draw pictures with maps made before.
+        """Draw images with maps made before.
 
         Whose maps these are does not matter, as long as higher means more anomalous.
 
         Parameters
         ----------
         images : sequence of images of length n_images
-            Pictures, as `CLIPImageEmbedder.transform` takes them.
+            Images, as `CLIPImageEmbedder.transform` takes them.
         maps : sequence of array-like of shape (height, width)
-            Anomaly map of each picture, of its size or any other.
+            Anomaly map of each image, of its size or any other.
         masks : sequence of array-like of shape (height, width), default=None
-            Mask of each picture: 1 (or True) where it is damaged.
+            Mask of each image: 1 (or True) where it is damaged.
         scores : array-like of shape (n_images,), default=None
-            Anomaly score of each picture, to be written beside it.
+            Anomaly score of each image, to be written beside it.
         **kwargs : dict
             Passed to `plot`: `cmap`, `vmin`, `vmax`.
 
@@ -143,32 +122,17 @@ class AnomalyMapDisplay:
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ImageReadError
-            If a picture cannot be read.
+            If an image cannot be read.
         ValueError
-            If there are not as many maps, masks or scores as pictures.
-
-        See Also
-        --------
-        from_estimator : Make maps and draw them.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from skclipad.plotting import AnomalyMapDisplay
-        >>> image, anomaly_map = np.zeros((16, 16, 3)), np.eye(16)
-        >>> display = AnomalyMapDisplay.from_predictions([image], [anomaly_map])
-        >>> display.axes_[0, 1].get_title()
-        'anomaly map'
+            If there are not as many maps, masks or scores as images.
         """
         return cls(images, maps, masks=masks, scores=scores).plot(**kwargs)
 
     def plot(self, *, cmap="inferno", vmin=None, vmax=None):
-        """Draw all pictures into a new figure.
+        """Draw all images into a new figure.
 
-        Maps are drawn over the whole of their picture, whatever their own size.
+        A map covers its whole image, whatever its own size.
 
         Parameters
         ----------
@@ -188,48 +152,24 @@ class AnomalyMapDisplay:
         ImportError
             If matplotlib is not installed.
         ImageReadError
-            If a picture cannot be read.
+            If an image cannot be read.
         ValueError
-            If there are not as many maps, masks or scores as pictures.
-
-        See Also
-        --------
-        from_estimator : Make maps and draw them.
-        from_predictions : Draw maps made before.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from skclipad.plotting import AnomalyMapDisplay
-        >>> display = AnomalyMapDisplay([np.zeros((16, 16, 3))], [np.eye(16)])
-        >>> float(display.plot(vmin=0, vmax=2).colorbar_.vmax)
-        2.0
+            If there are not as many maps, masks or scores as images.
         """
         plt = pyplot()
         images = [read_image(item, row) for row, item in enumerate(self._checked())]
-        values = np.concatenate([np.ravel(one) for one in self.maps])
-        values = values[np.isfinite(values)]  # a picture without a map has NaN
-        ends = (values.min(), values.max()) if len(values) else (0, 1)
-        vmin, vmax = (
-            float(end if given is None else given)
-            for end, given in zip(ends, (vmin, vmax), strict=True)
-        )
-        titles = ["picture", "anomaly map"] + ["mask"] * (self.masks is not None)
+        vmin, vmax = self._scale(vmin, vmax)
+
+        titles = ["image", "anomaly map"] + ["mask"] * (self.masks is not None)
         size = (SIDE * len(titles) + 0.8, SIDE * len(images) + 0.4)
         figure, axes = plt.subplots(
             len(images), len(titles), figsize=size, squeeze=False, layout="constrained"
         )
-        for row, (image, ax) in enumerate(zip(images, axes, strict=True)):
-            width, height = image.size
-            whole = {"extent": (0, width, height, 0)}
-            ax[0].imshow(image)
-            colours = {"cmap": cmap, "vmin": vmin, "vmax": vmax}
-            drawn = ax[1].imshow(np.asarray(self.maps[row]), **colours, **whole)
-            if self.masks is not None:
-                mask = np.asarray(self.masks[row]) > 0
-                ax[2].imshow(mask, cmap="gray", vmin=0, vmax=1, **whole)
-            if self.scores is not None:
-                ax[0].set_ylabel(f"score {self.scores[row]:.3f}")
+        for row, image in enumerate(images):
+            drawn = self._draw_row(
+                row, image, axes[row], cmap=cmap, vmin=vmin, vmax=vmax
+            )
+
         for ax, title in zip(axes[0], titles, strict=True):
             ax.set_title(title)
         for ax in axes.flat:
@@ -241,13 +181,37 @@ class AnomalyMapDisplay:
         return self
 
     def _checked(self):
-        """Return the pictures as a list, if there are as many of everything."""
+        """Return the images as a list, if there are as many of everything."""
         images = list(as_image_list(self.images))
         for name in ("maps", "masks", "scores"):
             column = getattr(self, name)
             if column is not None and len(column) != len(images):
                 raise ValueError(
-                    f"Got {len(images)} pictures and {len(column)} {name} but expected "
+                    f"Got {len(images)} images and {len(column)} {name} but expected "
                     "as many of one as of the other."
                 )
         return images
+
+    def _scale(self, *given):
+        """Return the ends of the colour scale: those given, or those of the maps."""
+        values = np.concatenate([np.ravel(one) for one in self.maps])
+        values = values[np.isfinite(values)]  # an image without a map has NaN
+        ends = (values.min(), values.max()) if len(values) else (0, 1)
+        return [
+            float(end if own is None else own)
+            for own, end in zip(given, ends, strict=True)
+        ]
+
+    def _draw_row(self, row, image, axes, **colours):
+        """Draw one image, its map and its mask; return the map as drawn."""
+        width, height = image.size
+        over_all = {"extent": (0, width, height, 0)}
+        axes[0].imshow(image)
+        drawn = axes[1].imshow(np.asarray(self.maps[row]), **colours, **over_all)
+
+        if self.masks is not None:
+            mask = np.asarray(self.masks[row]) > 0
+            axes[2].imshow(mask, cmap="gray", vmin=0, vmax=1, **over_all)
+        if self.scores is not None:
+            axes[0].set_ylabel(f"score {self.scores[row]:.3f}")
+        return drawn

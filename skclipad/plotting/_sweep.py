@@ -37,10 +37,6 @@ class PromptSweepDisplay:
     lines_ : list of matplotlib.lines.Line2D
         The marks of each way of scoring, after `plot`.
 
-    See Also
-    --------
-    skclipad.RandomWordCLIPDetector : Takes the words.
-
     Notes
     -----
     The paper's word pairs are in its Sec. 4.4.
@@ -71,16 +67,16 @@ class PromptSweepDisplay:
     ):
         """Fit a detector with each pair of words and draw what it reaches.
 
-        The detector given is not changed. Pictures are embedded once for all words.
+        The detector given is not changed. Images are embedded once for all words.
 
         Parameters
         ----------
         estimator : RandomWordCLIPDetector
             A detector, fitted or not, without references (``n_shots=0``).
         X : sequence of images, or array-like of shape (n_samples, C_e)
-            Pictures or embeddings.
+            Images or embeddings.
         y : array-like of shape (n_samples,)
-            1 for anomalous, 0 for normal pictures.
+            1 for anomalous, 0 for normal images.
         words : sequence of (str, str)
             Words for normal and for anomalous things.
         scoring : str or callable, default="roc_auc"
@@ -97,30 +93,8 @@ class PromptSweepDisplay:
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If the detector has references, or a setting does not fit.
-
-        See Also
-        --------
-        from_predictions : Draw values computed before.
-
-        Examples
-        --------
-        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-        >>> from skclipad.datasets import make_defect_images
-        >>> from skclipad.plotting import PromptSweepDisplay
-        >>> detector = RandomWordCLIPDetector(
-        ...     N_p=100, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
-        ... )
-        >>> photos = make_defect_images(10, random_state=0)
-        >>> words = [("a", "a damaged"), ("a perfect", "a broken")]
-        >>> display = PromptSweepDisplay.from_estimator(
-        ...     detector, photos.images, photos.target, words=words
-        ... )
-        >>> list(display.values)
-        ['CLIP', 'ours', 'CLIP + ours']
         """
         pyplot()  # before anything slow
         if estimator.n_shots > 0:
@@ -128,11 +102,12 @@ class PromptSweepDisplay:
                 f"Got a detector with n_shots={estimator.n_shots}, whose references do "
                 "not depend on words. Set n_shots=0."
             )
+
         scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
-        metric = scoring if isinstance(scoring, str) else "score"
         y = check_labels(y)
         # One view an image: what the words make of it is the same for all crops.
         X = embed_images(embedder_of(estimator), X)
+
         values = {method: [] for method in cls.METHODS}
         for normal_word, anomaly_word in words:
             detector = clone(estimator).set_params(
@@ -141,6 +116,8 @@ class PromptSweepDisplay:
             detector.fit()
             for method, scores in cls.METHODS.items():
                 values[method].append(scorer(detector.set_params(scores=scores), X, y))
+
+        metric = scoring if isinstance(scoring, str) else "score"
         metric = {"roc_auc": "AUROC", "average_precision": "AUPR"}.get(metric, metric)
         return cls(list(words), values, metric=metric).plot(ax=ax, **kwargs)
 
@@ -170,23 +147,8 @@ class PromptSweepDisplay:
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If there are not as many values as pairs of words.
-
-        See Also
-        --------
-        from_estimator : Compute the values and draw them.
-
-        Examples
-        --------
-        >>> from skclipad.plotting import PromptSweepDisplay
-        >>> display = PromptSweepDisplay.from_predictions(
-        ...     [("a", "a damaged")], {"CLIP": [0.9], "ours": [0.95]}
-        ... )
-        >>> len(display.lines_)
-        2
         """
         return cls(words, values, metric=metric).plot(ax=ax, **kwargs)
 
@@ -213,20 +175,31 @@ class PromptSweepDisplay:
             If matplotlib is not installed.
         ValueError
             If there are not as many values as pairs of words.
-
-        See Also
-        --------
-        from_estimator : Compute the values and draw them.
-        from_predictions : Draw values computed before.
-
-        Examples
-        --------
-        >>> from skclipad.plotting import PromptSweepDisplay
-        >>> words = [("a", "a damaged"), ("a good", "a bad")]
-        >>> display = PromptSweepDisplay(words, {"CLIP": [0.9, 0.8]}).plot()
-        >>> display.lines_[0].get_xdata()
-        array([0.8, 0.9])
         """
+        values = self._checked()
+        order = np.argsort(list(values.values())[-1], kind="stable")
+        rows = np.arange(len(order))
+        self.figure_, self.ax_ = figure_and_axes(
+            ax, figsize=(6.4, 1.2 + 0.32 * len(order))
+        )
+
+        # A line from the least to the greatest value of each row, and the marks on it
+        all_values = np.stack(list(values.values()))[:, order]
+        ends = all_values.min(axis=0), all_values.max(axis=0)
+        self.ax_.hlines(rows, *ends, color="0.8", zorder=1)
+        self.lines_ = []
+        for i, (name, column) in enumerate(values.items()):
+            options = {"ls": "", "marker": MARKERS[i % len(MARKERS)], "label": name}
+            self.lines_ += self.ax_.plot(column[order], rows, **options | kwargs)
+
+        self.ax_.set_yticks(rows, [" / ".join(self.words[i]) for i in order])
+        self.ax_.set(xlabel=self.metric, ylim=(-0.6, len(order) - 0.4))
+        self.ax_.grid(axis="x", alpha=0.3)
+        self.ax_.legend()
+        return self
+
+    def _checked(self):
+        """Return the values as arrays, if there is one for each pair of words."""
         values = {name: np.asarray(v, dtype=float) for name, v in self.values.items()}
         for name, column in values.items():
             if column.shape != (len(self.words),):
@@ -234,21 +207,4 @@ class PromptSweepDisplay:
                     f"Got {len(self.words)} pairs of words and values[{name!r}] of "
                     f"shape {column.shape} but expected one value for each pair."
                 )
-        order = np.argsort(list(values.values())[-1], kind="stable")
-        height = 1.2 + 0.32 * len(order)
-        self.figure_, self.ax_ = figure_and_axes(ax, figsize=(6.4, height))
-        places = np.arange(len(order))
-        ends = np.stack(list(values.values()))[:, order]
-        self.ax_.hlines(
-            places, ends.min(axis=0), ends.max(axis=0), color="0.8", zorder=1
-        )
-        self.lines_ = []
-        for i, (name, column) in enumerate(values.items()):
-            options = {"ls": "", "marker": MARKERS[i % len(MARKERS)], "label": name}
-            self.lines_ += self.ax_.plot(column[order], places, **options | kwargs)
-        labels = [" / ".join(self.words[i]) for i in order]
-        self.ax_.set_yticks(places, labels)
-        self.ax_.set(xlabel=self.metric, ylim=(-0.6, len(order) - 0.4))
-        self.ax_.grid(axis="x", alpha=0.3)
-        self.ax_.legend()
-        return self
+        return values

@@ -16,7 +16,7 @@ from skclipad._inputs import as_image_list
 from skclipad.report._thumbnails import heat_map, thumbnail
 
 FOLDER = Path(__file__).parent
-CHUNK = 60  # pictures that the page unpacks at once: those of one of its pages
+CHUNK = 60  # images that the page unpacks at once: those of one of its pages
 PAGE_BYTES = 24_000_000  # of all thumbnails together, where that leaves enough for each
 SIDES = {2000: 256, 5000: 176, None: 128}  # pixels of a thumbnail, by their number
 NOTES = "Notes"  # the section of settings that stands at the top of the page
@@ -44,11 +44,11 @@ def write_report(
     settings=None,
     title="Anomaly scores",
 ):
-    """Write scores and their pictures as one self-contained HTML file.
+    """Write scores and their images as one self-contained HTML file.
 
     The page shows a histogram of the scores with a threshold that can be moved, and
-    all pictures, to be sorted, filtered, and looked at with their heat maps. It needs
-    no network and no server, and forbids itself both by its content-security policy.
+    all images, to be sorted, filtered, and looked at with their heat maps. It needs no
+    network and no server, and forbids itself both by its content-security policy.
 
     Parameters
     ----------
@@ -58,21 +58,21 @@ def write_report(
         Paths, PIL images or arrays: what the estimators take. One that cannot be read
         gets no thumbnail.
     scores : array-like of shape (n_samples,)
-        Anomaly scores, higher for more anomalous; NaN for a picture without. Infinity
+        Anomaly scores, higher for more anomalous; NaN for an image without. Infinity
         is an error: no page can show it.
     names : sequence of str of length n_samples, default=None
-        What to call the pictures; None is their paths, or their numbers.
+        What to call the images; None is their paths, or their numbers.
     components : dict of str to array-like of shape (n_samples,), default=None
-        Further scores of each picture, to be shown and sorted by.
+        Further scores of each image, to be shown and sorted by.
     labels : array-like of shape (n_samples,), default=None
-        1 for pictures known to be anomalous, 0 for normal ones.
+        1 for images known to be anomalous, 0 for normal ones.
     maps : sequence of length n_samples, default=None
-        An anomaly map of shape (height, width), or None, for each picture. Small ones
+        An anomaly map of shape (height, width), or None, for each image. Small ones
         (32 x 32) keep the file small. All share one scale of colours.
     errors : sequence of length n_samples, default=None
-        Why a picture has no score, a str, or None.
+        Why an image has no score, a str, or None.
     threshold : float, default=0.5
-        Score above which a picture is counted as anomalous; the page can move it.
+        Score above which an image is counted as anomalous; the page can move it.
     settings : dict of str to dict, default=None
         Sections of names and values, to reproduce the scores by; see `describe_run`.
         What a section "Notes" says stands at the top of the page.
@@ -82,19 +82,14 @@ def write_report(
     Raises
     ------
     ValueError
-        If lengths differ, there is no picture, a score, a component or a map is
+        If lengths differ, there is no image, a score, a component or a map is
         infinite, or the threshold is no finite number.
     OSError
         If the file cannot be written.
 
-    See Also
-    --------
-    contact_sheet : The most and the least anomalous as one picture.
-    describe_run : Settings and versions.
-
     Notes
     -----
-    Pictures become thumbnails of 256 pixels (fewer when there are more than 2,000) and
+    Images become thumbnails of 256 pixels (fewer when there are more than 2,000) and
     about 16 kB at most, so 1,000 of them take less than 30 MB. The page unpacks them 60
     at a time. Names are shown as text, whatever they hold.
 
@@ -116,16 +111,19 @@ def write_report(
         name: np.asarray(column, dtype=float)
         for name, column in (components or {}).items()
     }
+
     given = {"scores": scores, "names": names, "labels": labels, "maps": maps}
     _check_lengths(len(images), given | {"errors": errors} | columns)
     _check_finite({"scores": scores} | columns, maps, threshold)
-    scale = _scale(maps)
+
     order = np.argsort(-scores, kind="stable")  # rows without a score come last
-    pictures = _thumbnails([images[row] for row in order], order)
+    thumbnails = _thumbnails([images[row] for row in order], order)
+    scale = _scale(maps)
     heat = [
         None if maps is None or maps[row] is None else heat_map(maps[row], *scale)
         for row in order
     ]
+
     names = [_name(images[row], row, names) for row in order]
     data = {
         "names": names,
@@ -142,10 +140,11 @@ def write_report(
         "threshold": float(threshold),
         "chunk": CHUNK,
     }
+
     # The settings may hold names that are no UTF-8, too.
     how = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
     with open(path, "w", **how) as file:
-        file.writelines(_page(data, pictures, heat, dict(settings or {}), title))
+        file.writelines(_page(data, thumbnails, heat, dict(settings or {}), title))
 
 
 def _check_lengths(n_images, columns):
@@ -159,7 +158,6 @@ def _check_lengths(n_images, columns):
 
 def _check_finite(columns, maps, threshold):
     """Refuse what JSON has no word for: a page that holds it would stay blank."""
-    maps = {} if maps is None else {f"maps[{i}]": one for i, one in enumerate(maps)}
     for name, column in columns.items():
         if len(rows := np.flatnonzero(np.isinf(column))):
             raise ValueError(
@@ -167,12 +165,14 @@ def _check_finite(columns, maps, threshold):
                 f"{len(column)} are infinite), but expected numbers, or NaN for an "
                 "image without. Leave these images out, or correct what scored them."
             )
-    for name, one in maps.items():
+
+    for i, one in enumerate(() if maps is None else maps):
         if one is not None and np.isinf(one).any():
             raise ValueError(
-                f"Got {name} with infinite values, but expected numbers, or NaN where "
-                "there is none. Pass None for that map, or correct it."
+                f"Got maps[{i}] with infinite values, but expected numbers, or NaN "
+                "where there is none. Pass None for that map, or correct it."
             )
+
     if not np.isfinite(threshold):
         raise ValueError(f"Got threshold={threshold} but expected a finite number.")
 
@@ -191,25 +191,22 @@ def _scale(maps):
 def _thumbnails(images, rows):
     side = next(s for n, s in SIDES.items() if n is None or len(images) <= n)
     n_bytes = max(4_000, min(16_000, PAGE_BYTES // len(images)))
-    n_threads = min(8, joblib.cpu_count())  # decoding leaves the interpreter's lock
-    with ThreadPoolExecutor(n_threads) as pool:
-        return list(
-            pool.map(
-                lambda image, row: thumbnail(image, int(row), side, n_bytes),
-                images,
-                rows,
-            )
-        )
+
+    def small(image, row):
+        return thumbnail(image, int(row), side, n_bytes)
+
+    # Decoding leaves the interpreter's lock.
+    with ThreadPoolExecutor(min(8, joblib.cpu_count())) as pool:
+        return list(pool.map(small, images, rows))
 
 
 def _name(image, row, names):
-    name = str(names[row] if names is not None else _path_or_number(image, row))
+    if names is not None:
+        name = names[row]
+    else:
+        name = image if isinstance(image, (str, Path)) else f"picture {row}"
     # Names that are no UTF-8 cannot be written into the page.
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _path_or_number(image, row):
-    return image if isinstance(image, (str, Path)) else f"picture {row}"
+    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _common_folder(names):
@@ -231,12 +228,13 @@ def _error(errors, row, scores):
 # The page
 
 
-def _page(data, pictures, heat, settings, title):
+def _page(data, thumbnails, heat, settings, title):
     """Yield the text of the page, piece by piece."""
     style, script = (
         (FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
     )
     head, foot = (FOLDER / "page.html").read_text(encoding="utf-8").split("$pictures")
+
     notes = settings.pop(NOTES, {})
     words = {
         "title": escape(title),
@@ -249,11 +247,12 @@ def _page(data, pictures, heat, settings, title):
         "settings": "".join(map(_section, settings, settings.values())),
         "data": _json(data),
     }
+
     yield Template(head).substitute(words)
-    for number, first in enumerate(range(0, len(pictures), CHUNK)):
+    for number, first in enumerate(range(0, len(thumbnails), CHUNK)):
         chunk = [
-            picture and {**picture, "png": heat[first + i]}
-            for i, picture in enumerate(pictures[first : first + CHUNK])
+            image and {**image, "png": heat[first + i]}
+            for i, image in enumerate(thumbnails[first : first + CHUNK])
         ]
         yield (
             f'<script type="application/json" id="pictures-{number}">'

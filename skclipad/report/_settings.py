@@ -29,10 +29,6 @@ def package_versions(missing=None):
     dict of str to str
         Version by name, Python's among them.
 
-    See Also
-    --------
-    describe_run : Versions and settings together.
-
     Examples
     --------
     >>> from skclipad.report import package_versions
@@ -52,7 +48,7 @@ def package_versions(missing=None):
 def describe_run(detector, *, command=None):
     """Say how scores were made, for the report's page.
 
-    With it and the pictures, somebody else can make the same scores again.
+    With it and the images, somebody else can make the same scores again.
 
     Parameters
     ----------
@@ -67,10 +63,6 @@ def describe_run(detector, *, command=None):
         Sections "Run", "Detector", "Embedder" and "Versions", each of names and
         values. With the bundled model also "Notes": what it is no good for.
 
-    See Also
-    --------
-    write_report : Shows them.
-
     Examples
     --------
     >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
@@ -82,21 +74,21 @@ def describe_run(detector, *, command=None):
     '200'
     """
     embedder = embedder_of(detector)
+
     run = {"date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"}
     if command is not None:
         run["command"] = command
     run["backbone"] = detector.backbone_
     run["fitted in"] = f"{detector.fit_time_:.1f} s"
-    parameters = detector.get_params(deep=False)
-    parameters.pop("embedder")
+
     settings = {
         "Run": run,
-        "Detector": {name: repr(value) for name, value in parameters.items()},
-        "Embedder": {
-            name: repr(value) for name, value in embedder.get_params(deep=False).items()
-        },
+        "Detector": _parameters_of(detector),
+        "Embedder": _parameters_of(embedder),
         "Versions": package_versions(),
     }
+    del settings["Detector"]["embedder"]
+
     # These bring their own weights: the tag is ignored, so it would mislead.
     if embedder.model_name == "tiny":
         settings["Embedder"]["pretrained"] = "none: bundled model"
@@ -104,3 +96,8 @@ def describe_run(detector, *, command=None):
     elif embedder.model_name.startswith(("local-dir:", "hf-hub:")):
         settings["Embedder"]["pretrained"] = "none: weights of model_name"
     return settings
+
+
+def _parameters_of(estimator):
+    parameters = estimator.get_params(deep=False)
+    return {name: repr(value) for name, value in parameters.items()}

@@ -1,14 +1,14 @@
-"""The most and the least anomalous pictures, drawn on one page."""
+"""The most and the least anomalous images, drawn on one page."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from skclipad._images.colours import ANOMALOUS, NORMAL
 from skclipad._images.reading import read_image
 from skclipad._inputs import as_image_list
 
 PAPER, MAT, INK, FAINT = "#ffffff", "#eeeeee", "#1a1a1a", "#666666"
-# Orange and blue stay apart for colour-blind readers; the captions say it in words.
-FRAMES = {None: "#b0b0b0", False: "#0072b2", True: "#d55e00"}
+FRAMES = {None: "#b0b0b0", False: NORMAL, True: ANOMALOUS}
 FRAME_NAMES = {True: "labelled anomalous", False: "labelled normal"}
 FRAME, LINE, GAP, MARGIN = 4, 18, 10, 24  # pixels
 
@@ -24,11 +24,11 @@ def contact_sheet(
     tile_size=112,
     title=None,
 ):
-    """Draw the most and the least anomalous pictures with their scores.
+    """Draw the most and the least anomalous images with their scores.
 
     Half of the places go to the highest scores, highest first, the other half to the
-    lowest, lowest first. Only the pictures shown are opened, and pictures without a
-    score (NaN) are left out.
+    lowest, lowest first. Only the images shown are opened, and images without a score
+    (NaN) are left out.
 
     Parameters
     ----------
@@ -37,15 +37,15 @@ def contact_sheet(
     scores : array-like of shape (n_samples,)
         Anomaly scores, higher for more anomalous.
     labels : array-like of shape (n_samples,), default=None
-        1 for pictures known to be anomalous, 0 for normal ones: the frames' colour.
+        1 for images known to be anomalous, 0 for normal ones: the frames' colour.
     captions : sequence of str of length n_samples, default=None
-        A few words to stand under each picture, cut at its width.
+        A few words to stand under each image, cut at its width.
     n_images : int, default=40
-        Pictures on the sheet, at most.
+        Images on the sheet, at most.
     n_columns : int, default=10
-        Pictures in a row.
+        Images in a row.
     tile_size : int, default=112
-        Side of a picture's place, in pixels, at least 16; a picture keeps its
+        Side of an image's place, in pixels, at least 16; an image keeps its
         proportions.
     title : str, default=None
         Lines above everything.
@@ -58,14 +58,9 @@ def contact_sheet(
     Raises
     ------
     ValueError
-        If lengths differ, no picture has a score, or a size is too small.
+        If lengths differ, no image has a score, or a size is too small.
     ImageReadError
-        If a picture to be shown cannot be read.
-
-    See Also
-    --------
-    write_report : All pictures, to look through in a browser.
-    skclipad.RandomWordCLIPDetector : Makes the scores.
+        If an image to be shown cannot be read.
 
     Examples
     --------
@@ -78,6 +73,8 @@ def contact_sheet(
     """
     images, scores = list(as_image_list(images)), np.asarray(scores, dtype=float)
     _check_sheet(images, scores, labels, captions, (n_images, n_columns, tile_size))
+
+    # Which images, and how wide the sheet is
     order = np.argsort(-scores, kind="stable")[: np.sum(~np.isnan(scores))]
     n_top = min(n_images - n_images // 2, len(order) - len(order) // 2)
     n_low = min(n_images // 2, len(order) - n_top)
@@ -92,6 +89,7 @@ def contact_sheet(
             lines.append(str(captions[row]))
         return _tile(image, tile_size, frame, lines)
 
+    # Strips from top to bottom
     strips = [] if title is None else [_text_strip(width, title, size=20)]
     if labels is not None:
         strips.append(_legend_strip(width))
@@ -113,6 +111,7 @@ def _check_sheet(images, scores, labels, captions, sizes):
     for (name, least), size in zip(smallest.items(), sizes, strict=True):
         if size < least:
             raise ValueError(f"Got {name}={size!r} but expected at least {least}.")
+
     columns = {"scores": scores, "labels": labels, "captions": captions}
     for name, column in columns.items():
         if column is not None and len(column) != len(images):
@@ -120,30 +119,31 @@ def _check_sheet(images, scores, labels, captions, sizes):
                 f"Got {len(images)} images and {len(column)} {name} but expected as "
                 "many of one as of the other."
             )
+
     if np.isnan(scores).all():
         raise ValueError(
             f"Got {len(scores)} scores, none of them a number, but expected at least "
-            "one picture with a score."
+            "one image with a score."
         )
 
 
 def _tile(image, size, frame, lines):
-    """Draw one picture in its frame, with lines of text under it."""
+    """Draw one image in its frame, with lines of text under it."""
     font = ImageFont.load_default(13)
     tile = Image.new("RGB", (size, size + LINE * len(lines) + 4), PAPER)
     draw = ImageDraw.Draw(tile)
     draw.rectangle((0, 0, size - 1, size - 1), fill=MAT, outline=frame, width=FRAME)
+
     inner = size - 2 * FRAME
     factor = inner // max(image.size)
     if factor:
-        # Small pictures grow by whole pixels: smoothing would hide fine scratches.
-        picture = image.resize(
-            [side * factor for side in image.size], Image.Resampling.NEAREST
-        )
+        # Small images grow by whole pixels: smoothing would hide fine scratches.
+        grown = [side * factor for side in image.size]
+        fitted = image.resize(grown, Image.Resampling.NEAREST)
     else:
-        picture = ImageOps.contain(image, (inner, inner), Image.Resampling.LANCZOS)
-    corner = [(size - side) // 2 for side in picture.size]
-    tile.paste(picture, tuple(corner))
+        fitted = ImageOps.contain(image, (inner, inner), Image.Resampling.LANCZOS)
+    tile.paste(fitted, tuple((size - side) // 2 for side in fitted.size))
+
     for i, line in enumerate(lines):
         draw.text((0, size + i * LINE + 3), _fitted(line, font, size), INK, font)
     return tile

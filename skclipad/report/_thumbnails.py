@@ -1,4 +1,4 @@
-"""Pictures and maps made small enough that thousands fit into one page."""
+"""Images and maps made small enough that thousands fit into one page."""
 
 import base64
 import io
@@ -10,38 +10,24 @@ from skclipad._exceptions import ImageReadError
 from skclipad._images.reading import read_image
 
 # A heat map's colours, from nothing through purple and orange to yellow: stops of
-# matplotlib's inferno. Where a map is low, the picture under it shows.
+# matplotlib's inferno. Where a map is low, the image under it shows.
 STOPS = [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)]
 LEVELS = 32  # of a heat map: smooth to the eye, and two hundred bytes of palette
 QUALITIES = (82, 70, 55, 40)
 
 
 def thumbnail(image, row, side, n_bytes):
-    """Make a small JPEG of a picture.
+    """Make a JPEG of an image, at most so many pixels a side and so many bytes.
 
-    Parameters
-    ----------
-    image : str, PIL.Image.Image, ndarray, ...
-        The picture, as the estimators take it.
-    row : int
-        Its row.
-    side : int
-        Longer side in pixels, at most; a smaller picture keeps its size.
-    n_bytes : int
-        Size to stay below: quality and, in the end, pixels are given up for it.
-
-    Returns
-    -------
-    dict or None
-        Width and height of the picture, "w" and "h", and the file in base64, "jpg";
-        None if the picture cannot be read.
+    Quality and, in the end, pixels are given up to stay below `n_bytes`. Returns width,
+    height and the file in base64, or None if the image cannot be read.
     """
     try:
-        picture = read_image(image, row, draft_size=side)
+        small = read_image(image, row, draft_size=side).copy()
     except ImageReadError:
         return None
-    small = picture.copy()
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
+
     while True:
         for quality in QUALITIES:
             data = _encoded(small, "JPEG", quality=quality, optimize=True)
@@ -51,29 +37,18 @@ def thumbnail(image, row, side, n_bytes):
                     "h": small.height,
                     "jpg": base64.b64encode(data).decode(),
                 }
+
         if max(small.size) < 32:
             return None  # no room at all was left
         small = small.reduce(2)
 
 
 def heat_map(values, low, high):
-    """Colour a map, as a small PNG to lie over a picture.
-
-    Parameters
-    ----------
-    values : ndarray of shape (height, width)
-        The map.
-    low, high : float
-        Ends of the scale: nothing, and the strongest colour.
-
-    Returns
-    -------
-    str
-        The file in base64.
-    """
+    """Colour a map from clear at `low` to yellow at `high`: a PNG in base64."""
     share = (np.asarray(values, dtype=float) - low) / max(high - low, 1e-12)
-    share = np.nan_to_num(share)
-    levels = np.rint(share.clip(0, 1) * (LEVELS - 1)).astype(np.uint8)
+    share = np.nan_to_num(share).clip(0, 1)
+    levels = np.rint(share * (LEVELS - 1)).astype(np.uint8)
+
     image = Image.fromarray(levels)
     image.putpalette(PALETTE)
     data = _encoded(image, "PNG", optimize=True, transparency=ALPHA)
@@ -87,9 +62,9 @@ def _encoded(image, kind, **options):
 
 
 def _palette():
-    places = np.linspace(0, len(STOPS) - 1, LEVELS)
+    positions = np.linspace(0, len(STOPS) - 1, LEVELS)
     channels = zip(*STOPS, strict=True)
-    columns = [np.interp(places, range(len(STOPS)), channel) for channel in channels]
+    columns = [np.interp(positions, range(len(STOPS)), channel) for channel in channels]
     return np.rint(np.stack(columns, axis=1)).astype(np.uint8).tobytes()
 
 

@@ -106,7 +106,7 @@ def one(results, **where):
     return value
 
 
-def pictures_of(bunch, category):
+def images_of(bunch, category):
     rows = np.flatnonzero(bunch["category"] == category)
     return bunch["images"][rows], bunch["target"][rows]
 
@@ -142,10 +142,8 @@ def test_rows_are_tidy_and_complete(results):
         ("WinCLIP prompts", {"scores": ("prompt",), "prompt_set": "winclip"}),
     ],
 )
-def test_figures_are_those_of_a_detector(
-    results, photos, setup, crops, method, options
-):
-    images, target = pictures_of(photos, "coin")
+def test_values_are_those_of_a_detector(results, photos, setup, crops, method, options):
+    images, target = images_of(photos, "coin")
     fitted = detector(
         embedder__crops=crops,
         object_name="coin" if setup == "known" else "object",
@@ -165,10 +163,10 @@ def test_figures_are_those_of_a_detector(
     assert aupr == pytest.approx(average_precision_score(target, scores))
 
 
-def test_few_shot_figures_are_those_of_a_detector(results, photos, normals):
-    images, target = pictures_of(photos, "wood")
+def test_few_shot_values_are_those_of_a_detector(results, photos, normals):
+    images, target = images_of(photos, "wood")
     fitted = detector(n_shots=2, random_state=1, object_name="wood")
-    fitted.fit(pictures_of(normals, "wood")[0])
+    fitted.fit(images_of(normals, "wood")[0])
     expected = roc_auc_score(target, fitted.predict_proba(images)[:, 1])
     where = {"method": "CLIP + ours", "shots": 2, "seed": 1, "metric": "auroc"}
     where |= {"category": "wood", "setup": "known", "crops": "whole"}
@@ -176,7 +174,7 @@ def test_few_shot_figures_are_those_of_a_detector(results, photos, normals):
 
 
 def test_other_settings_are_those_of_a_detector(results, photos):
-    images, target = pictures_of(photos, "coin")
+    images, target = images_of(photos, "coin")
     where = {"method": "ours", "metric": "auroc", "category": "coin"}
     for columns, options in (
         ({"N_p": 20}, {"N_p": 20}),
@@ -224,10 +222,10 @@ def test_fifteen_categories_and_ten_seeds_repeat_no_encoding(work):
 
 
 @pytest.mark.usefixtures("quick_texts")
-def test_whole_pictures_and_crops_come_from_one_pass(work, photos):
+def test_whole_images_and_crops_come_from_one_pass(work, photos):
     options = {"setups": "unknown", "detector": detector()}
     run_benchmark(Bunch(**photos), seeds=1, crops=["whole", "multi"], **options)
-    assert work["encode_pixels"] == 20 * 5  # the whole picture and four crops
+    assert work["encode_pixels"] == 20 * 5  # the whole image and four crops
 
 
 @pytest.mark.usefixtures("quick_texts")
@@ -308,7 +306,7 @@ def test_killed_run_goes_on_with_the_same_rows_and_repeats_no_work(
 
 
 @pytest.mark.usefixtures("quick_texts")
-def test_run_interrupted_among_pictures_shows_only_the_others(
+def test_run_interrupted_among_images_shows_only_the_others(
     tmp_path, photos, work, monkeypatch
 ):
     features = import_module("skclipad._clip.features")
@@ -373,7 +371,7 @@ def test_foreign_files_are_left_alone(tmp_path):
     assert path.read_text() == "a,b\n1,2\n"
 
 
-def test_settings_know_pictures_by_name_size_and_label(tmp_path, photos):
+def test_settings_know_images_by_name_size_and_label(tmp_path, photos):
     paths = []
     for i, image in enumerate(photos["images"]):
         paths.append(os.fspath(tmp_path / f"{i}.png"))
@@ -410,13 +408,13 @@ def test_wrong_arguments_are_told(photos, options, message):
 
 def test_too_few_references_are_told(photos, normals):
     few = Bunch(**{n: normals[n][:3] for n in ("images", "target", "category")})
-    with pytest.raises(ValueError, match="normal pictures of '(coin|wood)'"):
+    with pytest.raises(ValueError, match="normal images of '(coin|wood)'"):
         run_benchmark(Bunch(**photos), references=few, detector=detector())
 
 
 def test_category_of_one_class_is_told(photos):
     data = Bunch(**photos | {"target": np.zeros(20, dtype=int)})
-    with pytest.raises(ValueError, match="0 anomalous pictures of 'coin'"):
+    with pytest.raises(ValueError, match="0 anomalous images of 'coin'"):
         run_benchmark(data, detector=detector())
 
 

@@ -101,7 +101,7 @@ def test_visa_layout_gives_its_own_tables(painted, tmp_path):
     assert not (out / "table1.md").exists() and not (out / "figure3.png").exists()
 
 
-def test_folder_without_training_pictures_has_no_few_shot_figures(
+def test_folder_without_training_images_has_no_few_shot_scores(
     painted, tmp_path, capsys
 ):
     root, out = tmp_path / "data", tmp_path / "out"
@@ -111,7 +111,7 @@ def test_folder_without_training_pictures_has_no_few_shot_figures(
         command("--dataset", "folder", "--root", root, "--out", out, *QUICK, *options)
         == 0
     )
-    assert "No few-shot figures" in capsys.readouterr().err
+    assert "No few-shot scores" in capsys.readouterr().err
     assert {row["shots"] for row in read_results(out / "results.csv")} == {0}
     assert "data AUROC" in (out / "table1.md").read_text("utf-8")
 
@@ -127,7 +127,7 @@ def test_an_error_after_the_beginning_is_told_with_what_is_kept(
 
     where = ["--dataset", "folder", "--root", str(root), "--out", str(out), *QUICK]
     options = ["--tables", "1", "--figures", "--shots", "0"]
-    monkeypatch.setattr(Benchmark, "_look", fail)
+    monkeypatch.setattr(Benchmark, "_inspect", fail)
     assert cli.main(["benchmark", *where, *options]) == 4
     said = capsys.readouterr().err
     assert "stopped: what no argument can mend" in said
@@ -162,7 +162,7 @@ def measured(painted, tmp_path, monkeypatch):
     """A function that measures and draws Figure 5; and the folder it writes to."""
     figures = import_module("skclipad.paper._figures")
     # Where the points lie does not matter here, and t-SNE takes seconds.
-    monkeypatch.setattr(figures, "_tsne", lambda features, seed: features[:, :2])
+    monkeypatch.setattr(figures, "_lay_out", lambda features, seed: features[:, :2])
     root, out = tmp_path / "data", tmp_path / "out"
     write_mvtec_layout(painted, root)
     where = ["--dataset", "folder", "--root", root, "--out", out, *QUICK]

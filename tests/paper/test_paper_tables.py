@@ -283,7 +283,7 @@ def test_missing_matplotlib_is_told(monkeypatch, detector):
 # -- measured ----------------------------------------------------------------------
 
 
-def test_table_of_a_run_holds_its_figures(tmp_path):
+def test_table_of_a_run_holds_its_values(tmp_path):
     photos = make_defect_images(20, categories=["wood", "coin"], random_state=3)
     embedder = CLIPImageEmbedder("tiny", device="cpu")
     results = run_benchmark(

@@ -1,8 +1,7 @@
-"""AnomalyMapDisplay: every picture in its row, one scale for all maps."""
+"""AnomalyMapDisplay: every image in its row, one scale for all maps."""
 
 import sys
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,12 +10,6 @@ from sklearn.exceptions import NotFittedError
 from skclipad import CLIPImageEmbedder, ImageReadError, RandomWordCLIPDetector
 from skclipad.datasets import make_defect_images
 from skclipad.plotting import AnomalyMapDisplay
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +24,19 @@ def maps():
 
 
 def drawn(ax):
-    (image,) = ax.get_images()
-    return image
+    (artist,) = ax.get_images()
+    return artist
 
 
-def test_pictures_maps_and_masks_stand_side_by_side(photos, maps):
+def test_images_maps_and_masks_stand_side_by_side(photos, maps):
     display = AnomalyMapDisplay.from_predictions(
         photos.images, maps, masks=photos.masks, scores=[0.25, 0.5, 1]
     )
     assert display.axes_.shape == (3, 3)
     titles = [ax.get_title() for ax in display.axes_[0]]
-    assert titles == ["picture", "anomaly map", "mask"]
-    for row, (picture, heat, mask) in enumerate(display.axes_):
-        np.testing.assert_array_equal(drawn(picture).get_array(), photos.images[row])
+    assert titles == ["image", "anomaly map", "mask"]
+    for row, (image, heat, mask) in enumerate(display.axes_):
+        np.testing.assert_array_equal(drawn(image).get_array(), photos.images[row])
         np.testing.assert_array_equal(drawn(heat).get_array(), maps[row])
         np.testing.assert_array_equal(drawn(mask).get_array(), photos.masks[row])
     labels = [ax.get_ylabel() for ax in display.axes_[:, 0]]
@@ -61,7 +54,7 @@ def test_all_maps_share_the_scale_of_the_colour_bar(photos, maps):
     assert drawn(display.axes_[0, 1]).get_cmap().name == "viridis"
 
 
-def test_a_map_of_another_size_covers_its_whole_picture(photos):
+def test_a_map_of_another_size_covers_its_whole_image(photos):
     oblong = np.zeros((20, 50, 3), np.uint8)
     display = AnomalyMapDisplay.from_predictions([oblong], [np.eye(4)], masks=[[[1]]])
     for ax in display.axes_[0, 1:]:
@@ -100,14 +93,14 @@ def test_an_unfitted_estimator_says_so(photos):
 
 
 @pytest.mark.parametrize("name", ["maps", "masks", "scores"])
-def test_everything_needs_as_many_as_there_are_pictures(name, photos, maps):
+def test_everything_needs_as_many_as_there_are_images(name, photos, maps):
     arguments = {"maps": maps, "masks": photos.masks, "scores": [0.1, 0.2, 0.3]}
     arguments[name] = arguments[name][:2]
-    with pytest.raises(ValueError, match=f"Got 3 pictures and 2 {name}"):
+    with pytest.raises(ValueError, match=f"Got 3 images and 2 {name}"):
         AnomalyMapDisplay.from_predictions(photos.images, **arguments)
 
 
-def test_a_picture_that_cannot_be_read_is_named(maps):
+def test_an_image_that_cannot_be_read_is_named(maps):
     with pytest.raises(ImageReadError, match=r"Image 0 .*gone\.png"):
         AnomalyMapDisplay.from_predictions(["gone.png"], maps[:1])
 

@@ -18,12 +18,6 @@ from skclipad.plotting import (
 WORDS = [("a", "a damaged"), ("a perfect", "a broken"), ("one", "another")]
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def photos():
     return make_defect_images(16, image_size=48, random_state=0)
@@ -84,7 +78,7 @@ def test_displays_draw_on_axes_that_are_given(display):
     assert plt.get_fignums() == [figure.number]
 
 
-def test_prompts_pictures_and_texts_are_laid_out_together(detector, photos):
+def test_prompts_images_and_texts_are_laid_out_together(detector, photos):
     display = EmbeddingDisplay.from_estimator(
         detector,
         photos.images,
@@ -94,13 +88,13 @@ def test_prompts_pictures_and_texts_are_laid_out_together(detector, photos):
         layer=2,
     )
     n_bad = int(photos.target.sum())
-    pictures = [f"normal pictures ({16 - n_bad})", f"anomalous pictures ({n_bad})"]
+    images = [f"normal images ({16 - n_bad})", f"anomalous images ({n_bad})"]
     if photos.target[0]:  # groups come in the order of their first point
-        pictures.reverse()
+        images.reverse()
     assert legend(display) == [
         "normal prompts (30)",
         "anomalous prompts (30)",
-        *pictures,
+        *images,
         "texts (3)",
     ]
     assert display.positions.shape == (79, 2)
