@@ -22,7 +22,28 @@ from skclipad import tiny
 from skclipad._exceptions import WeightsNotFoundError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+# What open_clip looks for in a folder, these names first.
+FOLDER_SUFFIXES = (".safetensors", ".bin", ".pth")
+FOLDER_NAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
+BUNDLED = {"tiny": tiny.FOLDER}
+CONFIG_FILE = "open_clip_config.json"
+CONFIG_LIMIT = 1_000_000  # bytes; a real one has a few thousand
+# What a folder may set of its tokenizer, by whose it is: nothing that runs code.
+SIMPLE_TOKENIZER_KEYS = {"bpe_path", "additional_special_tokens", "clean"}
+HF_TOKENIZER_KEYS = {
+    *("clean", "strip_sep_token", "language"),
+    *("use_fast", "legacy", "padding_side", "truncation_side"),
+}
+SPARE_ROWS = 512  # a text tower may have so many more than tokens, to round its size
 PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 
 CACHE_SIZE = 2
@@ -106,21 +127,44 @@ class Backbone:
     @cached_property
     def tokenizer(self):
         """Tokenizer that belongs to the text tower, from open_clip."""
-        open_clip = _open_clip()
-        if self.model_name == "tiny":
-            return open_clip.SimpleTokenizer(
-                bpe_path=str(tiny.FOLDER / "bpe_vocab.txt.gz"),
-                context_length=self.context_length,
-            )
+        folder = _folder_of(self.model_name)
+        name = self.model_name if folder is None else f"local-dir:{folder}"
         try:
-            return open_clip.get_tokenizer(self.model_name)
+            settings = _tokenizer_settings(name, folder)
+            return _open_clip().get_tokenizer(name, **settings)
         except Exception as e:
             raise WeightsNotFoundError(
                 f"The tokenizer of {self.model_name!r} could not be loaded: {e}. It is "
                 "fetched once from the model hub; without network, fill the hub's "
                 "cache on another machine, or put its files into a folder with "
-                "open_clip_config.json and use model_name='local-dir:FOLDER'."
+                f"{CONFIG_FILE} and use model_name='local-dir:FOLDER'."
             ) from e
+
+    @property
+    def vocab_size(self):
+        """Tokens that the text tower knows, None if it does not say."""
+        return getattr(getattr(self.model, "text", self.model), "vocab_size", None)
+
+    def vocabulary_error(self, got):
+        """Return the error that says that tokenizer and text tower differ.
+
+        Parameters
+        ----------
+        got : str
+            What the tokenizer does, "has 9 tokens" for one.
+
+        Returns
+        -------
+        ValueError
+            The error, to be raised.
+        """
+        return ValueError(
+            f"The tokenizer of {self.model_name!r} {got}, but the text tower expects a "
+            f"vocabulary of {self.vocab_size}. Put the byte-pair table that belongs to "
+            f"the weights beside them and name it in {CONFIG_FILE}, as "
+            '"tokenizer_kwargs": {"bpe_path": "FILE.txt.gz"} in "text_cfg", or the '
+            'tokenizer\'s own files with a "hf_tokenizer_name" there.'
+        )
 
 
 def resolve_device(device):
@@ -206,7 +250,9 @@ def load_backbone(model_name, pretrained, *, device="auto", precision="auto"):
         source = _find_source(model_name, pretrained)
         key = (model_name, pretrained, str(device), precision, source.file_identity())
         if key not in _cache:
-            _cache[key] = _load(source, device, precision)
+            backbone = _load(source, device, precision)
+            _check_vocabulary(backbone, source)
+            _cache[key] = backbone
             while len(_cache) > CACHE_SIZE:
                 _cache.popitem(last=False)
         _cache.move_to_end(key)
@@ -231,15 +277,13 @@ def embedding_width(model_name):
     WeightsNotFoundError
         If a folder is not that of a model.
     ValueError
-        If the model is unknown.
+        If the model is unknown, or its configuration is refused.
     """
     if model_name.startswith("hf-hub:"):
         return load_backbone(model_name, None).embed_dim
-    if model_name == "tiny" or model_name.startswith("local-dir:"):
-        name = _find_source(model_name, None).create_kwargs["model_name"]
-    else:
-        name = _registry_name(model_name)
-    return _open_clip().get_model_config(name)["embed_dim"]
+    if _folder_of(model_name) is not None:
+        return _read_config(_find_source(model_name, None))["embed_dim"]
+    return _open_clip().get_model_config(_registry_name(model_name))["embed_dim"]
 
 
 def clear_backbone_cache():
@@ -289,10 +333,9 @@ class _Source:
 
 
 def _find_source(model_name, pretrained):
-    if model_name == "tiny":
-        return _folder_source(model_name, tiny.FOLDER)
-    if model_name.startswith("local-dir:"):
-        return _folder_source(model_name, Path(model_name.removeprefix("local-dir:")))
+    folder = _folder_of(model_name)
+    if folder is not None:
+        return _folder_source(model_name, folder)
     if model_name.startswith("hf-hub:"):
         repository = model_name.removeprefix("hf-hub:")
         path = _from_hub(model_name, pretrained, lambda hub: hub(repository))
@@ -300,23 +343,143 @@ def _find_source(model_name, pretrained):
     return _registry_source(model_name, pretrained)
 
 
+def _folder_of(model_name):
+    """Return the folder that a name stands for, None if it is another kind of name."""
+    if model_name.startswith("local-dir:"):
+        return Path(model_name.removeprefix("local-dir:"))
+    return BUNDLED.get(model_name)
+
+
 def _folder_source(model_name, folder):
-    if not (folder / "open_clip_config.json").is_file():
+    config = folder / CONFIG_FILE
+    if not config.is_file():
         raise WeightsNotFoundError(
             f"Got model_name={model_name!r} but {str(folder)!r} holds no "
-            "open_clip_config.json. Expected a folder as open_clip writes it: that "
-            "file, the weights (.safetensors or .bin) and the tokenizer's files."
+            f"{CONFIG_FILE}. Expected a folder as open_clip writes it: that file, the "
+            "weights (.safetensors or .bin) and the tokenizer's files."
         )
-    files = sorted(p for p in folder.iterdir() if p.suffix in WEIGHT_SUFFIXES)
+    if config.stat().st_size > CONFIG_LIMIT:
+        raise ValueError(
+            f"Got {str(config)!r} of {config.stat().st_size} bytes but expected a "
+            f"configuration of at most {CONFIG_LIMIT}. Check where the folder is from."
+        )
+    files = [p for p in folder.iterdir() if p.suffix in FOLDER_SUFFIXES]
     if not files:
         raise WeightsNotFoundError(
             f"Got model_name={model_name!r} but {str(folder)!r} holds no weights file. "
-            f"Expected one ending in {', '.join(WEIGHT_SUFFIXES)}."
+            f"Expected one ending in {', '.join(FOLDER_SUFFIXES)}."
         )
-    # open_clip prefers safetensors too, and its own standard names among them.
-    safe = [p for p in files if p.suffix == ".safetensors"]
     kwargs = {"model_name": f"local-dir:{folder}"}
-    return _Source(model_name, None, kwargs, (safe or files)[0])
+    return _Source(model_name, None, kwargs, min(files, key=_preference))
+
+
+def _preference(path):
+    """Order weights as open_clip does, which loads the first."""
+    known = path.name in FOLDER_NAMES
+    rank = FOLDER_NAMES.index(path.name) if known else len(FOLDER_NAMES)
+    return rank, path.suffix != ".safetensors", path
+
+
+def _brings_config(name):
+    """Tell whether a model's configuration is a file from elsewhere."""
+    return name.startswith(("local-dir:", "hf-hub:"))
+
+
+def _read_config(source):
+    """Read a model's configuration; refuse one from elsewhere that could run code."""
+    name = source.create_kwargs["model_name"]
+    try:
+        config = _open_clip().get_model_config(name)
+        _, text = config["embed_dim"], config["text_cfg"]
+        settings = dict(text.get("tokenizer_kwargs") or {})
+    except Exception as e:
+        raise ValueError(
+            f"Got model_name={source.model_name!r} but its {CONFIG_FILE} is not what "
+            "open_clip writes: JSON with model_cfg, in it embed_dim and text_cfg "
+            f"({type(e).__name__}: {e}). Get the folder again, or mend the file."
+        ) from e
+    if _brings_config(name):
+        _check_tokenizer_settings(source.model_name, text, settings)
+        _check_text_model(source.model_name, text)
+    return config
+
+
+def _check_tokenizer_settings(model_name, text, settings):
+    is_simple = not text.get("hf_tokenizer_name")
+    allowed = SIMPLE_TOKENIZER_KEYS if is_simple else HF_TOKENIZER_KEYS
+    unknown = sorted(settings.keys() - allowed)
+    if unknown:
+        raise ValueError(
+            f"Got {', '.join(unknown)} in the tokenizer_kwargs of "
+            f"{model_name!r} but expected nothing beside {', '.join(sorted(allowed))}: "
+            f"no {CONFIG_FILE} may let code run. Remove it from that file. If the "
+            "tokenizer needs it and you trust its code, register the configuration in "
+            "your own code with open_clip.add_model_config, and give the weights as "
+            "pretrained=."
+        )
+    table = settings.get("bpe_path", "table")
+    if Path(str(table)).name != table or table in ("", ".."):
+        raise ValueError(
+            f"Got bpe_path={table!r} in the {CONFIG_FILE} of {model_name!r} but "
+            "expected the name of a file beside it. Put the table there."
+        )
+
+
+def _check_text_model(model_name, text):
+    """Refuse a text tower from transformers that needs code from elsewhere.
+
+    open_clip leaves it to transformers, which asks at a terminal; a folder is no
+    reason to be asked.
+    """
+    if not text.get("hf_model_name"):
+        return
+    try:
+        import transformers
+    except ImportError:
+        return  # open_clip says what to install
+    try:
+        transformers.AutoConfig.from_pretrained(
+            text["hf_model_name"], trust_remote_code=False
+        )
+    except Exception as e:
+        raise ValueError(
+            f"Got hf_model_name={text['hf_model_name']!r} in the {CONFIG_FILE} of "
+            f"{model_name!r}, but transformers does not read its configuration without "
+            f"running code from elsewhere, or not at all: {e}. Use a model whose text "
+            "tower is open_clip's own or part of transformers."
+        ) from e
+
+
+def _tokenizer_settings(name, folder):
+    """Return what is said to open_clip about a tokenizer over its configuration."""
+    if not _brings_config(name):
+        return {}
+    text = _open_clip().get_model_config(name)["text_cfg"]
+    if text.get("hf_tokenizer_name"):
+        return {"trust_remote_code": False}
+    table = (text.get("tokenizer_kwargs") or {}).get("bpe_path")
+    if table is None:
+        return {}
+    if folder is None:
+        return {"bpe_path": _from_hub_or_cache(name.removeprefix("hf-hub:"), table)}
+    return {"bpe_path": str(folder / table)}
+
+
+def _check_vocabulary(backbone, source):
+    """Refuse a byte-pair table of another vocabulary than the text tower's.
+
+    The tokenizers of transformers are not looked at here: they may need files that only
+    texts do, and count tokens that they never give. `tokenize` looks at what they give.
+    """
+    name = source.create_kwargs["model_name"]
+    if not _brings_config(name) or backbone.vocab_size is None:
+        return
+    if _open_clip().get_model_config(name)["text_cfg"].get("hf_tokenizer_name"):
+        return
+
+    n_tokens = backbone.tokenizer.vocab_size
+    if not n_tokens <= backbone.vocab_size < n_tokens + SPARE_ROWS:
+        raise backbone.vocabulary_error(f"has {n_tokens} tokens")
 
 
 def _registry_name(model_name):
@@ -401,6 +564,13 @@ def _from_hub(model_name, pretrained, find):
         ) from e
 
 
+def _from_hub_or_cache(repository, file):
+    import huggingface_hub as hub  # comes with open_clip
+
+    path = hub.try_to_load_from_cache(repository, file)
+    return path if isinstance(path, str) else hub.hf_hub_download(repository, file)
+
+
 def _hub_file(repository, file=None):
     open_clip = _open_clip()
     import huggingface_hub as hub  # comes with open_clip
@@ -420,6 +590,7 @@ def _hub_file(repository, file=None):
 
 def _load(source, device, precision):
     open_clip = _open_clip()
+    config = _read_config(source)
     if source.weights is None:
         warnings.warn(
             f"{source.model_name} with pretrained=None has random weights: its scores "
@@ -447,7 +618,6 @@ def _load(source, device, precision):
             ) from e
     model.eval().requires_grad_(False)
     preprocess = open_clip.get_model_preprocess_cfg(model)
-    config = open_clip.get_model_config(source.create_kwargs["model_name"])
     size = preprocess["size"]
     described = [config, {k: preprocess[k] for k in PREPROCESS_KEYS}, source.digest()]
     return Backbone(

@@ -112,6 +112,8 @@ def tokenize(backbone, texts):
     ------
     PromptTooLongError
         If a text has more tokens than the context.
+    ValueError
+        If the tokenizer gives tokens that the text tower does not know.
     """
     tokenizer, context = backbone.tokenizer, backbone.context_length
     is_simple = type(tokenizer).__name__ == "SimpleTokenizer"
@@ -129,6 +131,9 @@ def tokenize(backbone, texts):
             f"{backbone.model_name} reads at most {context}: its end would be lost. "
             "Use shorter random words (a smaller l_max) or shorter words of state."
         )
+    known = backbone.vocab_size
+    if known and len(tokens) and int(tokens.max()) >= known:
+        raise backbone.vocabulary_error(f"gives token {int(tokens.max())}")
     return tokens
 
 

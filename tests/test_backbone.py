@@ -1,10 +1,13 @@
 """Loading CLIPs: from every source, once, with the right settings or a clear error."""
 
+import gzip
 import json
 import logging
 import os
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import open_clip
@@ -12,7 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from skclipad import CLIPImageEmbedder, WeightsNotFoundError, clear_backbone_cache
+from skclipad import (
+    CLIPImageEmbedder,
+    RandomWordCLIPDetector,
+    WeightsNotFoundError,
+    clear_backbone_cache,
+    tiny,
+)
 from skclipad._backbone import CACHE_SIZE, load_backbone, resolve_device
 
 CONFIG = {
@@ -292,3 +301,220 @@ def test_caches_tell_number_formats_apart(folder):
     exact, low = (load(f"local-dir:{folder}", precision=p) for p in ("fp32", "bf16"))
     assert exact.fingerprint == low.fingerprint
     assert exact.cache_name != low.cache_name
+
+
+# Model folders: their own tokenizer, and no code
+
+
+@pytest.fixture
+def tiny_folder(tmp_path):
+    """A copy of the bundled model's folder."""
+    return shutil.copytree(
+        tiny.FOLDER, tmp_path / "model", ignore=shutil.ignore_patterns("*.py", "__*")
+    )
+
+
+def change_text_cfg(folder, **changes):
+    """Change the configuration of a folder's text tower; None removes a key."""
+    path = folder / "open_clip_config.json"
+    described = json.loads(path.read_text())
+    text = described["model_cfg"]["text_cfg"] | changes
+    described["model_cfg"]["text_cfg"] = {
+        key: value for key, value in text.items() if value is not None
+    }
+    path.write_text(json.dumps(described))
+
+
+@pytest.fixture
+def on_hub(monkeypatch):
+    """Make a folder look like a repository of the model hub, in its local cache."""
+    import huggingface_hub
+
+    def put(folder):
+        def find(repo_id, filename, **where):
+            path = folder / filename
+            if not path.is_file():
+                raise OSError(f"no {filename} in {repo_id}")
+            return str(path)
+
+        monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", find)
+        monkeypatch.setattr(open_clip.pretrained, "hf_hub_download", find)
+        return "hf-hub:someone/some-clip"
+
+    return put
+
+
+@pytest.mark.parametrize("kind", ["local-dir", "hf-hub"])
+def test_a_folder_brings_its_own_tokenizer(kind, tiny_folder, on_hub, monkeypatch):
+    monkeypatch.chdir(tiny_folder.parent)  # the table lies beside the weights
+    names = {"local-dir": f"local-dir:{tiny_folder}", "hf-hub": on_hub(tiny_folder)}
+    by_name, by_folder = (
+        CLIPImageEmbedder(name, device="cpu") for name in ("tiny", names[kind])
+    )
+    texts = ["a photo of a damaged coin", "x7k2p a zpl9 photo, of é"]
+    images = np.random.default_rng(0).random((2, 64, 64, 3))
+    assert np.array_equal(by_name.encode_text(texts), by_folder.encode_text(texts))
+    assert np.array_equal(by_name.transform(images), by_folder.transform(images))
+    assert by_name._load().fingerprint == by_folder._load().fingerprint
+
+
+def test_a_detector_fits_on_the_bundled_folder():
+    embedder = CLIPImageEmbedder(f"local-dir:{tiny.FOLDER}", device="cpu")
+    images = np.random.default_rng(0).random((2, 64, 64, 3))
+    scores = [
+        RandomWordCLIPDetector(N_p=100, random_state=0, embedder=embedder)
+        .fit()
+        .predict_proba(images)
+        for embedder in (embedder, CLIPImageEmbedder("tiny", device="cpu"))
+    ]
+    np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.parametrize("kind", ["local-dir", "hf-hub"])
+def test_a_vocabulary_that_does_not_fit_is_refused_at_load(kind, tiny_folder, on_hub):
+    change_text_cfg(tiny_folder, tokenizer_kwargs=None)  # open_clip's own: too large
+    name = {"local-dir": f"local-dir:{tiny_folder}", "hf-hub": on_hub(tiny_folder)}[
+        kind
+    ]
+    with pytest.raises(ValueError, match=r"has 49408 tokens.*4096.*bpe_path"):
+        load(name)
+
+
+def test_a_vocabulary_that_is_too_small_is_refused_at_load(folder):
+    shutil.copy(tiny.FOLDER / "bpe_vocab.txt.gz", folder)
+    change_text_cfg(folder, tokenizer_kwargs={"bpe_path": "bpe_vocab.txt.gz"})
+    with pytest.raises(ValueError, match=r"has 4096 tokens.*49408"):
+        load(f"local-dir:{folder}")
+
+
+def test_a_text_tower_may_have_some_spare_rows(tiny_folder):
+    with gzip.open(tiny_folder / "bpe_vocab.txt.gz", "rt", encoding="utf-8") as file:
+        lines = file.read().split("\n")
+    shorter = "\n".join([line for line in lines if line][:-10])
+    with gzip.open(tiny_folder / "bpe_vocab.txt.gz", "wt", encoding="utf-8") as file:
+        file.write(shorter)
+    backbone = load(f"local-dir:{tiny_folder}")
+    assert 4000 < backbone.tokenizer.vocab_size < backbone.vocab_size == 4096
+
+
+def test_a_missing_table_is_named(tiny_folder):
+    (tiny_folder / "bpe_vocab.txt.gz").unlink()
+    with pytest.raises(WeightsNotFoundError, match=r"bpe_vocab\.txt\.gz"):
+        load(f"local-dir:{tiny_folder}")
+
+
+@pytest.mark.parametrize("table", ["../bpe_vocab.txt.gz", "/x.txt.gz", "..", "", 3])
+def test_a_table_outside_the_folder_is_refused(table, tiny_folder):
+    shutil.copy(tiny_folder / "bpe_vocab.txt.gz", tiny_folder.parent)
+    change_text_cfg(tiny_folder, tokenizer_kwargs={"bpe_path": table})
+    with pytest.raises(ValueError, match="name of a file beside it"):
+        load(f"local-dir:{tiny_folder}")
+
+
+class StandInTransformers:
+    """A transformers that notes how it is asked, and never knows the model."""
+
+    def __init__(self):
+        self.asked = []
+        self.AutoTokenizer = self.AutoConfig = SimpleNamespace(
+            from_pretrained=self.from_pretrained
+        )
+
+    def from_pretrained(self, name, **settings):
+        self.asked.append((str(name), settings.get("trust_remote_code")))
+        raise ValueError("please pass trust_remote_code=True")
+
+
+@pytest.fixture
+def transformers(monkeypatch):
+    stand_in = StandInTransformers()
+    monkeypatch.setitem(sys.modules, "transformers", stand_in)
+    return stand_in
+
+
+@pytest.mark.parametrize("kind", ["local-dir", "hf-hub"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"trust_remote_code": True},
+        {"trust_remote_code": "yes", "clean": "lower"},
+        {"code_revision": "main"},
+        {"reduction_mask": "syntax"},  # fetches and unpickles
+    ],
+)
+@pytest.mark.parametrize("tokenizer", [None, "someone/some-tokenizer"])
+def test_settings_of_a_tokenizer_that_may_run_code_are_refused(
+    kind, settings, tokenizer, folder, on_hub, transformers
+):
+    change_text_cfg(folder, tokenizer_kwargs=settings, hf_tokenizer_name=tokenizer)
+    name = {"local-dir": f"local-dir:{folder}", "hf-hub": on_hub(folder)}[kind]
+    key = next(iter(settings))
+    for act in (load, lambda name: CLIPImageEmbedder(name).encode_text(["a"])):
+        with pytest.raises(ValueError, match=f"Got {key} in .*open_clip_config.json"):
+            act(name)
+    assert transformers.asked == []
+
+
+@pytest.mark.parametrize("kind", ["local-dir", "hf-hub"])
+def test_a_folders_tokenizer_is_never_trusted_with_code(
+    kind, folder, on_hub, transformers
+):
+    change_text_cfg(folder, hf_tokenizer_name="someone/some-tokenizer")
+    name = {"local-dir": f"local-dir:{folder}", "hf-hub": on_hub(folder)}[kind]
+    source = {"local-dir": str(folder), "hf-hub": "someone/some-tokenizer"}[kind]
+    embedder = CLIPImageEmbedder(name, None, device="cpu")
+    assert embedder.transform([np.zeros((32, 32, 3), np.uint8)]).shape == (1, 16)
+    with pytest.raises(WeightsNotFoundError, match="trust_remote_code"):
+        embedder.encode_text(["a photo"])
+    assert transformers.asked == [(source, False)]
+
+
+def test_a_text_tower_that_needs_code_from_elsewhere_is_refused(folder, transformers):
+    change_text_cfg(folder, hf_model_name="someone/some-model")
+    with pytest.raises(ValueError, match="hf_model_name='someone/some-model'"):
+        load(f"local-dir:{folder}")
+    assert transformers.asked == [("someone/some-model", False)]
+
+
+def test_unknown_keys_of_a_configuration_are_refused(folder):
+    change_text_cfg(folder, trust_remote_code=True)
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        load(f"local-dir:{folder}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"model_cfg": {"embed_dim": 8}}'),
+        '{"model_cfg": {"embed_dim": 8, "text_cfg": {"tokenizer_kwargs": 3}}}',
+    ],
+)
+def test_a_configuration_that_is_none_is_refused(text, folder):
+    (folder / "open_clip_config.json").write_text(text)
+    for act in (load, lambda name: CLIPImageEmbedder(name).get_feature_names_out()):
+        with pytest.raises(ValueError, match="not what open_clip writes"):
+            act(f"local-dir:{folder}")
+
+
+def test_a_huge_configuration_is_refused(folder):
+    with (folder / "open_clip_config.json").open("a") as file:
+        file.write(" " * 1_000_000)
+    with pytest.raises(ValueError, match="at most 1000000"):
+        load(f"local-dir:{folder}")
+
+
+def test_the_weights_that_are_loaded_are_those_that_are_told_apart(folder, state_dict):
+    # open_clip takes its own standard name first, whatever lies beside it.
+    save_file({"x": torch.zeros(1)}, folder / "a.safetensors")
+    assert same_weights(load(f"local-dir:{folder}"), state_dict)
+    before = load(f"local-dir:{folder}").fingerprint
+    save_file({"x": torch.ones(9)}, folder / "a.safetensors")
+    clear_backbone_cache()
+    assert load(f"local-dir:{folder}").fingerprint == before
+
+
+def test_weights_that_open_clip_does_not_look_for_are_no_weights(folder, state_dict):
+    (folder / "open_clip_model.safetensors").unlink()
+    torch.save(state_dict, folder / "weights.pt")  # it would begin with random ones
+    with pytest.raises(WeightsNotFoundError, match="no weights file.*pth"):
+        load(f"local-dir:{folder}")

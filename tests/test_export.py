@@ -17,6 +17,7 @@ from skclipad.export import export_onnx
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
+ROOT = os.path.dirname(os.path.dirname(__file__))
 SCRIPT = "examples/score_with_onnxruntime.py"
 
 
@@ -158,6 +159,47 @@ def test_eight_bits_are_smaller_and_say_how_far_off_they_are(
     assert [r for r in caplog.records if r.levelname == "WARNING"] == []
 
 
+def export_in_both(detector, folder, images):
+    """Export in 32 and in 8 bits; return both results and the ratio of sizes."""
+    exact = export_onnx(detector, folder / "exact.onnx", images=images)
+    small = export_onnx(detector, folder / "small.onnx", int8=True, images=images)
+    return exact, small, small.path.stat().st_size / exact.path.stat().st_size
+
+
+@pytest.mark.parametrize("n_shots", [0, 2, 4])
+def test_eight_bits_are_smaller_with_and_without_references(n_shots, photos, tmp_path):
+    detector = tiny(n_shots=n_shots).fit(photos.images)
+    exact, small, ratio = export_in_both(detector, tmp_path, photos.images)
+    assert ratio < 0.4
+    assert set(small.agreement["max_difference"]) == {
+        *exact.agreement["max_difference"]
+    }
+    assert small.agreement["rank_correlation"] > 0.8
+
+
+def test_eight_bits_are_smaller_for_convolutional_towers(tmp_path):
+    vision = {"layers": [1, 1, 1, 1], "width": 32, "patch_size": None}
+    backbone = small_clip(tmp_path, "RN50", vision=vision)
+    embedder = CLIPImageEmbedder(backbone.model_name, None, device="cpu")
+    detector = RandomWordCLIPDetector(N_p=100, random_state=0, embedder=embedder).fit()
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    _, small, ratio = export_in_both(detector, tmp_path, images)
+    assert ratio < 0.5
+    assert small.agreement["max_difference"]["score"] < 0.1
+
+
+def test_eight_bits_that_save_nothing_are_refused(exported, tmp_path, monkeypatch):
+    detector, _ = exported
+    monkeypatch.setattr(
+        "onnxruntime.quantization.quantize_dynamic",
+        lambda path, target, **settings: shutil.copy(path, target),
+    )
+    monkeypatch.setattr(export, "_quantize_convolutions", lambda onnx, graph: None)
+    with pytest.raises(ValueError, match="int8=True.*int8=False"):
+        export_onnx(detector, tmp_path / "d.onnx", int8=True)
+    assert os.listdir(tmp_path) == []
+
+
 def test_crops_are_refused_with_a_way_out(exported, tmp_path):
     detector = tiny().fit().set_params(embedder__crops="multi")
     with pytest.raises(ValueError, match="embedder__crops='whole'"):
@@ -184,8 +226,95 @@ def test_a_graph_that_disagrees_is_not_kept(exported, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.fixture
+def run_example(monkeypatch, capsys):
+    """Run the example on files; give its exit code and what it printed."""
+
+    def run_it(graph, paths):
+        monkeypatch.setattr(sys, "argv", [SCRIPT, str(graph), *paths])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(os.path.join(ROOT, SCRIPT))
+        return stop.value.code, capsys.readouterr()
+
+    return run_it
+
+
+def combined_scores(printed):
+    """Return the column `score` of what the example printed."""
+    _, *lines = printed.out.splitlines()
+    return [float(line.split(",")[-2]) for line in lines]
+
+
+def write_images_of_every_kind(folder):
+    """Write images of odd sizes and of every kind that the example has to know."""
+    rng = np.random.default_rng(0)
+
+    def painted(width, height, n_channels=3):
+        coarse = rng.integers(0, 256, (7, 5, n_channels), np.uint8)
+        return Image.fromarray(coarse).resize((width, height))
+
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    deep = rng.integers(0, 65536, (40, 51)).astype(np.uint16)
+    see_through = painted(90, 70, 4)
+    sizes = [(301, 157), (97, 640), (64, 64), (1000, 333), (65, 64), (50, 33), (1, 90)]
+    images = {f"{w}x{h}.png": (painted(w, h), {}) for w, h in sizes}
+    images |= {
+        "grey.png": (painted(81, 60).convert("L"), {}),
+        "bilevel.png": (painted(81, 60).convert("1"), {}),
+        "deep.png": (Image.fromarray(deep), {}),
+        "float.tif": (Image.fromarray((deep / 65535).astype(np.float32)), {}),
+        "see-through.png": (see_through, {}),
+        "grey-see-through.png": (see_through.convert("LA"), {}),
+        "palette.png": (painted(81, 60).convert("P"), {}),
+        "hole.png": (painted(60, 81).convert("P"), {"transparency": 3}),
+        "cmyk.jpg": (painted(120, 77).convert("CMYK"), {}),
+        "turned.jpg": (painted(120, 77), {"exif": turned}),
+    }
+    for name, (image, how) in images.items():
+        image.save(folder / name, **how)
+    return [str(folder / name) for name in images]
+
+
+@pytest.mark.parametrize("resize_mode", ["squash", "shortest", "longest"])
+def test_the_example_prepares_every_kind_of_image(resize_mode, tmp_path, run_example):
+    embedder = CLIPImageEmbedder("tiny", resize_mode=resize_mode)
+    detector = RandomWordCLIPDetector(N_p=200, random_state=0, embedder=embedder).fit()
+    paths = write_images_of_every_kind(tmp_path)
+    result = export_onnx(detector, tmp_path / "d.onnx")
+    code, printed = run_example(result.path, paths)
+    assert (code, printed.err) == (0, "")
+    expected = detector.predict_proba(paths)[:, 1]
+    np.testing.assert_allclose(combined_scores(printed), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("resize_mode", ["squash", "shortest", "longest"])
+def test_the_example_prepares_for_oblong_towers(resize_mode, tmp_path, run_example):
+    backbone = small_clip(tmp_path, "ViT-B-32", vision={"image_size": [24, 40]})
+    embedder = CLIPImageEmbedder(
+        backbone.model_name, None, device="cpu", resize_mode=resize_mode
+    )
+    detector = RandomWordCLIPDetector(N_p=100, random_state=0, embedder=embedder).fit()
+    paths = write_images_of_every_kind(tmp_path)
+    result = export_onnx(detector, tmp_path / "d.onnx")
+    code, printed = run_example(result.path, paths)
+    assert (code, printed.err) == (0, "")
+    expected = detector.predict_proba(paths)[:, 1]
+    np.testing.assert_allclose(combined_scores(printed), expected, atol=2e-5)
+
+
+def test_the_example_refuses_values_that_the_detector_refuses(
+    exported, tmp_path, run_example
+):
+    _, result = exported
+    path = tmp_path / "wide.tif"
+    Image.fromarray(np.full((8, 8), 3.0, np.float32)).save(path)
+    code, printed = run_example(result.path, [str(path)])
+    assert code == 3 and "0..1" in printed.err
+
+
 def test_the_example_gives_the_detectors_scores(
-    exported, photos, tmp_path, monkeypatch, capsys
+    exported, photos, tmp_path, run_example
 ):
     detector, result = exported
     rng = np.random.default_rng(0)
@@ -206,13 +335,9 @@ def test_the_example_gives_the_detectors_scores(
 
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    program = os.path.join(os.path.dirname(os.path.dirname(__file__)), SCRIPT)
     for more, code in (([str(broken)], 3), ([], 0)):
-        monkeypatch.setattr(sys, "argv", [SCRIPT, str(result.path), *more, *paths])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(program)
-        assert stop.value.code == code
-        said = capsys.readouterr()
+        found, said = run_example(result.path, [*more, *paths])
+        assert found == code
         assert (str(broken) in said.err) == bool(more)
     header, *lines = said.out.splitlines()
     assert header == "path,s_pr,s_fnn,score,label"

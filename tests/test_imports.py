@@ -45,7 +45,7 @@ HEAVY = {
 }
 # Inside functions: extras, and what takes seconds and many uses never need.
 LATE = {
-    "_backbone": {"open_clip", "huggingface_hub"},
+    "_backbone": {"open_clip", "huggingface_hub", "transformers"},
     "cli": {"skclipad"},  # a command is imported when it is called
 }
 OPTIONAL = {

@@ -360,3 +360,18 @@ def test_texts_of_different_groups_share_nothing(plain, paired_prompts):
     )
     assert np.array_equal(ours, alone)
     assert sum(counts) > 0
+
+
+def test_tokens_that_the_tower_does_not_know_are_refused(backbones):
+    backbone = backbones("SigLIP")
+
+    def tokenizer(texts, context_length):
+        return torch.full((len(texts), context_length), backbone.vocab_size)
+
+    known = backbone.__dict__["tokenizer"]
+    backbone.__dict__["tokenizer"] = tokenizer
+    try:
+        with pytest.raises(ValueError, match=f"gives token {backbone.vocab_size}, but"):
+            encode_texts(backbone, ["a photo"])
+    finally:
+        backbone.__dict__["tokenizer"] = known

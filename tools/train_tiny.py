@@ -48,6 +48,7 @@ from skclipad._transformer import run_blocks, run_last_block
 from skclipad.datasets import DEFECTS, OBJECTS, SURFACES
 
 VOCABULARY_SIZE = 4096
+VOCABULARY_FILE = "bpe_vocab.txt.gz"
 MODEL_CONFIG = {
     "embed_dim": 96,
     "vision_cfg": {
@@ -60,6 +61,7 @@ MODEL_CONFIG = {
     "text_cfg": {
         "context_length": 77,
         "vocab_size": VOCABULARY_SIZE,
+        "tokenizer_kwargs": {"bpe_path": VOCABULARY_FILE},
         "width": 128,
         "heads": 4,
         "layers": 3,
@@ -630,8 +632,8 @@ def main():
     args = parser.parse_args()
 
     args.out.mkdir(parents=True, exist_ok=True)
-    write_vocabulary(args.out / "bpe_vocab.txt.gz")
-    tokenizer = WordTokenizer(args.out / "bpe_vocab.txt.gz")
+    write_vocabulary(args.out / VOCABULARY_FILE)
+    tokenizer = WordTokenizer(args.out / VOCABULARY_FILE)
     pool, pools = painting.read_pools(args.work / "pictures", args.scenes, args.workers)
     print({name: len(p) for name, p in {"train": pool, **pools}.items()}, flush=True)
 

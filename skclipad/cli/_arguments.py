@@ -209,7 +209,7 @@ examples:
 
 Beside the graph stands a file such as detector.preprocess.json: how a picture becomes
 its input. The documentation's page on ONNX graphs has a script that follows it."""
-INT8_HELP = "keep the weights in 8 bits: a quarter of the size, and other scores"
+INT8_HELP = "keep the weights in 8 bits: a much smaller file, and other scores"
 NOISE_HELP = """\
 pictures to measure the graph's agreement with the detector on (default: noise, which
 says little about --int8)"""
