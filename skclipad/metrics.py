@@ -1,8 +1,8 @@
-"""How well scores tell anomalous pictures from normal ones.
+"""How well scores tell anomalous images from normal ones.
 
 The field's conventions: 1 means anomalous and is the positive class, a higher score
-means more anomalous. `auroc`, `aupr` and `f1_max` are computed over pictures, the other
-figures over the pixels of anomaly maps, where masks of the damage exist. Tied scores
+means more anomalous. `auroc`, `aupr` and `f1_max` are computed over images, the other
+metrics over the pixels of anomaly maps, where masks of the damage exist. Tied scores
 are never split: what scores alike is called alike.
 """
 
@@ -32,7 +32,7 @@ __all__ = [
 def auroc(y_true, y_score):
     """Area under the receiver operating characteristic.
 
-    It is the chance that a random anomalous picture scores above a random normal one,
+    It is the chance that a random anomalous image scores above a random normal one,
     where a tie counts one half.
 
     Parameters
@@ -52,11 +52,6 @@ def auroc(y_true, y_score):
     ValueError
         If the lengths differ, a label is neither 0 nor 1, only one class occurs, or a
         score is not finite.
-
-    See Also
-    --------
-    aupr : Area under the precision-recall curve.
-    f1_max : Largest F1 over all thresholds.
 
     Examples
     --------
@@ -87,18 +82,13 @@ def aupr(y_true, y_score, *, method="average_precision"):
     Returns
     -------
     float
-        The area, from 0 to 1; guessing gives the share of anomalous pictures.
+        The area, from 0 to 1; guessing gives the share of anomalous images.
 
     Raises
     ------
     ValueError
         If ``method`` is neither of the two, the lengths differ, a label is neither 0
         nor 1, only one class occurs, or a score is not finite.
-
-    See Also
-    --------
-    auroc : Area under the receiver operating characteristic.
-    f1_max : Largest F1 over all thresholds.
 
     Examples
     --------
@@ -123,7 +113,7 @@ def f1_max(y_true, y_score, *, return_threshold=False):
     """Largest F1 over all thresholds.
 
     The F1 of the best threshold, chosen with the labels at hand, is what the field
-    reports. It is no promise for new pictures: their threshold is not known before.
+    reports. It is no promise for new images: their threshold is not known before.
 
     Parameters
     ----------
@@ -151,12 +141,6 @@ def f1_max(y_true, y_score, *, return_threshold=False):
         If the lengths differ, a label is neither 0 nor 1, only one class occurs, or a
         score is not finite.
 
-    See Also
-    --------
-    auroc : Area under the receiver operating characteristic.
-    aupr : Area under the precision-recall curve.
-    get_scorer : The same as a scorer for model selection.
-
     Examples
     --------
     >>> from skclipad.metrics import f1_max
@@ -168,15 +152,18 @@ def f1_max(y_true, y_score, *, return_threshold=False):
     given = np.asarray(y_score).dtype
     precision = given if given.kind == "f" else np.float64
     y_true, y_score = _check_scores(y_true, y_score)
+
     order = np.argsort(-y_score, kind="stable")
     score = y_score[order]
     # Alarms can only be cut off where the score falls: ties stay together.
     last = np.flatnonzero(np.append(np.diff(score) < 0, True))  # (n_distinct,)
     true_alarms = np.cumsum(y_true[order])[last]
     f1 = 2 * true_alarms / (last + 1 + y_true.sum())
+
     best = int(np.argmax(f1))
     if not return_threshold:
         return float(f1[best])
+
     lowest_alarm = score[last[best]]
     below = score[last[best] + 1 :]
     highest_pass = below[0] if len(below) else None
@@ -198,13 +185,13 @@ def _threshold_between(lower, upper, precision):
 def pixel_auroc(masks, maps):
     """Area under the receiver operating characteristic over all pixels.
 
-    Every pixel of every picture is one sample. Large damage weighs more than small;
+    Every pixel of every image is one sample. Large damage weighs more than small;
     `aupro` weighs all alike.
 
     Parameters
     ----------
     masks : sequence of array-like of shape (height, width)
-        For each picture 1 (or True) where it is damaged; all 0 for a normal picture.
+        For each image 1 (or True) where it is damaged; all 0 for a normal image.
     maps : sequence of array-like of shape (height, width)
         Anomaly maps of the same sizes, higher for more anomalous.
 
@@ -219,11 +206,6 @@ def pixel_auroc(masks, maps):
         If numbers or sizes differ, a mask holds anything but 0 and 1, only one class
         of pixels occurs, or a map is not finite.
 
-    See Also
-    --------
-    aupro : Gives each damaged region the same weight.
-    pixel_f1_max : Largest F1 of pixels over all thresholds.
-
     Examples
     --------
     >>> from skclipad.metrics import pixel_auroc
@@ -236,12 +218,12 @@ def pixel_auroc(masks, maps):
 def pixel_f1_max(masks, maps):
     """Largest F1 of pixels over all thresholds.
 
-    Every pixel of every picture is one sample, and one threshold serves all pictures.
+    Every pixel of every image is one sample, and one threshold serves all images.
 
     Parameters
     ----------
     masks : sequence of array-like of shape (height, width)
-        For each picture 1 (or True) where it is damaged; all 0 for a normal picture.
+        For each image 1 (or True) where it is damaged; all 0 for a normal image.
     maps : sequence of array-like of shape (height, width)
         Anomaly maps of the same sizes, higher for more anomalous.
 
@@ -255,11 +237,6 @@ def pixel_f1_max(masks, maps):
     ValueError
         If numbers or sizes differ, a mask holds anything but 0 and 1, only one class
         of pixels occurs, or a map is not finite.
-
-    See Also
-    --------
-    f1_max : The same over pictures.
-    pixel_auroc : Area under the receiver operating characteristic of pixels.
 
     Examples
     --------
@@ -282,7 +259,7 @@ def aupro(masks, maps, *, max_fpr=0.3):
     Parameters
     ----------
     masks : sequence of array-like of shape (height, width)
-        For each picture 1 (or True) where it is damaged; all 0 for a normal picture.
+        For each image 1 (or True) where it is damaged; all 0 for a normal image.
     maps : sequence of array-like of shape (height, width)
         Anomaly maps of the same sizes, higher for more anomalous.
     max_fpr : float, default=0.3
@@ -299,10 +276,6 @@ def aupro(masks, maps, *, max_fpr=0.3):
         If `max_fpr` is out of range, numbers or sizes differ, a mask holds anything
         but 0 and 1, only one class of pixels occurs, or a map is not finite.
 
-    See Also
-    --------
-    pixel_auroc : Gives each pixel the same weight.
-
     References
     ----------
     .. [1] P. Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021.
@@ -315,6 +288,7 @@ def aupro(masks, maps, *, max_fpr=0.3):
     """
     if not isinstance(max_fpr, Real) or not 0 < max_fpr <= 1:
         raise ValueError(f"Got max_fpr={max_fpr!r} but expected 0 < max_fpr <= 1.")
+
     masks, maps = _check_maps(masks, maps)
     y_true, score = _all_pixels(masks, maps)
     order = np.argsort(-score, kind="stable")
@@ -323,6 +297,7 @@ def aupro(masks, maps, *, max_fpr=0.3):
     false_alarms = np.cumsum(~y_true[order])[last] / np.sum(~y_true)
     overlap = np.concatenate([[0], overlap])
     false_alarms = np.concatenate([[0], false_alarms])
+
     # Up to the first point that reaches max_fpr, and of the line to it the part inside.
     reach = int(np.searchsorted(false_alarms, max_fpr))
     end = np.interp(max_fpr, false_alarms[: reach + 1], overlap[: reach + 1])
@@ -355,25 +330,27 @@ def _check_maps(masks, maps):
     if len(masks) != len(maps) or not maps:
         raise ValueError(
             f"Got {len(masks)} masks and {len(maps)} maps but expected as many of one "
-            "as of the other, at least one. A normal picture's mask is all 0."
+            "as of the other, at least one. A normal image's mask is all 0."
         )
+
     for row, (mask, map_) in enumerate(zip(masks, maps, strict=True)):
         if mask.ndim != 2 or mask.shape != map_.shape:
             raise ValueError(
                 f"Got a mask of shape {mask.shape} and a map of shape {map_.shape} for "
-                f"picture {row} but expected one shape (height, width). Of a mask with "
+                f"image {row} but expected one shape (height, width). Of a mask with "
                 "channels take one; anomaly_map(X, size=...) makes maps of one size."
             )
         if not np.isin(mask, (0, 1)).all():
             raise ValueError(
-                f"Got a mask of picture {row} that holds {np.unique(mask)[-1]} but "
+                f"Got a mask of image {row} that holds {np.unique(mask)[-1]} but "
                 "expected 0 (normal) and 1 (anomalous); write mask > 0."
             )
         if not np.isfinite(map_).all():
             raise ValueError(
-                f"Got a map of picture {row} that holds NaN or infinity but expected "
-                "numbers. Leave pictures out that could not be read."
+                f"Got a map of image {row} that holds NaN or infinity but expected "
+                "numbers. Leave images out that could not be read."
             )
+
     masks = [mask.astype(bool) for mask in masks]
     n_damaged = sum(int(mask.sum()) for mask in masks)
     if n_damaged in (0, sum(mask.size for mask in masks)):
@@ -409,11 +386,6 @@ def get_scorer(name):
     ValueError
         If there is no metric of that name.
 
-    See Also
-    --------
-    sklearn.metrics.get_scorer : The same for scikit-learn's own metrics.
-    sklearn.metrics.make_scorer : Makes a scorer of any function.
-
     Examples
     --------
     >>> import numpy as np
@@ -448,26 +420,29 @@ def _check_scores(y_true, y_score):
             f"Got {len(y_true)} labels and {len(y_score)} scores but expected as many "
             "of one as of the other."
         )
+
     wrong = [label for label in np.unique(y_true).tolist() if label not in (0, 1)]
     if wrong:
         raise ValueError(
             f"Got the label {wrong[0]!r} in y_true but expected 0 (normal) or 1 "
             "(anomalous). Of names make labels first, say y_true != 'good'."
         )
+
     y_true = y_true.astype(bool)
     if y_true.all() or not y_true.any():
         counts = f"{len(y_true) - y_true.sum()} normal and {y_true.sum()} anomalous"
         raise ValueError(
-            f"Got {counts} pictures but expected at least one of each: the metric "
+            f"Got {counts} images but expected at least one of each: the metric "
             "compares the two classes."
         )
+
     y_score = y_score.astype(np.float64)
     finite = np.isfinite(y_score)
     if not finite.all():
         row = int(np.argmin(finite))
         raise ValueError(
             f"Got y_score[{row}]={y_score[row]} ({np.sum(~finite)} of {len(y_score)} "
-            "scores are not finite) but expected numbers. Pictures that could not be "
+            "scores are not finite) but expected numbers. Images that could not be "
             "read score NaN: leave them out, and say how many there were."
         )
     return y_true, y_score

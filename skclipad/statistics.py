@@ -1,7 +1,7 @@
-"""How sure a figure is: intervals over pictures, tests between two methods.
+"""How sure a metric is: intervals over images, tests between two methods.
 
-Pictures, categories and seeds are three sources of chance. `bootstrap_interval` and
-`bootstrap_difference` ask what other pictures of the same kind would have given;
+Images, categories and seeds are three sources of chance. `bootstrap_interval` and
+`bootstrap_difference` ask what other images of the same kind would have given;
 `paired_test` and `compare_methods` ask whether a method is better on categories in
 general, with seeds averaged, since seeds of one category are no further evidence.
 """
@@ -27,37 +27,24 @@ __all__ = [
 
 EXACT_UP_TO = 16  # categories for which every choice of signs is tried
 N_SIGNS = 9999  # random choices of signs for more of them
-BLOCK = 2**21  # resampled pictures held at once, which bounds memory
+BLOCK = 2**21  # resampled images held at once, which bounds memory
 UNITS = ("dataset", "category")
 # SciPy 1.15 renamed the argument.
 _RNG = (
-    "rng"
-    if "rng" in inspect.signature(stats.bootstrap).parameters
-    else ("random_state")
+    "rng" if "rng" in inspect.signature(stats.bootstrap).parameters else "random_state"
 )
 
 
 class Interval(NamedTuple):
-    """A figure and its confidence interval.
-
-    It is a named tuple, and unpacks like any other.
+    """A metric and its confidence interval, as a named tuple.
 
     Parameters
     ----------
     value : float
-        The figure of all pictures.
+        The metric of all images.
     low, high : float
         Ends of the interval.
 
-    See Also
-    --------
-    bootstrap_interval : Of one method's figure.
-    bootstrap_difference : Of the difference between two methods.
-
-    Examples
-    --------
-    >>> from skclipad.statistics import Interval
-    >>> value, low, high = Interval(0.91, 0.88, 0.94)
     """
 
     value: float
@@ -66,14 +53,12 @@ class Interval(NamedTuple):
 
 
 class PairedTest(NamedTuple):
-    """Two methods compared over categories.
-
-    It is a named tuple, and unpacks like any other.
+    """Two methods compared over categories, as a named tuple.
 
     Parameters
     ----------
     difference : float
-        Mean over categories of the second method's figure minus the first's.
+        Mean over categories of the second method's metric minus the first's.
     low, high : float
         Ends of its confidence interval.
     p_value : float
@@ -81,16 +66,6 @@ class PairedTest(NamedTuple):
     n_categories : int
         How many categories were compared.
 
-    See Also
-    --------
-    paired_test : Compares arrays.
-    compare_methods : Compares rows of a table.
-
-    Examples
-    --------
-    >>> from skclipad.statistics import PairedTest
-    >>> PairedTest(0.02, 0.01, 0.03, 0.004, 15).p_value < 0.05
-    True
     """
 
     difference: float
@@ -109,12 +84,12 @@ def bootstrap_interval(
     confidence=0.95,
     random_state=None,
 ):
-    """Confidence interval of a metric over pictures.
+    """Confidence interval of a metric over images.
 
-    Pictures are drawn with replacement, normal and anomalous ones apart, so that each
+    Images are drawn with replacement, normal and anomalous ones apart, so that each
     resample has as many of both as the data: AUPR and F1 move with their ratio, and
     with one class alone no metric is defined. The interval holds the middle
-    `confidence` of the resampled figures (the percentile method), and so never leaves
+    `confidence` of the resampled values (the percentile method), and so never leaves
     the metric's range.
 
     Parameters
@@ -127,27 +102,22 @@ def bootstrap_interval(
         The metric: a name, of which all resamples are computed at once, or a function
         ``metric(y_true, y_score)`` that returns a float and is called for each.
     n_resamples : int, default=1000
-        How many times the pictures are drawn.
+        How many times the images are drawn.
     confidence : float, default=0.95
-        Share of the resampled figures inside the interval: above 0, below 1.
+        Share of the resampled values inside the interval: above 0, below 1.
     random_state : int, RandomState instance or None, default=None
         Seed of the draws. Pass an int for the same interval across calls.
 
     Returns
     -------
     Interval
-        ``value``, the metric of all pictures, with ``low`` and ``high``.
+        ``value``, the metric of all images, with ``low`` and ``high``.
 
     Raises
     ------
     ValueError
-        If there are fewer than two pictures of a class, the metric is unknown or
+        If there are fewer than two images of a class, the metric is unknown or
         refuses its input, or a parameter is out of range.
-
-    See Also
-    --------
-    bootstrap_difference : Of the difference between two methods on the same pictures.
-    scipy.stats.bootstrap : Draws the resamples.
 
     Examples
     --------
@@ -180,12 +150,12 @@ def bootstrap_difference(
     confidence=0.95,
     random_state=None,
 ):
-    """Confidence interval of the difference between two methods on the same pictures.
+    """Confidence interval of the difference between two methods on the same images.
 
     Both methods are judged on the same resamples, drawn as `bootstrap_interval` draws
-    them. What makes a picture hard for both cancels out, so that the interval is
+    them. What makes an image hard for both cancels out, so that the interval is
     narrower than two separate ones suggest. Where it leaves out 0, the difference is
-    significant at ``1 - confidence`` for pictures such as these.
+    significant at ``1 - confidence`` for images such as these.
 
     Parameters
     ----------
@@ -197,7 +167,7 @@ def bootstrap_difference(
         The metric: a name, of which all resamples are computed at once, or a function
         ``metric(y_true, y_score)`` that returns a float and is called for each.
     n_resamples : int, default=1000
-        How many times the pictures are drawn.
+        How many times the images are drawn.
     confidence : float, default=0.95
         Share of the resampled differences inside the interval: above 0, below 1.
     random_state : int, RandomState instance or None, default=None
@@ -212,13 +182,8 @@ def bootstrap_difference(
     Raises
     ------
     ValueError
-        If there are fewer than two pictures of a class, the metric is unknown or
+        If there are fewer than two images of a class, the metric is unknown or
         refuses its input, or a parameter is out of range.
-
-    See Also
-    --------
-    bootstrap_interval : Of one method's figure.
-    paired_test : Compares two methods over categories.
 
     Examples
     --------
@@ -256,7 +221,7 @@ def paired_test(first, second, *, confidence=0.95, random_state=None):
     Parameters
     ----------
     first, second : array-like of shape (n_categories,) or (n_categories, n_seeds)
-        A figure of the two methods for each category, in the same order. The numbers
+        The metric of the two methods for each category, in the same order. The numbers
         of seeds may differ.
     confidence : float, default=0.95
         Confidence of the interval: above 0, below 1.
@@ -272,13 +237,8 @@ def paired_test(first, second, *, confidence=0.95, random_state=None):
     Raises
     ------
     ValueError
-        If the numbers of categories differ or are below 2, a figure is not finite, or
+        If the numbers of categories differ or are below 2, a value is not finite, or
         `confidence` is out of range.
-
-    See Also
-    --------
-    compare_methods : The same from rows of a table.
-    scipy.stats.permutation_test : Tries the signs.
 
     Examples
     --------
@@ -298,15 +258,17 @@ def paired_test(first, second, *, confidence=0.95, random_state=None):
             "as of the other, two at least. To compare on one category, use "
             "bootstrap_difference."
         )
+
     difference = second - first
     test = stats.permutation_test(
         (difference,),
-        _mean,
+        np.mean,
         permutation_type="samples",
         vectorized=True,
         n_resamples=2**EXACT_UP_TO if n <= EXACT_UP_TO else N_SIGNS,
         **_seeded(random_state),
     )
+
     mean = float(difference.mean())
     half = stats.t.ppf((1 + confidence) / 2, n - 1) * stats.sem(difference)
     return PairedTest(
@@ -349,11 +311,7 @@ def compare_methods(
     ------
     ValueError
         If a column is not there, no row is of such a method, a column left out varies,
-        the methods were not run on the same categories, or a figure is not finite.
-
-    See Also
-    --------
-    paired_test : The same from arrays; says how it tests.
+        the methods were not run on the same categories, or a value is not finite.
 
     Examples
     --------
@@ -373,31 +331,35 @@ def compare_methods(
         str(name): np.asarray(rows[name], dtype=object)
         for name in getattr(rows, "columns", rows)
     }
+
     absent = {*UNITS, "seed", "metric", "value"} - columns.keys()
     if absent:
         raise ValueError(
             f"Got the columns {', '.join(columns)} but {', '.join(sorted(absent))} "
             "are needed. Pass the rows that the benchmark wrote."
         )
-    figures = [_figures(columns, which, metric) for which in (first, second)]
-    apart = figures[0].keys() ^ figures[1].keys()
+
+    found = [_values_of(columns, which, metric) for which in (first, second)]
+    apart = found[0].keys() ^ found[1].keys()
     if apart:
         raise ValueError(
             f"Got {first!r} and {second!r} on different categories: only one of them "
             f"was run on {', '.join(sorted(unit[1] for unit in apart))}. Leave these "
             "rows out, or run the other method on them."
         )
-    units = sorted(figures[0])
+
+    units = sorted(found[0])
     return paired_test(
-        *([np.mean(figure[unit]) for unit in units] for figure in figures),
+        *([np.mean(values[unit]) for unit in units] for values in found),
         confidence=confidence,
         random_state=random_state,
     )
 
 
-def _figures(columns, which, metric):
-    """Return {(dataset, category): figures of all seeds} of one method."""
+def _values_of(columns, which, metric):
+    """Return {(dataset, category): values of all seeds} of one method."""
     wanted = {"method": which} if isinstance(which, str) else dict(which)
+
     wanted["metric"] = metric
     chosen = np.ones(len(columns["value"]), dtype=bool)
     for name, value in wanted.items():
@@ -409,19 +371,21 @@ def _figures(columns, which, metric):
         of_value = columns[name] == value
         if not of_value.any():
             raise ValueError(
-                f"Got {name}={value!r} but the rows have {_values(columns[name])}."
+                f"Got {name}={value!r} but the rows have {_listed(columns[name])}."
             )
         chosen &= of_value
     if not chosen.any():
         raise ValueError(f"Got {wanted!r}, of which there is no row.")
+
     for name in columns.keys() - {*UNITS, *wanted, "seed", "value"}:
         column = columns[name][chosen]
         if len(set(map(str, column))) > 1:
             raise ValueError(
-                f"Got {which!r}, which has rows of {name} {_values(column)}. Say which "
+                f"Got {which!r}, which has rows of {name} {_listed(column)}. Say which "
                 f"is meant, as in {{**{wanted!r}, {name!r}: ...}}."
             )
-    figures, seen = {}, set()
+
+    by_unit, seen = {}, set()
     for *unit, seed, value in zip(
         *(columns[name][chosen] for name in (*UNITS, "seed", "value")), strict=True
     ):
@@ -432,28 +396,24 @@ def _figures(columns, which, metric):
                 "but expected one. Drop what was run twice."
             )
         seen.add(key)
-        figures.setdefault(key[:2], []).append(float(value))
-    return figures
+        by_unit.setdefault(key[:2], []).append(float(value))
+    return by_unit
 
 
-def _values(column):
+def _listed(column):
     return ", ".join(sorted(set(map(str, column))))
 
 
-def _by_category(figures, name):
-    """Return one figure for each category, of shape (n_categories,)."""
-    figures = np.asarray(figures, dtype=np.float64)
-    if figures.ndim not in (1, 2) or not np.isfinite(figures).all():
+def _by_category(values, name):
+    """Return one value for each category, of shape (n_categories,)."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim not in (1, 2) or not np.isfinite(values).all():
         raise ValueError(
-            f"Got {name} of shape {figures.shape} with "
-            f"{np.sum(~np.isfinite(figures))} figures that are not finite, but "
+            f"Got {name} of shape {values.shape} with "
+            f"{np.sum(~np.isfinite(values))} values that are not finite, but "
             "expected finite ones of shape (n_categories,) or (n_categories, n_seeds)."
         )
-    return figures if figures.ndim == 1 else figures.mean(axis=1)
-
-
-def _mean(sample, axis):
-    return np.mean(sample, axis=axis)
+    return values if values.ndim == 1 else values.mean(axis=1)
 
 
 def _seeded(random_state):
@@ -475,12 +435,14 @@ def _bootstrap(y_true, statistic, n_resamples, confidence, random_state):
     _check_confidence(confidence)
     if not isinstance(n_resamples, Integral) or n_resamples < 1:
         raise ValueError(f"Got n_resamples={n_resamples!r} but expected 1 or more.")
+
     classes = [np.flatnonzero(y_true == label) for label in (False, True)]
     if min(map(len, classes)) < 2:
         raise ValueError(
-            f"Got {len(classes[0])} normal and {len(classes[1])} anomalous pictures "
+            f"Got {len(classes[0])} normal and {len(classes[1])} anomalous images "
             "but expected two of each at least: one alone cannot be resampled."
         )
+
     result = stats.bootstrap(
         classes,
         lambda *rows, axis: statistic(np.concatenate(rows, axis=-1)),
@@ -496,7 +458,7 @@ def _bootstrap(y_true, statistic, n_resamples, confidence, random_state):
 
 
 def _metric(metric):
-    """Return a metric for one set of pictures and one for many, (..., n_samples)."""
+    """Return a metric for one set of images and one for many, (..., n_samples)."""
     for name, one, many in (
         ("auroc", auroc, _auroc),
         ("aupr", aupr, _aupr),
@@ -540,7 +502,7 @@ def _alarms(y, score):
 def _aupr(y, score):
     y, true_alarms, falls = _alarms(y, score)
     places = np.arange(y.shape[-1])
-    # Each picture's precision is that at the end of its run of equal scores.
+    # Each image's precision is that at the end of its run of equal scores.
     ends = np.where(falls, places, y.shape[-1])
     ends = np.minimum.accumulate(ends[..., ::-1], axis=-1)[..., ::-1]
     precision = np.take_along_axis(true_alarms / (places + 1), ends, axis=-1)

@@ -284,11 +284,11 @@ def test_a_stack_is_taken_for_a_list(mapped):
         ([[[0, 1]]], [[[0.1, 0.2]], [[0.1, 0.2]]], "Got 1 masks and 2 maps"),
         ([], [], "Got 0 masks and 0 maps"),
         ([[[0, 1]]], [[[0.1], [0.2]]], r"\(1, 2\) and a map of shape \(2, 1\)"),
-        ([[0, 1]], [[0.1, 0.2]], r"mask of shape \(2,\).*picture 0"),
-        ([[[0, 255]]], [[[0.1, 0.2]]], "picture 0 that holds 255.*mask > 0"),
+        ([[0, 1]], [[0.1, 0.2]], r"mask of shape \(2,\).*image 0"),
+        ([[[0, 255]]], [[[0.1, 0.2]]], "image 0 that holds 255.*mask > 0"),
         ([[[0, 0]]], [[[0.1, 0.2]]], "0 damaged pixels of 2"),
         ([[[1, 1]]], [[[0.1, 0.2]]], "2 damaged pixels of 2"),
-        ([[[0, 1]]] * 2, [[[0, 0]], [[0.1, np.nan]]], "picture 1 that holds NaN"),
+        ([[[0, 1]]] * 2, [[[0, 0]], [[0.1, np.nan]]], "image 1 that holds NaN"),
     ],
 )
 def test_maps_that_have_no_answer_are_refused(metric, masks, maps, message):

@@ -161,7 +161,7 @@ def test_blocks_of_resamples_change_nothing_but_memory(sample, monkeypatch):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"y_true": [0, 0, 0, 1]}, "3 normal and 1 anomalous pictures"),
+        ({"y_true": [0, 0, 0, 1]}, "3 normal and 1 anomalous images"),
         ({"y_true": [1, 1, 1, 1]}, "0 normal and 4 anomalous"),
         ({"y_true": [0, 1]}, "Got 2 labels and 4 scores"),
         ({"metric": "accuracy"}, "metric='accuracy' but expected 'auroc'"),
@@ -252,7 +252,7 @@ def test_many_categories_are_tested_with_random_signs():
     [
         ([0.1, 0.2], [0.1, 0.2, 0.3], "Got 2 and 3 categories"),
         ([0.1], [0.2], "Got 1 and 1 categories.*bootstrap_difference"),
-        ([0.1, np.nan], [0.2, 0.3], "first of shape .* 1 figures that are not finite"),
+        ([0.1, np.nan], [0.2, 0.3], "first of shape .* 1 values that are not finite"),
         ([0.1, 0.2], [[[0.2]]], r"second of shape \(1, 1, 1\)"),
     ],
 )

@@ -77,29 +77,10 @@ def _open_clip():
 class Backbone:
     """A frozen CLIP with all that goes with it.
 
-    Attributes
-    ----------
-    model_name, pretrained : str or None
-        What it was loaded as.
-    model : torch.nn.Module
-        open_clip's model in eval mode, without gradients.
-    device : torch.device
-        Where the model lies.
-    dtype : torch.dtype
-        Type of its inputs: float32, bfloat16 or float16.
-    embed_dim : int
-        Width ``C_e`` of the embeddings.
-    context_length : int
-        Tokens that the text tower reads at most.
-    image_size : tuple of (int, int)
-        Height and width, in pixels, of the pictures that the image tower reads.
-    mean, std : tuple of float
-        Normalisation of the three colour channels.
-    interpolation : str
-        How pictures are resized: "bicubic", "bilinear" or "nearest".
-    fingerprint : str
-        Digest of configuration, weights (all their bytes) and tokenizer; equal on every
-        machine and device.
+    `model` is open_clip's, in eval mode and without gradients, `dtype` the type of its
+    inputs. `image_size` is height and width in pixels, `mean` and `std` normalise the
+    three colour channels. The fingerprint is a digest of configuration, weights (all
+    their bytes) and tokenizer, equal on every machine and device.
     """
 
     model_name: str
@@ -150,18 +131,7 @@ class Backbone:
         return getattr(getattr(self.model, "text", self.model), "vocab_size", None)
 
     def vocabulary_error(self, got):
-        """Return the error that says that tokenizer and text tower differ.
-
-        Parameters
-        ----------
-        got : str
-            What the tokenizer does, "has 9 tokens" for one.
-
-        Returns
-        -------
-        ValueError
-            The error, to be raised.
-        """
+        """Return the error that tokenizer and text tower differ, to be raised."""
         return ValueError(
             f"The tokenizer of {self.model_name!r} {got}, but the text tower expects a "
             f"vocabulary of {self.vocab_size}. Put the byte-pair table that belongs to "
@@ -172,27 +142,15 @@ class Backbone:
 
 
 def resolve_device(device):
-    """Turn a device name into a device that this machine has.
+    """Turn "auto" (CUDA, then MPS, then CPU) or a torch name into a device.
 
-    Parameters
-    ----------
-    device : str
-        "auto" (CUDA, then MPS, then CPU), or a torch name such as "cuda:1".
-
-    Returns
-    -------
-    torch.device
-        The device.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown or this machine has no such device.
+    A ValueError says that the name is unknown or this machine has no such device.
     """
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
     try:
         resolved = torch.device(device)
     except RuntimeError as e:
@@ -200,6 +158,7 @@ def resolve_device(device):
             f"Got device={device!r} but expected 'auto', 'cpu', 'cuda', 'cuda:1' or "
             "another torch device name."
         ) from e
+
     available = {
         "cpu": 1,
         "cuda": torch.cuda.device_count(),
@@ -222,31 +181,9 @@ def load_backbone(model_name, pretrained, *, device="auto", precision="auto"):
     read again. It holds the last 2 backbones used, for the whole process, behind a
     lock; `clear_backbone_cache` empties it.
 
-    Parameters
-    ----------
-    model_name : str
-        A name in open_clip's registry, ``"local-dir:FOLDER"``, ``"hf-hub:NAME"``, or
-        ``"tiny"`` for the bundled model.
-    pretrained : str or None
-        A tag of open_clip or the path of a weights file, for names of the registry
-        (the others bring their weights); None gives seeded random weights.
-    device : str, default="auto"
-        See `resolve_device`.
-    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
-        "auto" is fp16 on CUDA and fp32 elsewhere.
-
-    Returns
-    -------
-    Backbone
-        The frozen model.
-
-    Raises
-    ------
-    WeightsNotFoundError
-        If the weights are neither on this machine nor to be had.
-    ValueError
-        If the model, tag, device or precision is unknown, or the weights do not fit or
-        change while they are read.
+    Parameters are as in `CLIPImageEmbedder`; `pretrained` None gives seeded random
+    weights to names of the registry. What does not fit is a ValueError, what cannot be
+    had a WeightsNotFoundError.
     """
     device = resolve_device(device)
     if precision == "auto":
@@ -273,22 +210,7 @@ def load_backbone(model_name, pretrained, *, device="auto", precision="auto"):
 def embedding_width(model_name):
     """Return the width of a model's embeddings, from its configuration alone.
 
-    Parameters
-    ----------
-    model_name : str
-        As for `load_backbone`.
-
-    Returns
-    -------
-    int
-        Width ``C_e``. No weights are read; for ``"hf-hub:NAME"`` the model is loaded.
-
-    Raises
-    ------
-    WeightsNotFoundError
-        If a folder is not that of a model.
-    ValueError
-        If the model is unknown, or its configuration is refused.
+    No weights are read, but those of ``"hf-hub:NAME"``.
     """
     if model_name.startswith("hf-hub:"):
         return load_backbone(model_name, None).embed_dim
@@ -302,11 +224,6 @@ def clear_backbone_cache():
 
     The next use of an estimator loads its backbone again. Embeddings of prompts and
     trained networks stay.
-
-    See Also
-    --------
-    clear_caches : Forgets these too.
-    CLIPImageEmbedder : Finds its backbone in the cache by name.
 
     Examples
     --------
@@ -394,12 +311,14 @@ def _folder_source(model_name, folder):
             f"Got {str(config)!r} of {config.stat().st_size} bytes but expected a "
             f"configuration of at most {CONFIG_LIMIT}. Check where the folder is from."
         )
+
     files = [p for p in folder.iterdir() if p.suffix in FOLDER_SUFFIXES]
     if not files:
         raise WeightsNotFoundError(
             f"Got model_name={model_name!r} but {str(folder)!r} holds no weights file. "
             f"Expected one ending in {', '.join(FOLDER_SUFFIXES)}."
         )
+
     kwargs = {"model_name": f"local-dir:{folder}"}
     tokenizer = {
         path
@@ -436,6 +355,7 @@ def _read_config(source):
             "open_clip writes: JSON with model_cfg, in it embed_dim and text_cfg "
             f"({type(e).__name__}: {e}). Get the folder again, or mend the file."
         ) from e
+
     if _brings_config(name):
         _check_tokenizer_settings(source.model_name, text, settings)
         _check_text_model(source.model_name, text)
@@ -455,6 +375,7 @@ def _check_tokenizer_settings(model_name, text, settings):
             "your own code with open_clip.add_model_config, and give the weights as "
             "pretrained=."
         )
+
     table = settings.get("bpe_path", "table")
     if Path(str(table)).name != table or table in ("", ".."):
         raise ValueError(
@@ -475,6 +396,7 @@ def _check_text_model(model_name, text):
         import transformers
     except ImportError:
         return  # open_clip says what to install
+
     try:
         transformers.AutoConfig.from_pretrained(
             text["hf_model_name"], trust_remote_code=False
@@ -546,6 +468,7 @@ def _registry_source(model_name, pretrained):
     kwargs = {"model_name": name}
     if pretrained is None:
         return _Source(name, None, kwargs, None)
+
     tag = open_clip.get_pretrained_cfg(name, pretrained)
     if tag:
         kwargs |= _preprocess_of([tag])
@@ -574,9 +497,10 @@ def _preprocess_of_file(name, path):
     open_clip = _open_clip()
     names = open_clip.list_pretrained_tags_by_model(name)
     tags = [open_clip.get_pretrained_cfg(name, tag) for tag in names]
+
     if len({(tuple(tag["mean"]), tuple(tag["std"])) for tag in tags}) > 1:
         warnings.warn(
-            f"The weights file {str(path)!r} does not say how its pictures were "
+            f"The weights file {str(path)!r} does not say how its images were "
             f"normalised, and the published weights of {name} differ in it: taken as "
             f"for the tag {names[0]!r}. A folder with open_clip_config.json "
             "(model_name='local-dir:FOLDER') settles it.",
@@ -645,29 +569,13 @@ def _load(source, device, precision):
             UserWarning,
             stacklevel=4,
         )
-    # A child of a fork must not find torch's generator seeded, or a logger silenced.
-    with _making, _quiet_root_logger(), torch.random.fork_rng(devices=[]):
-        # open_clip draws initial weights from the global generator, which stays as
-        # it was for everybody else.
-        torch.manual_seed(0)
-        try:
-            model = open_clip.create_model(
-                **source.create_kwargs,
-                precision=precision,
-                device=device,
-                pretrained_text=False,
-            )
-        except Exception as e:
-            raise ValueError(
-                f"The weights file {str(source.weights)!r} could not be loaded as "
-                f"{source.model_name!r}. Check that file and model name belong "
-                "together; files are read as safetensors or with weights_only=True. "
-                f"The reason was: {e}"
-            ) from e
+    model = _create_model(open_clip, source, device, precision)
+
     model.eval().requires_grad_(False)
     preprocess = open_clip.get_model_preprocess_cfg(model)
     size = preprocess["size"]
     source = _with_hub_tokenizer(source)
+
     described = [
         config,
         # What open_clip's arguments change of the configuration.
@@ -675,6 +583,7 @@ def _load(source, device, precision):
         {key: preprocess[key] for key in PREPROCESS_KEYS},
         source.digests(),
     ]
+
     return Backbone(
         model_name=source.model_name,
         pretrained=source.pretrained,
@@ -692,6 +601,28 @@ def _load(source, device, precision):
             json.dumps(described, sort_keys=True).encode()
         ).hexdigest()[:32],
     )
+
+
+def _create_model(open_clip, source, device, precision):
+    # A child of a fork must not find torch's generator seeded, or a logger silenced.
+    with _making, _quiet_root_logger(), torch.random.fork_rng(devices=[]):
+        # open_clip draws initial weights from the global generator, which stays as
+        # it was for everybody else.
+        torch.manual_seed(0)
+        try:
+            return open_clip.create_model(
+                **source.create_kwargs,
+                precision=precision,
+                device=device,
+                pretrained_text=False,
+            )
+        except Exception as e:
+            raise ValueError(
+                f"The weights file {str(source.weights)!r} could not be loaded as "
+                f"{source.model_name!r}. Check that file and model name belong "
+                "together; files are read as safetensors or with weights_only=True. "
+                f"The reason was: {e}"
+            ) from e
 
 
 @contextmanager

@@ -26,35 +26,16 @@ _PLAIN = re.compile("[ -%(-;=-~]*")
 
 
 def encode_texts(backbone, texts, *, verbose=False):
-    """Embed texts with the text tower of a backbone.
+    """Embed texts with the text tower of a backbone, as open_clip's ``encode_text``.
 
-    Parameters
-    ----------
-    backbone : Backbone
-        The frozen CLIP.
-    texts : sequence of str
-        Texts; repeated ones are encoded once.
-    verbose : bool, default=False
-        Show a progress bar.
-
-    Returns
-    -------
-    ndarray of shape (n_texts, C_e), dtype float32
-        Raw embeddings ``e``, as open_clip's ``encode_text``.
-
-    Raises
-    ------
-    PromptTooLongError
-        If a text does not fit the context: it would lose its end, and with it words
-        that matter.
-
-    Notes
-    -----
     In a causal tower pooled at the end-of-text token (EOT), that token's embedding
     does not see what follows it. Each text is therefore cut there, and a batch holds
     the tokens of its texts one after another; texts of one length attend together.
     This is exact and several times faster than padding to the full context. Other
-    towers run at full length.
+    towers run at full length. Repeated texts are encoded once.
+
+    A PromptTooLongError says that a text does not fit the context: it would lose its
+    end, and with it words that matter.
     """
     places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     tokens = tokenize(backbone, list(places))
@@ -63,6 +44,7 @@ def encode_texts(backbone, texts, *, verbose=False):
         lengths = np.full(len(tokens), tokens.shape[1])
     else:
         lengths = _end_positions(backbone.model, tower, tokens).numpy() + 1
+
     embeddings = np.empty((len(tokens), backbone.embed_dim), dtype=np.float32)
     progress = tqdm(
         total=len(tokens), desc="Encoding texts", unit="text", disable=not verbose
@@ -81,26 +63,9 @@ def encode_texts(backbone, texts, *, verbose=False):
 
 
 def tokenize(backbone, texts):
-    """Tokenize texts as open_clip does, refusing those that do not fit.
+    """Tokenize texts as open_clip does, of shape (n_texts, context_length).
 
-    Parameters
-    ----------
-    backbone : Backbone
-        The frozen CLIP.
-    texts : sequence of str
-        Texts.
-
-    Returns
-    -------
-    torch.Tensor of shape (n_texts, context_length), dtype int64
-        Token ids, padded as the tower expects.
-
-    Raises
-    ------
-    PromptTooLongError
-        If a text has more tokens than the context.
-    ValueError
-        If the tokenizer gives tokens that the text tower does not know.
+    A text that does not fit, and tokens that the tower does not know, are refused.
     """
     tokenizer, context = backbone.tokenizer, backbone.context_length
     is_simple = type(tokenizer).__name__ == "SimpleTokenizer"
@@ -118,6 +83,7 @@ def tokenize(backbone, texts):
             f"{backbone.model_name} reads at most {context}: its end would be lost. "
             "Use shorter random words (a smaller l_max) or shorter words of state."
         )
+
     known = backbone.vocab_size
     if known and len(tokens) and int(tokens.max()) >= known:
         raise backbone.vocabulary_error(f"gives token {int(tokens.max())}")
@@ -127,19 +93,13 @@ def tokenize(backbone, texts):
 def _tokenize_simple(tokenizer, texts, context):
     """Tokenize with open_clip's own byte-pair tokenizer, which is slow with cleaning.
 
-    Returns
-    -------
-    tokens : torch.Tensor of shape (n_texts, context)
-        Token ids, 0 after the end.
-    n_tokens : ndarray of shape (n_texts,)
-        Tokens that each text has, those that do not fit included.
+    Tokens are 0 after the end; their number counts those that do not fit, too.
     """
     # It remembers every word it sees for ever; a copy forgets random words with us.
     tokenizer = copy.copy(tokenizer)
     tokenizer.cache = dict(tokenizer.cache)
     is_lowering = tokenizer.clean_fn("A_b. ") == "a_b."
-    pieces = {}
-    rows = []
+    pieces, rows = {}, []
     for text in texts:
         if is_lowering and _PLAIN.fullmatch(text):
             row = []
@@ -151,6 +111,7 @@ def _tokenize_simple(tokenizer, texts, context):
         else:
             row = tokenizer.encode(text)
         rows.append([tokenizer.sot_token_id, *row, tokenizer.eot_token_id])
+
     n_tokens = np.array([len(row) for row in rows])
     tokens = np.zeros((len(rows), context), dtype=np.int64)
     tokens[np.arange(context) < n_tokens[:, None]] = np.fromiter(
@@ -162,18 +123,14 @@ def _tokenize_simple(tokenizer, texts, context):
 def _tokenize_any(tokenizer, texts, context):
     """Tokenize with any tokenizer, finding out what it cuts off in silence.
 
-    Returns
-    -------
-    tokens : torch.Tensor of shape (n_texts, context)
-        Token ids as the tokenizer pads them.
-    n_tokens : ndarray of shape (n_texts,)
-        Tokens of each text; more than `context` if it was cut.
+    The number of tokens is more than `context` where a text was cut.
     """
     # What fits looks the same in twice the room. Some tokenizers end every row, even
     # an empty one, with a token of their own.
     *tokens, empty = tokenizer([*texts, ""], context)
     *wide, wide_empty = tokenizer([*texts, ""], 2 * context)
     tokens, wide = torch.stack(tokens), torch.stack(wide)
+
     expected = wide_empty.repeat(len(tokens), 1)
     is_padding = empty == wide_empty[:context]
     expected[:, :context] = torch.where(is_padding, tokens, wide_empty[:context])
@@ -187,16 +144,8 @@ def _tokenize_any(tokenizer, texts, context):
 def _causal_tower(model):
     """Return the part of a model that holds a causal text tower pooled at EOT.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        open_clip's model. ``CLIP`` carries the tower's parts itself, ``CustomTextCLIP``
-        keeps them in ``model.text``.
-
-    Returns
-    -------
-    torch.nn.Module or None
-        None if the tower is of another kind: it must then run at full length.
+    ``CLIP`` carries the tower's parts itself, ``CustomTextCLIP`` keeps them in
+    ``model.text``. A tower of another kind is None: it must run at full length.
     """
     tower = getattr(model, "text", model)
     pool_type = getattr(tower, "text_pool_type", getattr(tower, "pool_type", None))

@@ -17,36 +17,17 @@ MLP_PARTS = ["c_fc", "gelu", "c_proj"]
 
 
 def tokens_per_batch(device):
-    """Return how many tokens a device runs through the blocks at once at best.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where the blocks lie.
-
-    Returns
-    -------
-    int
-        Tokens of all sequences together.
-    """
+    """Return how many tokens of all sequences a device runs at once at best."""
     if device.type == "cpu":
         return TOKENS_PER_THREAD * torch.get_num_threads()
     return TOKENS_PER_BATCH[device.type]
 
 
 def has_plain_blocks(transformer):
-    """Tell whether this file's forward pass is exact for a transformer.
+    """Tell whether this file's forward pass is exact for a transformer of open_clip.
 
-    Parameters
-    ----------
-    transformer : torch.nn.Module
-        ``model.transformer`` or ``model.visual.transformer`` of an open_clip model.
-
-    Returns
-    -------
-    bool
-        True for pre-norm blocks of one self-attention and one MLP, without masks,
-        norms or scales of their own.
+    It is for pre-norm blocks of one self-attention and one MLP, without masks, norms
+    or scales of their own.
     """
     blocks = getattr(transformer, "resblocks", None)
     return bool(blocks) and all(map(_is_plain, blocks))
@@ -67,21 +48,9 @@ def _is_plain(block):
 
 
 def run_blocks(blocks, x, *, causal=False):
-    """Run transformer blocks over all tokens.
+    """Run plain blocks over all tokens, of shape (n, n_tokens, width).
 
-    Parameters
-    ----------
-    blocks : sequence of torch.nn.Module
-        Plain blocks.
-    x : torch.Tensor of shape (n, n_tokens, width)
-        Tokens.
-    causal : bool, default=False
-        Whether a token sees only itself and those before it.
-
-    Returns
-    -------
-    torch.Tensor of shape (n, n_tokens, width)
-        Tokens after the last block.
+    If `causal`, a token sees only itself and those before it.
     """
     if torch.is_grad_enabled():
         for block in blocks:
@@ -96,19 +65,11 @@ def run_blocks(blocks, x, *, causal=False):
 
 
 def run_packed_blocks(blocks, x, runs, *, causal=False):
-    """Run transformer blocks over sequences of several lengths, in place.
+    """Run plain blocks over sequences of several lengths, in place.
 
-    Parameters
-    ----------
-    blocks : sequence of torch.nn.Module
-        Plain blocks.
-    x : torch.Tensor of shape (n_tokens_in_all, width)
-        Tokens of all sequences, one after another; overwritten by what comes out of
-        the last block.
-    runs : sequence of (int, int)
-        Number and length of the sequences that have the same length, in order.
-    causal : bool, default=False
-        Whether a token sees only itself and those before it.
+    The tokens of all sequences lie one after another in `x`, of shape
+    (n_tokens_in_all, width). `runs` says number and length of the sequences that have
+    the same length, in order.
     """
     # One piece of memory for the wide activations of all blocks: to allocate it anew
     # costs as much as attention.
@@ -124,21 +85,10 @@ def run_packed_blocks(blocks, x, runs, *, causal=False):
 
 
 def run_last_packed_block(block, x, runs):
-    """Run the last block for the last token of each sequence.
+    """Run the last block for the last token of each sequence, of shape (n, width).
 
-    Parameters
-    ----------
-    block : torch.nn.Module
-        A plain block.
-    x : torch.Tensor of shape (n_tokens_in_all, width)
-        Tokens of all sequences before the block, one after another.
-    runs : sequence of (int, int)
-        Number and length of the sequences that have the same length, in order.
-
-    Returns
-    -------
-    torch.Tensor of shape (n_sequences, width)
-        Last tokens after the block, causal or not: they see all the others.
+    `x` and `runs` are as in `run_packed_blocks`. Causal or not is the same here: the
+    last token sees all the others.
     """
     width = x.shape[-1]
     lengths = [length for n, length in runs for _ in range(n)]
@@ -193,26 +143,10 @@ def _activate(activation, x):
 
 
 def run_last_block(block, x, position, *, causal=False):
-    """Run the last block for one token of each sequence.
+    """Run the last block for the token at one position of each sequence, (n, width).
 
     Keys and values are needed of every token; query, output projection and MLP only
     of the one that is read.
-
-    Parameters
-    ----------
-    block : torch.nn.Module
-        A plain block.
-    x : torch.Tensor of shape (n, n_tokens, width)
-        Tokens before the block.
-    position : torch.Tensor of shape (n,)
-        Which token is read.
-    causal : bool, default=False
-        Whether a token sees only itself and those before it.
-
-    Returns
-    -------
-    torch.Tensor of shape (n, width)
-        That token after the block.
     """
     rows = torch.arange(len(x), device=x.device)
     width = x.shape[-1]
@@ -221,10 +155,12 @@ def run_last_block(block, x, position, *, causal=False):
     here = normed[rows, position][:, None]  # (n, 1, width)
     q = _split_heads(F.linear(here, weight[:width], bias[:width]), block.attn, 1)[0]
     k, v = _split_heads(F.linear(normed, weight[width:], bias[width:]), block.attn, 2)
+
     mask = None
     if causal:
         seen = torch.arange(x.shape[1], device=x.device) <= position[:, None]
         mask = seen[:, None, None]  # (n, 1, 1, n_tokens)
+
     attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return _finish(block, x[rows, position], _merge_heads(attended)[:, 0])
 

@@ -1,4 +1,4 @@
-"""Where the damage is: from scores of windows to a map of a picture's own size.
+"""Where the damage is: from scores of windows to a map of an image's own size.
 
 WinCLIP's equations [1]_ in plain numpy. A window is a square of patches; its map is an
 array over the grid of patches, and only the last step knows pixels.
@@ -15,66 +15,27 @@ from skclipad._method.scores import unit
 
 
 def reference_score(features, references):
-    """Score features by their distance to those of normal pictures.
+    """Return half of one minus the cosine to the most similar reference, in [0, 1].
 
-    Parameters
-    ----------
-    features : ndarray of shape (..., C)
-        Features of patches or windows of one picture, of any length.
-    references : ndarray of shape (n_references, C)
-        Features of normal pictures, at any place, of any length.
-
-    Returns
-    -------
-    ndarray of shape (...)
-        Half of one minus the cosine to the most similar reference, in [0, 1].
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skclipad._method.maps import reference_score
-    >>> references = np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> reference_score(np.array([[2.0, 0.0], [-1.0, 0.0], [-3.0, -4.0]]), references)
-    array([0. , 0.5, 0.8])
+    Features have the shape (..., C), references (n_references, C); they may lie
+    anywhere in a normal image, and be of any length.
     """
     cosines = unit(features) @ unit(references).T  # (..., n_references)
     return np.clip((1 - cosines.max(axis=-1)) / 2, 0, 1)
 
 
-def harmonic_mean(scores, axis=0):
-    """Average scores so that a low one pulls the mean down to it.
-
-    Parameters
-    ----------
-    scores : ndarray
-        Scores of at least 0.
-    axis : int, default=0
-        The axis along which to average.
-
-    Returns
-    -------
-    ndarray
-        Number of scores over the sum of their inverses; 0 where a score is 0.
-    """
+def harmonic_mean(scores):
+    """Average scores of at least 0 so that a low one pulls the mean down to it."""
     # A score of 0 has the inverse infinity, whose inverse is the 0 that it asks for.
     with np.errstate(divide="ignore", over="ignore"):
-        return 1 / np.mean(1 / np.asarray(scores), axis=axis)
+        return 1 / np.mean(1 / np.asarray(scores), axis=0)
 
 
 def window_map(scores, window):
-    """Spread scores of windows over the patches that they cover.
+    """Return for each patch the harmonic mean of the scores of windows that cover it.
 
-    Parameters
-    ----------
-    scores : ndarray of shape (rows - window + 1, columns - window + 1)
-        Score of the window at each place, 0 or more.
-    window : int
-        Side of the window in patches; 1 is a patch alone.
-
-    Returns
-    -------
-    ndarray of shape (rows, columns)
-        For each patch the harmonic mean of the scores of all windows that cover it.
+    `window` is a window's side in patches, `scores` those of the window at each place:
+    of shape (rows - window + 1, columns - window + 1), 0 or more.
 
     Examples
     --------
@@ -98,40 +59,20 @@ def window_map(scores, window):
 
 
 def zero_shot_map(image_score, window_scores):
-    """Combine what one scorer says of a picture and of its windows.
+    """Return the harmonic mean of an image's score and the maps of its windows.
 
-    Parameters
-    ----------
-    image_score : float
-        Score of the whole picture.
-    window_scores : dict of int to ndarray
-        For each side of a window, in patches, the scores at each place; see
-        :func:`window_map`.
-
-    Returns
-    -------
-    ndarray of shape (rows, columns)
-        Harmonic mean of the image's score and the maps of the windows.
+    `window_scores` are the scores at each place by the side of the window.
     """
     maps = [window_map(scores, window) for window, scores in window_scores.items()]
     return harmonic_mean([np.full_like(maps[0], image_score), *maps])
 
 
 def reference_map(features, references):
-    """Compare a picture with normal ones, patch by patch and window by window.
+    """Compare an image with normal ones, patch by patch and window by window.
 
-    Parameters
-    ----------
-    features : dict of int to ndarray of shape (n_down, n_right, C)
-        For each side of a window, in patches, the features at each place. A side of
-        1 stands for the patch tokens.
-    references : dict of int to ndarray of shape (n_references, n_down, n_right, C)
-        The same of normal pictures.
-
-    Returns
-    -------
-    ndarray of shape (rows, columns)
-        Mean of the maps of all sides. Its maximum is the score ``s_img``.
+    `features` has by the side of the window, 1 for patch tokens, those at each place:
+    (n_down, n_right, C); `references` the same of all references. The result is the
+    mean of the maps of all sides; its maximum is the score ``s_img``.
     """
     return np.mean(
         [
@@ -146,28 +87,17 @@ def reference_map(features, references):
 
 
 def patch_map(features, score, references=None):
-    """Score every patch of a picture by all methods together.
+    """Score every patch of an image by all methods together, as images are scored.
 
-    Parameters
-    ----------
-    features : WindowFeatures
-        What the image tower saw of the picture and of its windows.
-    score : callable
-        Turns embeddings of shape (n, C_e) into a list of scores of shape (n,), one
-        array for each method that reads embeddings.
-    references : dict of int to ndarray, default=None
-        Features of normal pictures; see :func:`reference_map`.
-
-    Returns
-    -------
-    ndarray of shape (rows, columns)
-        Mean of the zero-shot maps of all methods and, with references, their map: as
-        the scores of a picture are combined.
+    `score` turns embeddings of shape (n, C_e) into scores of shape (n,), one array for
+    each method that reads embeddings. The result is the mean of their zero-shot maps
+    and, with references, of the map of these.
     """
     windows = {side: part for side, part in features.parts.items() if side > 1}
     shapes = [(), *(part.shape[:2] for part in windows.values())]
     embeddings = [part.reshape(-1, part.shape[-1]) for part in windows.values()]
     ends = np.cumsum([1, *map(len, embeddings)])[:-1]
+
     maps = []
     for scores in score(np.concatenate([features.image[None], *embeddings])):
         whole, *placed = (
@@ -181,21 +111,9 @@ def patch_map(features, score, references=None):
 
 
 def picture_map(features, score, references=None, size=None):
-    """Make the map of one picture.
+    """Make the map of one image, float32 of shape (height, width); see `patch_map`.
 
-    Parameters
-    ----------
-    features : WindowFeatures or None
-        What the image tower saw of the picture; None if it could not be read.
-    score, references
-        As in :func:`patch_map`.
-    size : tuple of (int, int), default=None
-        Height and width of the map in pixels; None is the picture's own size.
-
-    Returns
-    -------
-    ndarray of shape (height, width), dtype float32
-        The map; NaN without features, of one pixel if `size` is None.
+    Without features the map is NaN, of one pixel if `size` is None.
     """
     if features is None:
         return np.full(size or (1, 1), np.nan, np.float32)
@@ -204,22 +122,9 @@ def picture_map(features, score, references=None, size=None):
 
 
 def height_and_width(size):
-    """Return the size of a map as a pair, or None for a picture's own size.
+    """Return the size of a map as height and width, or None for the image's own.
 
-    Parameters
-    ----------
-    size : int, tuple of (int, int) or None
-        Pixels along both sides, or height and width.
-
-    Returns
-    -------
-    tuple of (int, int) or None
-        Height and width.
-
-    Raises
-    ------
-    ValueError
-        If there are not one or two positive integers.
+    A ValueError says that there are not one or two positive integers.
     """
     if size is None:
         return None
@@ -233,27 +138,12 @@ def height_and_width(size):
     return pair
 
 
-def pixel_map(patch_map, picture_size, size=None, box=None):
+def pixel_map(patch_map, image_size, size=None, box=None):
     """Interpolate a map of patches to pixels, bilinearly.
 
-    Parameters
-    ----------
-    patch_map : ndarray of shape (rows, columns)
-        One value a patch.
-    picture_size : tuple of (int, int)
-        Width and height of the picture.
-    size : tuple of (int, int), default=None
-        Height and width of the result, which shows all of the picture; None is the
-        picture's own.
-    box : tuple of 4 numbers, default=None
-        Left, top, right and bottom, in pixels of the picture, of what the patches
-        cover; None is the whole picture. Pixels outside have the value of the
-        nearest patch.
-
-    Returns
-    -------
-    ndarray of shape (height, width), dtype float32
-        The map. Values at the centres of patches are those of `patch_map`.
+    The patches cover `box` (left, top, right, bottom) of the image, all of it if None;
+    pixels outside have the value of the nearest patch. The result shows all of the
+    image in `size` (height, width), or in its own, `image_size` (width, height).
 
     Examples
     --------
@@ -262,7 +152,7 @@ def pixel_map(patch_map, picture_size, size=None, box=None):
     >>> pixel_map(np.array([[0.0, 1.0]]), (8, 1)).round(3)
     array([[0.   , 0.   , 0.125, 0.375, 0.625, 0.875, 1.   , 1.   ]], dtype=float32)
     """
-    width, height = picture_size
+    width, height = image_size
     left, top, right, bottom = (0, 0, width, height) if box is None else box
     n_down, n_right = (height, width) if size is None else size
     rows, columns = patch_map.shape

@@ -16,13 +16,8 @@ N_CHECKED = 1000  # pairs on which a trained network must give numbers
 class TrainedNetwork:
     """A trained network with its batch norms folded into the linear layers.
 
-    Attributes
-    ----------
-    members : list of (list of ndarray, list of ndarray)
-        Coefs and intercepts of each network that is averaged. Side by side, as `coefs`
-        has them, n networks take n times the room of these.
-    loss_curve : list of float
-        Training loss of every step.
+    `members` are coefs and intercepts of each network that is averaged. Side by side,
+    as `coefs` has them, n networks take n times the room of these.
     """
 
     members: list
@@ -80,25 +75,16 @@ class _Dropout(nn.Module):
 
 
 class AdamW:
-    """AdamW [1]_ over all parameters at once, as ``torch.optim.AdamW`` computes it.
+    """AdamW over all parameters at once, with torch's equations and constants.
 
     Parameters and gradients become views of one tensor each, so that a step is a
-    handful of operations however many parameters there are. Importing torch's own
-    takes longer than all the steps of a training.
-
-    Parameters
-    ----------
-    parameters : iterable of torch.nn.Parameter
-        What to train. Their gradients are set to 0.
-    weight_decay : float
-        Decoupled weight decay.
-
-    References
-    ----------
-    .. [1] I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization",
-       ICLR 2019. With its constants: 0.9, 0.999 and 1e-8.
+    handful of operations however many parameters there are.
     """
 
+    # The first torch.optim.AdamW of a process imports the compiler, which takes longer
+    # than a training. torch's function ``adamw`` does not, but rounds otherwise, which
+    # 314 steps turn into a difference of 1e-3 in a score: detectors of a seed would
+    # no longer be the same.
     beta_mean, beta_square, eps = 0.9, 0.999, 1e-8
 
     def __init__(self, parameters, weight_decay):
@@ -109,19 +95,14 @@ class AdamW:
         self.gradient, self.mean, self.square = torch.zeros(
             3, len(self.values), device=self.values.device
         )
+
         sizes = [p.numel() for p in parameters]
         views = zip(self.values.split(sizes), self.gradient.split(sizes), strict=True)
         for p, (values, gradient) in zip(parameters, views, strict=True):
             p.data, p.grad = values.view_as(p), gradient.view_as(p)
 
     def step(self, learning_rate):
-        """Move the parameters along their gradients, and set these back to 0.
-
-        Parameters
-        ----------
-        learning_rate : float
-            Learning rate of this step.
-        """
+        """Move the parameters along their gradients, and set these back to 0."""
         self.n_steps += 1
         self.values.mul_(1 - learning_rate * self.weight_decay)
         self.mean.lerp_(self.gradient, 1 - self.beta_mean)
@@ -135,24 +116,9 @@ class AdamW:
 
 
 def build_network(n_features, hidden_layer_sizes, dropout, generator):
-    """Build an untrained network (Sec. 4.2).
+    """Build an untrained network (Sec. 4.2) as a torch.nn.Sequential.
 
-    Parameters
-    ----------
-    n_features : int
-        Width ``C_e`` of the embeddings.
-    hidden_layer_sizes : sequence of int
-        Widths of the hidden layers; the paper's network has three, which makes four
-        linear layers.
-    dropout : float
-        Share of units dropped after each hidden layer.
-    generator : torch.Generator
-        Source of initial weights and dropout.
-
-    Returns
-    -------
-    torch.nn.Sequential
-        Linear, batch norm, ReLU, dropout for each hidden layer; then one linear unit.
+    Linear, batch norm, ReLU, dropout for each hidden layer; then one linear unit.
     """
     device = generator.device
     sizes = [n_features, *hidden_layer_sizes]
@@ -193,20 +159,10 @@ def train_network(
     ----------
     normal, anomalous : ndarray of shape (n_pairs, C_e), dtype float32
         Embeddings; row ``i`` of both is a pair.
-    hidden_layer_sizes : sequence of int
-        Widths of the hidden layers.
-    dropout : float
-        Share of units dropped after each hidden layer.
-    n_epochs : int
-        Passes over all pairs.
+    hidden_layer_sizes, dropout, n_epochs, learning_rate, weight_decay, lr_decay
+        As in `RandomWordCLIPDetector`.
     batch_size : int
         Texts in a batch, two to a pair.
-    learning_rate : float
-        Learning rate of the first epoch.
-    weight_decay : float
-        Decoupled weight decay.
-    lr_decay : float
-        Factor on the learning rate after each epoch.
     seed : int
         Seed of initial weights, order of pairs and dropout.
     input_noise : float, default=0.0
@@ -308,19 +264,9 @@ def _with_noise(batch, length, generator):
 
 
 def fold_batch_norm(network):
-    """Fold each batch norm into the linear layer before it.
+    """Return coefs and intercepts that do what linear layers and batch norms did.
 
-    Parameters
-    ----------
-    network : torch.nn.Sequential
-        As `build_network` makes it.
-
-    Returns
-    -------
-    coefs : list of ndarray of shape (n_in, n_out)
-        Weights that do what linear layer and batch norm did in eval mode.
-    intercepts : list of ndarray of shape (n_out,)
-        Biases likewise.
+    They are lists of ndarray of shape (n_in, n_out) and (n_out,), for eval mode.
     """
     coefs, intercepts = [], []
     for layer in network:
@@ -337,6 +283,7 @@ def fold_batch_norm(network):
                     layer.bias,
                 )
             )
+
             scale = gamma / np.sqrt(var + layer.eps)
             coefs[-1] *= scale
             intercepts[-1] = (intercepts[-1] - mean) * scale + beta
@@ -346,23 +293,15 @@ def fold_batch_norm(network):
 def average_networks(networks):
     """Write several networks as one, whose logit is the mean of theirs.
 
-    Parameters
-    ----------
-    networks : sequence of (list of ndarray, list of ndarray)
-        Coefs and intercepts of each, as `fold_batch_norm` gives them, of equal shapes.
-
-    Returns
-    -------
-    coefs : list of ndarray of shape (n_in, n_out)
-        Weights: hidden layers as wide as those of all networks side by side.
-    intercepts : list of ndarray of shape (n_out,)
-        Biases likewise.
+    Each is a pair of coefs and intercepts, as `fold_batch_norm` gives them; so is the
+    result, its hidden layers as wide as those of all networks side by side.
     """
     if len(networks) == 1:
         return networks[0]
     all_coefs, all_intercepts = zip(*networks, strict=True)
     coefs = [block_diag(*layer) for layer in zip(*all_coefs, strict=True)]
     intercepts = [np.concatenate(layer) for layer in zip(*all_intercepts, strict=True)]
+
     # All read the same input, and one output takes the mean of theirs.
     n_features = len(all_coefs[0][0])
     coefs[0] = coefs[0].reshape(len(networks), n_features, -1).sum(axis=0)
@@ -372,19 +311,9 @@ def average_networks(networks):
 
 
 def network_layers(X, coefs, intercepts):
-    """Run the network and keep what each layer puts out.
+    """Run the network and return what each layer puts out, of shape (n_samples, n_out).
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, C_e)
-        Embeddings.
-    coefs, intercepts : list of ndarray
-        As in `TrainedNetwork`.
-
-    Returns
-    -------
-    list of ndarray of shape (n_samples, n_out)
-        Outputs of the hidden layers after ReLU, then the logits, of width 1.
+    Hidden layers after ReLU come first, then the logits, of width 1.
     """
     outputs = []
     for i, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):

@@ -76,22 +76,8 @@ def training_block(block, *, normal_word, anomaly_word, l_min, l_max, seed):
     A block has a seed of its own, made of `seed` and its number, so that a larger
     ``N_p`` begins with the very pairs of a smaller one.
 
-    Parameters
-    ----------
-    block : int
-        Number of the block, from 0.
-    normal_word, anomaly_word : str
-        Words of state put at "[n]" and "[a]".
-    l_min, l_max : int
-        Shortest and longest random word.
-    seed : int
-        Seed of the whole set of prompts.
-
-    Returns
-    -------
-    list of str of length 2 * BLOCK_SIZE
-        All normal prompts, then all anomalous prompts; prompt ``i`` and prompt
-        ``BLOCK_SIZE + i`` are a pair.
+    The prompts that it returns, ``2 * BLOCK_SIZE``, are all normal ones, then all
+    anomalous ones; prompt ``i`` and prompt ``BLOCK_SIZE + i`` are a pair.
     """
     rng = np.random.default_rng([seed, block])
     n_words = 2 * BLOCK_SIZE * WORDS_PER_PROMPT
@@ -106,26 +92,12 @@ def training_block(block, *, normal_word, anomaly_word, l_min, l_max, seed):
 
 
 def query_templates(prompt_set, *, normal_word, anomaly_word):
-    """Write the prompts that images are compared with, for any object.
+    """Return the normal and the anomalous prompts that images are compared with.
 
-    Parameters
-    ----------
-    prompt_set : {"single", "winclip"} or mapping
-        ``"single"``: the paper's one prompt a class; ``"winclip"``: WinCLIP's 154
-        normal and 88 anomaly prompts; a mapping with the keys "normal" and "anomaly"
-        holds sequences of prompts with ``{}`` for the object.
-    normal_word, anomaly_word : str
-        Words of state, used by ``"single"`` alone.
-
-    Returns
-    -------
-    normal, anomaly : tuple of str
-        Unique prompts, in the order written, with ``{}`` for the object.
-
-    Raises
-    ------
-    ValueError
-        If the mapping lacks a class, has an empty one, or a prompt has no ``{}``.
+    They are tuples of unique prompts in the order written, with ``{}`` for the object.
+    Words of state are for ``"single"`` alone, the paper's one prompt a class;
+    ``"winclip"`` is WinCLIP's 154 and 88; a mapping with the keys "normal" and
+    "anomaly" holds sequences of prompts, and is refused if it lacks some.
     """
     if isinstance(prompt_set, Mapping):
         templates = _checked_prompts(prompt_set)
@@ -144,20 +116,7 @@ def query_templates(prompt_set, *, normal_word, anomaly_word):
 
 
 def query_prompts(templates, object_name):
-    """Put an object's name into the prompts that images are compared with.
-
-    Parameters
-    ----------
-    templates : sequence of str
-        Prompts with ``{}`` for the object.
-    object_name : str
-        What the images show; "object" if nothing is known (Sec. 3.1).
-
-    Returns
-    -------
-    tuple of str
-        Unique prompts, in the order of the templates.
-    """
+    """Put an object's name into prompts with ``{}``; each prompt is there once."""
     return tuple(dict.fromkeys(t.replace("{}", object_name) for t in templates))
 
 
@@ -167,6 +126,7 @@ def _checked_prompts(prompt_set):
             f"Got prompt_set with the keys {sorted(map(str, prompt_set))} but expected "
             "exactly 'normal' and 'anomaly', each with a list of prompts."
         )
+
     for label, prompts in prompt_set.items():
         if isinstance(prompts, str) or len(prompts) == 0:
             raise ValueError(

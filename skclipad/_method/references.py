@@ -1,4 +1,4 @@
-"""The references of a few-shot detector: which they are, and how pictures compare."""
+"""The references of a few-shot detector: which they are, and how images compare."""
 
 import numpy as np
 
@@ -6,33 +6,10 @@ from skclipad._method.maps import reference_map
 
 
 def choose_references(images, y, n_shots, seed):
-    """Draw the normal pictures that others are compared with.
+    """Draw the normal images that others are compared with: their rows, and themselves.
 
-    The pictures of a smaller `n_shots` are among those of a larger one with the same
-    seed.
-
-    Parameters
-    ----------
-    images : list
-        Pictures.
-    y : ndarray of shape (n_samples,) or None
-        Labels, as `check_labels` gives them. None takes all as normal.
-    n_shots : int
-        Number of references, at least 1.
-    seed : int
-        Seed of the draw.
-
-    Returns
-    -------
-    rows : ndarray of shape (n_shots,), dtype int
-        Which rows were drawn.
-    images : list of length n_shots
-        The pictures.
-
-    Raises
-    ------
-    ValueError
-        If there are too few normal pictures.
+    Those of a smaller `n_shots` are among those of a larger one with the same seed.
+    Without `y` all images are normal. A ValueError says that there are too few of them.
 
     Examples
     --------
@@ -46,45 +23,30 @@ def choose_references(images, y, n_shots, seed):
     normal = np.arange(len(images)) if y is None else np.flatnonzero(y == 0)
     if len(normal) < n_shots:
         raise ValueError(
-            f"Got {len(normal)} normal pictures among the {len(images)} of X, but "
-            f"n_shots={n_shots} needs as many references. Pass more pictures with "
+            f"Got {len(normal)} normal images among the {len(images)} of X, but "
+            f"n_shots={n_shots} needs as many references. Pass more images with "
             "y == 0, or set a smaller n_shots."
         )
+
     rows = np.random.default_rng(seed).permutation(normal)[:n_shots]
     return rows, [images[row] for row in rows]
 
 
 def stack_features(stream):
-    """Put the features of references into arrays.
+    """Stack the features of references by the side of the window.
 
-    Parameters
-    ----------
-    stream : iterable of WindowFeatures
-        Features of the references.
-
-    Returns
-    -------
-    dict of int to ndarray of shape (n_references, n_down, n_right, C)
-        Raw features by the side of the window; see `WindowFeatures.parts`.
+    The arrays have the shape (n_references, n_down, n_right, C); see
+    `WindowFeatures.parts`.
     """
     parts = [features.parts for features in stream]
     return {side: np.stack([part[side] for part in parts]) for side in parts[0]}
 
 
 def reference_scores(stream, references):
-    """Compare pictures with the references (``s_img``).
+    """Return ``s_img`` of images: the maximum of each one's map, in [0, 1].
 
-    Parameters
-    ----------
-    stream : iterable of WindowFeatures or None
-        Features of pictures; None for one that could not be read.
-    references : dict of int to ndarray
-        As `stack_features` makes them.
-
-    Returns
-    -------
-    ndarray of shape (n_pictures,)
-        Maximum of each picture's map, in [0, 1]; NaN for None.
+    `references` are as `stack_features` makes them. An image that could not be read is
+    None in the stream, and NaN here.
     """
     return np.array(
         [

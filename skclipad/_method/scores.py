@@ -5,73 +5,26 @@ from scipy.special import expit
 
 
 def unit(embeddings):
-    """Scale embeddings to unit length.
-
-    Parameters
-    ----------
-    embeddings : ndarray of shape (..., C_e)
-        Raw embeddings ``e``.
-
-    Returns
-    -------
-    ndarray of shape (..., C_e)
-        ``e / |e|``; a zero vector stays zero.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skclipad._method.scores import unit
-    >>> unit(np.array([[3.0, 4.0]]))
-    array([[0.6, 0.8]])
-    """
+    """Return ``e / |e|``, along the last axis; a zero vector stays zero."""
     norms = np.linalg.norm(embeddings, axis=-1, keepdims=True)
     return embeddings / np.where(norms == 0, 1, norms)
 
 
 def prototype(embeddings, *, normalize=True):
-    """Average the text embeddings of a prompt ensemble.
+    """Average the text embeddings of a prompt ensemble, to unit length.
 
-    Parameters
-    ----------
-    embeddings : ndarray of shape (n_prompts, C_e)
-        Text embeddings of one class.
-    normalize : bool, default=True
-        Average unit vectors (WinCLIP's way); if False the raw embeddings.
-
-    Returns
-    -------
-    ndarray of shape (C_e,)
-        Mean embedding, scaled to unit length.
+    With `normalize` it is the mean of unit vectors (WinCLIP's way), else of raw ones.
     """
     return unit(np.mean(unit(embeddings) if normalize else embeddings, axis=0))
 
 
 def prompt_score(images, normal, anomaly, temperature):
-    """Score images against a normal and an anomalous text embedding.
+    """Return the softmax over two cosines, the paper's ``s_pr`` (Sec. 3.1)::
 
-    Parameters
-    ----------
-    images : ndarray of shape (n_samples, C_e)
-        Image embeddings, of any length.
-    normal, anomaly : ndarray of shape (C_e,) or (n_samples, C_e)
-        Text embeddings, of any length.
-    temperature : float
-        ``T`` of the softmax.
+        exp(e_a . e_i / T) / (exp(e_n . e_i / T) + exp(e_a . e_i / T))
 
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Softmax over the two cosines, the paper's ``s_pr`` (Sec. 3.1)::
-
-            exp(e_a . e_i / T) / (exp(e_n . e_i / T) + exp(e_a . e_i / T))
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skclipad._method.scores import prompt_score
-    >>> normal, anomaly = np.eye(2)
-    >>> prompt_score(np.array([[1.0, 1.0], [0.0, 2.0]]), normal, anomaly, 1.0).round(3)
-    array([0.5  , 0.731])
+    `normal` and `anomaly` are text embeddings of shape (C_e,) or (n_samples, C_e), of
+    any length, as those of `images` are.
     """
     # A softmax over two classes is the sigmoid of their difference.
     margin = np.sum(unit(images) * (unit(anomaly) - unit(normal)), axis=-1)
@@ -79,61 +32,23 @@ def prompt_score(images, normal, anomaly, temperature):
 
 
 def network_score(logits):
-    """Turn the network's outputs into scores.
-
-    Parameters
-    ----------
-    logits : ndarray of shape (n_samples,)
-        Outputs ``f(e_i)`` of the feed-forward network.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        ``s_FNN = sigmoid(f(e_i))`` (Sec. 3.3).
-    """
+    """Return ``s_FNN = sigmoid(f(e_i))`` (Sec. 3.3) of the network's outputs."""
     return expit(logits)
 
 
 def combined_score(components):
-    """Combine score components into one.
+    """Return the mean of score components.
 
-    Parameters
-    ----------
-    components : sequence of ndarray of shape (n_samples,)
-        Scores in [0, 1].
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Their mean. The paper adds them (Sec. 4.2); the mean ranks alike and stays
-        in [0, 1].
+    The paper adds them (Sec. 4.2); the mean ranks alike and stays in [0, 1].
     """
     return np.mean(np.stack(components), axis=0)
 
 
 def combine_views(scores, n_views, how):
-    """Put the scores of an image's views together.
+    """Return one score an image: the mean or the maximum ("max") of its views'.
 
-    Parameters
-    ----------
-    scores : ndarray of shape (n_all_views,)
-        Scores of the views of all images, one image after the other.
-    n_views : sequence of int
-        How many views each image has, at least 1.
-    how : {"mean", "max"}
-        Their mean, or the highest.
-
-    Returns
-    -------
-    ndarray of shape (n_images,)
-        One score an image; NaN if a view's is.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skclipad._method.scores import combine_views
-    >>> combine_views(np.array([0.1, 0.3, 0.5]), [2, 1], "mean")
-    array([0.2, 0.5])
+    Scores of the views lie one image after the other, `n_views` of each, at least 1.
+    Where a view has NaN, so has the image.
     """
     starts = np.cumsum([0, *n_views[:-1]])
     if how == "max":

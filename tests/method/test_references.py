@@ -95,8 +95,8 @@ def test_references_come_out_of_any_collection(pictures, tmp_path):
     ("X", "y", "error", "message"),
     [
         (None, None, TypeError, "X=None with n_shots=3"),
-        (["a", "b"], None, ValueError, "2 normal pictures among the 2 .*n_shots=3"),
-        (list("abcd"), [0, 0, 1, 1], ValueError, "2 normal pictures among the 4"),
+        (["a", "b"], None, ValueError, "2 normal images among the 2 .*n_shots=3"),
+        (list("abcd"), [0, 0, 1, 1], ValueError, "2 normal images among the 4"),
         (list("abcd"), [0, 0, 0], ValueError, "3 labels in y for 4 images"),
         (list("abcd"), ["good"] * 4, ValueError, "label 'good'.*y != 'good'"),
         (list("abcd"), [0, 0, 0, -1], ValueError, "label -1"),
