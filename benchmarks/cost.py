@@ -28,7 +28,7 @@ from PIL import Image
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._images.reading import read_image
 from skclipad.datasets import make_defect_images
-from skclipad.scoring._cluster import score_distributed
+from skclipad.distributed import score_distributed
 
 MILLION = 1_000_000
 

@@ -11,9 +11,10 @@ from skclipad._method.network import network_layers
 from skclipad._method.prompts import training_block
 from skclipad._method.scores import unit
 from skclipad._method.sentences import load_sentences
+from skclipad._storage.files import atomic_write_text
 from skclipad.paper._paper import DATASET_TITLES
 from skclipad.paper._plan import Setting
-from skclipad.paper._results import as_rows, replace_text
+from skclipad.paper._results import as_rows
 from skclipad.paper._tables import METRIC_TITLES, first_setting
 
 # Orange and blue stay apart for colour-blind readers.
@@ -321,7 +322,7 @@ def save_figure(figure, folder, name):
     writer = csv.DictWriter(text, figure.points[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(figure.points)
-    replace_text(table, text.getvalue())
+    atomic_write_text(table, text.getvalue())
     return [image, table]
 
 

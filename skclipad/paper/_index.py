@@ -6,9 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import skclipad
+from skclipad._storage.files import atomic_write_text
 from skclipad.paper._paper import DATASET_TITLES
 from skclipad.paper._plan import COLUMNS, row_key
-from skclipad.paper._results import replace_text
 from skclipad.statistics import compare_methods
 
 PACKAGES = ("torch", "open_clip_torch", "scikit-learn", "numpy", "pillow")
@@ -68,7 +68,7 @@ def write_index(folder, benchmark, *, rows, written, command=None):
         lines.append(f"| {category.name} | {counts} | {called} |")
     lines += _difference(benchmark, rows)
     lines += ["", "## Time", "", *_times(benchmark)]
-    replace_text(path, "\n".join(lines) + "\n")
+    atomic_write_text(path, "\n".join(lines) + "\n")
     return path
 
 

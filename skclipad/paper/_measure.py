@@ -3,7 +3,6 @@
 import copy
 import itertools
 import json
-import os
 import shutil
 import sys
 import time
@@ -18,6 +17,7 @@ from tqdm.auto import tqdm
 import skclipad
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
+from skclipad._storage.files import atomic_write
 from skclipad._storage.store import open_store, store_key
 from skclipad.paper._pictures import (
     Category,
@@ -274,7 +274,7 @@ class Benchmark:
             missing = [self._missing(results, unit) for unit in units]
             if any(missing):
                 rows = list(itertools.chain.from_iterable(missing))
-                views, few_shot = self._look(rows)
+                views, few_shot = self._inspect(rows)
                 self._measure(results, units, views, few_shot)
             if self.output is not None:
                 shutil.rmtree(self.output / "prompts", ignore_errors=True)
@@ -384,12 +384,13 @@ class Benchmark:
         names = [category.name for category in self.categories]
         return results.missing(case.rows(self.name, names, seed))
 
-    def _look(self, rows):
+    def _inspect(self, rows):
         """Show pictures to CLIP: all views, and for the shots of rows their windows."""
         embedder = self.detector.embedder
         start = time.perf_counter()
         views = embed_views(embedder, self.categories)
-        self._took("pictures", start, sum(len(c.images) for c in self.categories))
+        n_images = sum(len(category.images) for category in self.categories)
+        self._record_time("pictures", start, n_images)
         start, few_shot = time.perf_counter(), {}
         with_shots = {(row["category"], row["seed"]) for row in rows if row["shots"]}
         shots = [k for k in self.shots if k]
@@ -405,8 +406,7 @@ class Benchmark:
                     store=open_store(embedder.memory),
                 )
                 few_shot |= {(category.name, *key): s for key, s in scores.items()}
-        n = sum(len(c.images) for c in self.categories) if few_shot else 0
-        self._took("references", start, n)
+        self._record_time("references", start, n_images if few_shot else 0)
         return views, few_shot
 
     def _measure(self, results, units, views, few_shot):
@@ -432,7 +432,7 @@ class Benchmark:
                 results.append(rows)
             if number + 1 == len(units) or units[number + 1][1] != seed:
                 self._forget(seed)
-        self._took("networks", start, n_networks)
+        self._record_time("networks", start, n_networks)
 
     def _detector(self, setting, seed, rows):
         """Return a detector of a setting, fitted if rows are of its network."""
@@ -452,9 +452,8 @@ class Benchmark:
         embedder = clone(detector.embedder).set_params(memory=None)
         self._first = copy.copy(detector).set_params(memory=None, embedder=embedder)
         if self.output is not None:
-            partial = self.output / (DETECTOR + ".partial")
-            joblib.dump(self._first, partial)
-            os.replace(partial, self.output / DETECTOR)
+            with atomic_write(self.output / DETECTOR) as path:
+                joblib.dump(self._first, path)
             _write_network(self.output, self._first)
 
     def _prompts_of(self, seed):
@@ -465,7 +464,7 @@ class Benchmark:
         if self.output is not None:
             shutil.rmtree(self._prompts_of(seed), ignore_errors=True)
 
-    def _took(self, what, start, count):
+    def _record_time(self, what, start, count):
         self.seconds[what] = time.perf_counter() - start
         self.counts[what] = count
 
@@ -495,10 +494,8 @@ def _write_network(folder, detector):
     """Keep the weights of a detector's network, and what it was trained on."""
     arrays = {f"coefs_{i}": coefs for i, coefs in enumerate(detector.coefs_)}
     arrays |= {f"intercepts_{i}": b for i, b in enumerate(detector.intercepts_)}
-    partial = folder / (NETWORK + ".partial")
-    with open(partial, "wb") as file:
+    with atomic_write(folder / NETWORK) as path, open(path, "wb") as file:
         np.savez(file, trained_on=_training_of(detector), **arrays)
-    os.replace(partial, folder / NETWORK)
 
 
 def _read_network(folder, detector):

@@ -127,7 +127,7 @@ def test_an_error_after_the_beginning_is_told_with_what_is_kept(
 
     where = ["--dataset", "folder", "--root", str(root), "--out", str(out), *QUICK]
     options = ["--tables", "1", "--figures", "--shots", "0"]
-    monkeypatch.setattr(Benchmark, "_look", fail)
+    monkeypatch.setattr(Benchmark, "_inspect", fail)
     assert cli.main(["benchmark", *where, *options]) == 4
     said = capsys.readouterr().err
     assert "stopped: what no argument can mend" in said
