@@ -3,7 +3,6 @@
 import ctypes
 import logging
 import re
-import threading
 import warnings
 from contextlib import contextmanager
 
@@ -48,7 +47,6 @@ class _Collected(logging.Handler):
     def __init__(self):
         super().__init__(logging.WARNING)
         self._found = {}  # kind -> [the first text of it, how many]
-        self._guard = threading.Lock()
 
     def show(self, message, category, filename, lineno, file=None, line=None):
         """Take the place of `warnings.showwarning`."""
@@ -74,7 +72,7 @@ class _Collected(logging.Handler):
         text = " ".join(text.split())
         if len(text) > LONGEST:
             text = f"{text[:LONGEST]}..."
-        with self._guard:  # images are read by several threads
+        with self.lock:  # the handler's own: images are read by several threads
             self._found.setdefault(re.sub(r"\d+", "0", text), [text, 0])[1] += 1
 
 

@@ -160,7 +160,7 @@ class Bomb:
 @pytest.fixture
 def measured(painted, tmp_path, monkeypatch):
     """A function that measures and draws Figure 5; and the folder it writes to."""
-    figures = import_module("skclipad.benchmark._figures")
+    figures = import_module("skclipad.paper._figures")
     # Where the points lie does not matter here, and t-SNE takes seconds.
     monkeypatch.setattr(figures, "_tsne", lambda features, seed: features[:, :2])
     root, out = tmp_path / "data", tmp_path / "out"
