@@ -29,7 +29,7 @@ from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._embedder import load_clip
 from skclipad._images.reading import read_image
 from skclipad.datasets import make_defect_images
-from skclipad.scoring._cluster import score_distributed
+from skclipad.distributed import score_distributed
 
 MILLION = 1_000_000
 

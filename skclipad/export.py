@@ -32,6 +32,7 @@ from skclipad._images.reading import read_image
 from skclipad._inputs import as_image_list
 from skclipad._method.scores import unit
 from skclipad._optional import import_optional
+from skclipad._storage.files import atomic_write, atomic_write_text
 
 __all__ = ["export_onnx"]
 
@@ -153,7 +154,10 @@ def export_onnx(detector, path, *, int8=False, images=None):
     pixels = _compared_pixels(detector.embedder, backbone, images)
 
     path = Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+    with (
+        atomic_write(path) as partial,
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder,
+    ):
         made = Path(folder, "graph.onnx")
         _write_graph(graph, pixels[:2], made)
         agreement = _compare(detector, _run(onnxruntime, made, pixels), pixels)
@@ -169,11 +173,11 @@ def export_onnx(detector, path, *, int8=False, images=None):
         if int8:
             made = _quantize(onnx, made, Path(folder, "int8.onnx"))
             agreement = _compare(detector, _run(onnxruntime, made, pixels), pixels)
-        os.replace(made, path)
+        os.replace(made, partial)
 
     preprocess_path = path.with_suffix(".preprocess.json")
     how = _description(detector, backbone, graph.outputs, int8, agreement)
-    preprocess_path.write_text(json.dumps(how, indent=2) + "\n", encoding="utf-8")
+    atomic_write_text(preprocess_path, json.dumps(how, indent=2) + "\n")
     return Bunch(path=path, preprocess_path=preprocess_path, agreement=agreement)
 
 

@@ -29,11 +29,13 @@ from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad.datasets import make_defect_images
-from skclipad.scoring._cluster import PIECES, open_client, score_distributed
+from skclipad.distributed import score_distributed
+from skclipad.scoring._cluster import PIECES, open_client
 
 CLIENT = """
 import sys, joblib
-from skclipad.scoring._cluster import open_client, score_distributed
+from skclipad.distributed import score_distributed
+from skclipad.scoring._cluster import open_client
 if __name__ == "__main__":
     detector, paths = joblib.load(sys.argv[1])
     with open_client(sys.argv[4]) as client:
@@ -53,16 +55,16 @@ class Deadly(WorkerPlugin):
         self.path = path
 
     def setup(self, worker):
-        from skclipad.scoring import _cluster as distributed
+        from skclipad.scoring import _rows
 
-        score_rows, path = distributed.score_rows, self.path
+        score_rows, path = _rows.score_rows, self.path
 
         def read(detector, X):
             if path in X:
                 os.kill(os.getpid(), signal.SIGKILL)
             return score_rows(detector, X)
 
-        distributed.score_rows = read
+        _rows.score_rows = read
 
 
 def paint(folder, n):

@@ -72,29 +72,19 @@ class CacheFile:
     def run(self, work):
         """Return ``work(connection)``; if that fails, try once more, on a sound file.
 
-        Parameters
-        ----------
-        work : callable
-            Takes a ``sqlite3.Connection`` in autocommit mode. May be called twice.
-
-        Returns
-        -------
-        result : object
-            What `work` returned.
-
-        Raises
-        ------
-        sqlite3.Error or OSError
-            What stood in the way the second time.
+        The connection is in autocommit mode. What stands in the way the second time is
+        raised: a sqlite3.Error or an OSError.
         """
         with _LOCK:
             try:
                 return work(self._connect())
             except (sqlite3.Error, OSError) as error:
                 problem = error
+
             self.close()
             if type(problem) in _UNSOUND:
                 self._move_aside(problem)
+
             try:
                 return work(self._connect())
             except BaseException:
@@ -136,6 +126,7 @@ class CacheFile:
             if os.path.getsize(self.path) == 0:
                 raise sqlite3.DatabaseError("it is empty")
             return self._check(_sqlite(self.path), writable=True)
+
         uri = pathlib.Path(self.path).as_uri()
         # A log that another process keeps can be read. Where there is none SQLite would
         # have to make it, unless it is told that the file does not change.
@@ -148,6 +139,7 @@ class CacheFile:
         # Logs go by name: those of a file moved or removed would be taken for ours.
         for suffix in ("-journal", "-wal", "-shm"):
             pathlib.Path(self.path + suffix).unlink(missing_ok=True)
+
         connection = _sqlite(self.path)
         try:
             connection.execute(f"PRAGMA page_size={_PAGE_SIZE}")
@@ -159,6 +151,7 @@ class CacheFile:
             connection.close()
             pathlib.Path(self.path).unlink(missing_ok=True)
             raise
+
         return self._check(connection, writable=True)
 
     def _check(self, connection, writable=False):
@@ -172,12 +165,14 @@ class CacheFile:
             tables = connection.execute("SELECT sql FROM sqlite_master").fetchall()
             if (self.schema.encode(),) not in tables:
                 raise sqlite3.DatabaseError("its table is missing or another one")
+
             if writable:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=NORMAL")
         except BaseException:
             connection.close()
             raise
+
         return connection
 
     def _move_aside(self, problem):
@@ -190,6 +185,7 @@ class CacheFile:
                 os.replace(self.path, aside)
         except OSError:  # it may not be moved, and the second try will say so
             return
+
         warnings.warn(
             f"{self.path} is no sound embedding store ({problem}); it was moved to "
             f"{aside} and a new one begun, so embeddings are computed again.",

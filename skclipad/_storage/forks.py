@@ -25,11 +25,8 @@ _files = set()
 class ForkSafeLock:
     """A re-entrant lock that no other thread holds in a forked child.
 
-    Parameters
-    ----------
-    restore : callable, default=None
-        Called in the child if a thread that does not exist there held the lock. It puts
-        what the lock guards into a sound state.
+    If a thread that does not exist there held it, `restore` is called in the child, to
+    put what the lock guards into a sound state.
     """
 
     def __init__(self, restore=None):
@@ -57,17 +54,8 @@ class ForkSafeLock:
 def hold_while_forking(prepare=None):
     """Return a re-entrant lock that forks of this process wait for.
 
-    Hold it for moments only, and take no other lock of the package under it.
-
-    Parameters
-    ----------
-    prepare : callable, default=None
-        Called before each fork, when the lock is held.
-
-    Returns
-    -------
-    threading.RLock
-        The lock.
+    Hold it for moments only, and take no other lock of the package under it. `prepare`
+    is called before each fork, when the lock is held.
     """
     lock = threading.RLock()
     _held.append((lock, prepare))
@@ -78,17 +66,9 @@ _opening = hold_while_forking()
 
 
 class OwnFile:
-    """A file to be locked, open in this process alone: a fork closes the child's copy.
+    """A file to be locked, made if there is none; a fork closes the child's copy.
 
-    Parameters
-    ----------
-    path : path-like
-        The file, which is made if there is none.
-
-    Attributes
-    ----------
-    handle : int or None
-        Its descriptor; None when it is closed.
+    `handle` is its descriptor, None when it is closed.
     """
 
     def __init__(self, path):

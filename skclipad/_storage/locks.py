@@ -12,31 +12,17 @@ from skclipad._storage.forks import OwnFile
 
 
 @contextlib.contextmanager
-def written_by_one(target):
-    """Keep other runs from writing to a place while this one does.
+def exclusive(target):
+    """Keep other runs from writing to a place; BlockingIOError if one is at it.
 
     Beside the target lies ``TARGET.lock`` for as long. The system lets go of the lock
     when the process ends, however it ends, so that a file left behind by a killed run
     stops nobody; children that were forked meanwhile do not hold it. File systems
     without locks, and Windows, are not guarded.
-
-    Parameters
-    ----------
-    target : pathlib.Path
-        The file or folder to be written.
-
-    Yields
-    ------
-    None
-        While the lock is held.
-
-    Raises
-    ------
-    BlockingIOError
-        If another run writes there.
     """
     path = target.with_name(target.name + ".lock")
     file = None if fcntl is None else _acquire(path, target)
+
     try:
         yield
     finally:
@@ -51,6 +37,7 @@ def written_by_one(target):
 def _acquire(path, target):
     while True:
         file = OwnFile(path)
+
         try:
             fcntl.flock(file.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -64,6 +51,7 @@ def _acquire(path, target):
         except OSError:  # a file system without locks
             file.close()
             return None
+
         # Its holder may have removed the file between our opening and locking it.
         if _is_still(path, file.handle):
             os.ftruncate(file.handle, 0)

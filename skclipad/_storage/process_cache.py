@@ -41,31 +41,12 @@ class ProcessCache:
             return self._results.currsize
 
     def get(self, key):
-        """Return the result of a key, None if it is not there.
-
-        Parameters
-        ----------
-        key : hashable
-            What names the result.
-
-        Returns
-        -------
-        object or None
-            The result itself, which all who ask share.
-        """
+        """Return the result of a key, which all who ask share; None without one."""
         with self._lock:
             return self._results.get(key)
 
     def put(self, key, result):
-        """Keep a result, unless it alone exceeds the limit.
-
-        Parameters
-        ----------
-        key : hashable
-            What names the result.
-        result : object
-            The result; not None.
-        """
+        """Keep a result, which is not None, unless it alone exceeds the limit."""
         with self._lock:
             if self._results.getsizeof(result) <= self._limit:
                 self._results[key] = result
@@ -82,11 +63,6 @@ def clear_caches():
     That is the loaded backbones, the embeddings of prompts (512 MB at most) and the
     trained networks (256 MB at most). What is needed again is loaded or computed again;
     what `memory` keeps on disk and fitted estimators stay as they are.
-
-    See Also
-    --------
-    clear_backbone_cache : Forgets the loaded backbones alone.
-    RandomWordCLIPDetector : Uses these caches when it is fitted.
 
     Examples
     --------

@@ -40,10 +40,7 @@ class Work:
     def begin(self, kept=""):
         """Say that work has begun, and what is kept of it if it is stopped.
 
-        Parameters
-        ----------
-        kept : str or callable, default=""
-            For people; a function is called when the work is stopped.
+        That is a text for people, or a function that is called when it is stopped.
         """
         self._kept = kept
 

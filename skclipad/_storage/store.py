@@ -1,4 +1,4 @@
-"""Embeddings on disk, so that no picture is encoded twice.
+"""Embeddings on disk, so that no image is encoded twice.
 
 One SQLite file holds float32 arrays under text keys. It is a cache: whatever befalls it
 (a killed writer, a full disk, a damaged or foreign file), callers see a missing entry
@@ -30,64 +30,32 @@ _CHUNK = 500  # keys per query; SQLite before 3.32 allows 999
 
 
 def store_key(*parts):
-    """Name an entry by what determines its content.
+    """Name an entry by what determines its content, in 64 hexadecimal digits.
 
-    Parameters
-    ----------
-    *parts : str, int, float, None or tuple of these
-        Parts in a fixed order. Each is written with its type and length, so
-        ``("ab", "c")`` and ``("a", "bc")``, or ``1`` and ``1.0``, have different keys.
-
-    Returns
-    -------
-    key : str
-        64 hexadecimal digits, the same in every process and Python version.
-
-    Raises
-    ------
-    TypeError
-        If a part is of another type.
-
-    Examples
-    --------
-    >>> from skclipad._storage.store import store_key
-    >>> store_key("a.png", (240, 240), None)[:12]
-    '4b2498a7747a'
+    Parts are str, int, float, None or tuples of these, in a fixed order. Each is
+    written with its type and length, so ``("ab", "c")`` and ``("a", "bc")``, or ``1``
+    and ``1.0``, have different keys, which are the same in every process.
     """
     return hashlib.blake2b(_encode(parts), digest_size=32).hexdigest()
 
 
 def open_store(memory):
-    """Open the embedding store that a `memory` parameter asks for.
+    """Open the embedding store that a `memory` parameter asks for; None without one.
 
-    Parameters
-    ----------
-    memory : None, str, path-like or joblib.Memory
-        The folder of the store, made where there is none. Of a ``joblib.Memory`` its
-        ``location`` is taken.
-
-    Returns
-    -------
-    store : EmbeddingStore or None
-        None if `memory` is None or a ``joblib.Memory`` without a location. An empty
-        store is false like any empty container: compare with None.
-
-    Raises
-    ------
-    TypeError
-        If `memory` is of another type.
-    OSError
-        If the folder is a file or cannot be made (``NotADirectoryError``,
-        ``PermissionError``), or if it holds no store and may not be written.
+    `memory` is the folder of the store, made where there is none, or a
+    ``joblib.Memory``, of which the ``location`` is taken. An empty store is false like
+    any empty container: compare with None.
     """
     folder = memory.location if isinstance(memory, joblib.Memory) else memory
     if folder is None:
         return None
+
     if not isinstance(folder, (str, os.PathLike)):
         raise TypeError(
             f"Got memory={memory!r} of type {type(memory).__name__}, but expected "
             "None, a folder as str or path, or a joblib.Memory; pass a folder's path."
         )
+
     try:
         os.makedirs(folder, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -100,6 +68,7 @@ def open_store(memory):
             f"Got memory={memory!r}, but this folder cannot be made "
             f"({error.strerror}); name one that you may write to."
         ) from error
+
     store = EmbeddingStore(folder)
     if not os.path.exists(store.path) and not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(
@@ -168,18 +137,10 @@ class EmbeddingStore:
         return total
 
     def get_many(self, keys):
-        """Read the arrays of many keys.
+        """Return the arrays of many keys, some of which may repeat, as a list.
 
-        Parameters
-        ----------
-        keys : sequence of str, length n_keys
-            Keys, of which some may repeat.
-
-        Returns
-        -------
-        arrays : list of (ndarray of float32 or None), length n_keys
-            In the order of `keys`, in the shape they were put with, each a copy of its
-            own; None for a key that is not there or whose row is damaged.
+        Each has the shape that it was put with and is a copy of its own; None stands
+        for a key that is not there or whose row is damaged.
         """
         keys = _check_keys(keys)
         unique = list(dict.fromkeys(keys))
@@ -203,18 +164,8 @@ class EmbeddingStore:
     def put_many(self, keys, arrays):
         """Write many arrays in one transaction; a key that is there is overwritten.
 
-        Parameters
-        ----------
-        keys : sequence of str, length n_keys
-            Keys. Of one that repeats, the last array stays.
-
-        arrays : sequence of array-like, length n_keys
-            Real numbers in up to three dimensions, kept as float32.
-
-        Raises
-        ------
-        ValueError
-            If the lengths differ, or an array has more dimensions or other content.
+        They are real numbers in up to three dimensions, kept as float32. Of a key that
+        repeats, the last array stays.
         """
         keys = _check_keys(keys)
         if len(keys) != len(arrays):
@@ -226,13 +177,7 @@ class EmbeddingStore:
         self._write("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def clear(self):
-        """Remove every entry, and a damaged file moved aside, and give back the space.
-
-        Raises
-        ------
-        OSError
-            If the file may not be written, or others keep it locked.
-        """
+        """Remove all entries and a damaged file moved aside; give back the space."""
 
         def empty(connection):
             connection.execute("DELETE FROM embeddings")
@@ -270,6 +215,7 @@ class EmbeddingStore:
             return self._file.run(work)
         except (sqlite3.Error, OSError) as error:
             problem = error
+
         if not self._warned:
             self._warned = True
             warnings.warn(
@@ -299,6 +245,7 @@ def _encode(part):
             f"Got {part!r} of type {type(part).__name__} as a part of a store key, but "
             "expected str, int, float, None or a tuple of these; convert it first."
         )
+
     return b"%b%d:%b" % (tag, len(content), content)
 
 

@@ -3,13 +3,14 @@
 import argparse
 import difflib
 import os
+import re
 import sys
 
 import skclipad
 from skclipad._storage.stopped import StoppedError
 from skclipad.cli._arguments import add_arguments, in_options
+from skclipad.cli._console import INTERRUPTED, NOT_STARTED, echo, echo_error
 from skclipad.cli._faults import is_full_disk, tell_fault
-from skclipad.cli._talk import INTERRUPTED, NOT_STARTED, say, say_error
 from skclipad.cli._warnings import summed_up_warnings
 
 __all__ = ["main"]
@@ -61,10 +62,6 @@ def main(argv=None):
         weights), 2 nothing scored, 3 some pictures failed, 4 stopped by an error after
         it had begun, 130 interrupted.
 
-    See Also
-    --------
-    skclipad.RandomWordCLIPDetector : The same from Python.
-
     Examples
     --------
     >>> from skclipad.cli import main
@@ -80,11 +77,13 @@ def main(argv=None):
         # Letters that the terminal does not know are written with escapes.
         if getattr(sys.stdout, "errors", None) == "strict":
             sys.stdout.reconfigure(errors="backslashreplace")
+
     argv = list(argv)
     try:
         args = _parse(argv)
     except SystemExit as stop:  # argparse's own way out
         return stop.code
+
     args.command_line = ["skclipad", *argv]
     try:
         with summed_up_warnings():
@@ -100,7 +99,7 @@ def _run(args):
         sys.stdout.flush()  # here a full disk can still be told
         return code
     except KeyboardInterrupt:
-        say("skclipad: interrupted")
+        echo("skclipad: interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # say, `skclipad score ... | head`: end quietly
         return INTERRUPTED
@@ -110,8 +109,9 @@ def _run(args):
         refusal = isinstance(error, (ImportError, OSError, ValueError))
         if not refusal or is_full_disk(error):
             return tell_fault(args.command, error)
+
         # The message says what to do; a traceback would bury it.
-        say_error(f"skclipad {args.command}: {in_options(str(error))}")
+        echo_error(f"skclipad {args.command}: {in_options(str(error))}")
         return NOT_STARTED
 
 
@@ -119,7 +119,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors exit with 1: here 2 means that nothing was scored."""
 
     def error(self, message):
-        say(f"{self.prog}: {message}\n`{self.prog} --help` says how it is used.")
+        echo(f"{self.prog}: {message}\n`{self.prog} --help` says how it is used.")
         self.exit(NOT_STARTED)
 
 
@@ -133,6 +133,7 @@ def _parse(argv):
     parser.add_argument(
         "--version", action="version", version=f"skclipad {skclipad.__version__}"
     )
+
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(
@@ -147,6 +148,7 @@ def _parse(argv):
                 _module_of(name).add_arguments(command)
             else:
                 add_arguments(name, command)
+
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         chosen.error(_unknown(unknown, chosen))
@@ -155,7 +157,7 @@ def _parse(argv):
 
 def _unknown(arguments, parser):
     """Say which arguments a command does not know, and what may be meant."""
-    options = list(parser._option_string_actions)
+    options = re.findall(r"-[\w-]+", parser.format_usage())
     near = [
         option
         for argument in arguments
@@ -172,17 +174,17 @@ def _module_of(name):
     imported, when its arguments are known to be right: it takes seconds.
     """
     if name == "demo":
-        from skclipad.cli import _demo as module
+        import skclipad.cli._demo as module
     elif name == "fit":
-        from skclipad.cli import _fit as module
+        import skclipad.cli._fit as module
     elif name == "score":
-        from skclipad.cli import _score as module
+        import skclipad.cli._score as module
     elif name == "export":
-        from skclipad.cli import _export as module
+        import skclipad.cli._export as module
     elif name == "benchmark":
-        from skclipad.paper import _command as module
+        import skclipad.paper._command as module
     else:
-        from skclipad.cli import _info as module
+        import skclipad.cli._info as module
     return module
 
 

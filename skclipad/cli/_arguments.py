@@ -3,9 +3,9 @@
 import argparse
 import re
 
+from skclipad.cli._console import share, whole_number
 from skclipad.cli._files import ENDINGS
 from skclipad.cli._pictures import PICTURES_HELP
-from skclipad.cli._talk import share, whole_number
 
 DETECTOR_HELP = """\
 what `skclipad fit` wrote. Only open a file that you trust: loading it runs what is in
@@ -80,36 +80,15 @@ def _add_parameters(add, options):
 
 
 def given(args, options):
-    """Return the parameters that arguments set.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Parsed arguments.
-    options : dict
-        Options to look for.
-
-    Returns
-    -------
-    dict
-        Value by name of the parameter.
-    """
+    """Return the parameters that arguments set for some options: value by name."""
     names = {name for name, *_ in options.values()}
     return {name: value for name, value in vars(args).items() if name in names}
 
 
 def in_options(message):
-    """Tell users of the command line what an error tells those of Python.
+    """Write the parameters in an error's message as options.
 
-    Parameters
-    ----------
-    message : str
-        What an estimator says, in names of parameters: "Got N_p=0".
-
-    Returns
-    -------
-    str
-        The same in names of options: "Got --n-pairs 0".
+    "Got N_p=0" becomes "Got --n-pairs 0".
     """
     for option, (name, *_) in (DETECTOR_OPTIONS | RUNNING_OPTIONS).items():
         name = rf"(?:embedder__)?{name.removeprefix('embedder__')}"
@@ -192,15 +171,19 @@ def _add_score(parser):
     add("--report", metavar="FILE", help=REPORT_HELP)
     add("--heat-maps", type=whole_number(0), metavar="N", help=HEAT_HELP)
     add("--maps", metavar="DIR", help=MAPS_HELP)
+
     either = parser.add_mutually_exclusive_group().add_argument
     either("--threshold", type=share, metavar="T", help=THRESHOLD_HELP)
     either("--fpr", type=share, metavar="SHARE", help=FPR_HELP)
+
     add("--normal-dir", metavar="DIR", help=NORMAL_HELP)
     add("--labels-from-folders", action="store_true", help=FOLDERS_HELP)
     add("--good", default="good", metavar="NAME", help=GOOD_HELP)
+
     group = parser.add_argument_group("where it runs")
     _add_parameters(group.add_argument, RUNNING_OPTIONS)
     group.add_argument("--dask", metavar="ADDRESS", help=DASK_HELP)
+
     group = parser.add_argument_group("settings, without --detector")
     _add_parameters(group.add_argument, DETECTOR_OPTIONS)
 
@@ -260,13 +243,5 @@ ADDERS = {
 
 
 def add_arguments(command, parser):
-    """Add the arguments of a command.
-
-    Parameters
-    ----------
-    command : str
-        "demo", "fit", "score", "export" or "info"; "benchmark" has its own.
-    parser : argparse.ArgumentParser
-        The parser of this command.
-    """
+    """Add the arguments of a command; those of "benchmark" are in its own module."""
     ADDERS[command](parser)

@@ -1,4 +1,4 @@
-"""``skclipad demo``: a first look, on the bundled model and painted pictures."""
+"""``skclipad demo``: a first look, on the bundled model and painted images."""
 
 import shlex
 import time
@@ -8,10 +8,11 @@ import numpy as np
 
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
+from skclipad._storage.files import atomic_write
 from skclipad._storage.stopped import Work
-from skclipad.cli._files import open_table, whole
-from skclipad.cli._results import MAP_SIDE, figures_table
-from skclipad.cli._talk import ALL_SCORED, say
+from skclipad.cli._console import ALL_SCORED, echo
+from skclipad.cli._files import open_table
+from skclipad.cli._results import MAP_SIDE, metrics_table
 from skclipad.datasets import make_defect_images
 from skclipad.report import contact_sheet, describe_run, write_report
 from skclipad.scoring._rows import label_of
@@ -34,7 +35,7 @@ real CLIP, the paper's tables say. For yours take a real CLIP; README.md says ho
 
 
 def run(args):
-    """Fit, paint pictures, score them, and leave a report."""
+    """Fit, paint images, score them, and leave a report."""
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     with Work() as work:
@@ -45,27 +46,30 @@ def run(args):
 def _show(args, out):
     embedder = CLIPImageEmbedder(model_name="tiny")
     detector = RandomWordCLIPDetector(embedder=embedder, random_state=args.seed)
-    say(
+    echo(
         f"Training on {detector.N_p:,} pairs of prompts, on no picture: some seconds "
         "to two minutes ..."
     )
     detector.fit()
-    say(f"... {detector.fit_time_:.1f} s. Painting {args.n_images} pictures ...")
+
+    echo(f"... {detector.fit_time_:.1f} s. Painting {args.n_images} pictures ...")
     start = time.perf_counter()
     bunch = make_defect_images(args.n_images, random_state=SEED + args.seed)
     painted = time.perf_counter()
-    say(f"... {painted - start:.1f} s. Scoring them ...")
+
+    echo(f"... {painted - start:.1f} s. Scoring them ...")
     components = detector.score_components(bunch.images)
     score = np.asarray(detector.combine_components(components), dtype=np.float64)
     columns = {"score": score, **components}
     scored = time.perf_counter()
-    say(f"... {scored - painted:.1f} s. Making heat maps ...")
+
+    echo(f"... {scored - painted:.1f} s. Making heat maps ...")
     maps = [None] * len(bunch.images)
     most = np.argsort(-columns["score"])[:N_MAPS]
     made = detector.anomaly_map(bunch.images[most], size=MAP_SIDE)
     for row, one in zip(most, made, strict=True):
         maps[row] = one
-    say(f"... {time.perf_counter() - scored:.1f} s.")
+    echo(f"... {time.perf_counter() - scored:.1f} s.")
     _write(out, bunch, columns, maps, detector, shlex.join(args.command_line))
 
     print(
@@ -73,9 +77,9 @@ def _show(args, out):
         f"categories, {np.sum(bunch.target)} of them with a defect, all new to the "
         f"model:\n"
     )
-    figures = {method: columns[name] for method, name in METHODS.items()}
+    scores = {method: columns[name] for method, name in METHODS.items()}
     if len(set(bunch.target)) == 2:
-        print(figures_table(bunch.target, figures))
+        print(metrics_table(bunch.target, scores))
     else:
         print("No figures: they need pictures of both kinds; paint more (--n-images).")
     print(CLOSING)
@@ -92,7 +96,8 @@ def _write(out, bunch, columns, maps, detector, command):
         category if defect == "none" else f"{category}: {defect}"
         for category, defect in zip(bunch.category, bunch.defect, strict=True)
     ]
-    with whole(out / "report.html") as path:
+
+    with atomic_write(out / "report.html") as path:
         write_report(
             path,
             bunch.images,
@@ -105,6 +110,7 @@ def _write(out, bunch, columns, maps, detector, command):
             settings=settings,
             title=TITLE,
         )
+
     sheet = contact_sheet(
         bunch.images,
         columns["score"],
@@ -113,8 +119,9 @@ def _write(out, bunch, columns, maps, detector, command):
         tile_size=136,  # two pixels of the sheet a pixel of the picture, and the frame
         title=TITLE,
     )
-    with whole(out / "sheet.png") as path:
+    with atomic_write(out / "sheet.png") as path:
         sheet.save(path, format="PNG")
+
     label = [label_of(score, detector.threshold) for score in columns["score"]]
     table = {
         "picture": np.arange(len(bunch.images)),
@@ -125,5 +132,6 @@ def _write(out, bunch, columns, maps, detector, command):
     }
     rows = zip(*(column.tolist() for column in table.values()), strict=True)
     types = {name: type(column.tolist()[0]) for name, column in table.items()}
+
     with open_table(out / "scores.csv", types) as write:
         write([dict(zip(table, row, strict=True)) for row in rows])

@@ -7,22 +7,11 @@ import joblib
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
 from skclipad.cli._arguments import DETECTOR_OPTIONS, RUNNING_OPTIONS, given
-from skclipad.cli._talk import say
+from skclipad.cli._console import echo
 
 
 def new_detector(args):
-    """Make an unfitted detector with the settings given.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Parsed arguments.
-
-    Returns
-    -------
-    RandomWordCLIPDetector
-        The detector, seeded with 0 unless the options say otherwise.
-    """
+    """Make an unfitted detector with the settings given, seeded with 0 if none is."""
     settings = given(args, DETECTOR_OPTIONS | RUNNING_OPTIONS)
     embedder = CLIPImageEmbedder(verbose=sys.stderr.isatty())
     detector = RandomWordCLIPDetector(embedder=embedder, random_state=0)
@@ -31,24 +20,9 @@ def new_detector(args):
 
 
 def load_detector(args):
-    """Load the detector that `--detector` names.
+    """Load the detector that `--detector` names, running where the options say.
 
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Parsed arguments, `detector` among them.
-
-    Returns
-    -------
-    RandomWordCLIPDetector
-        The detector, running where the options say.
-
-    Raises
-    ------
-    ValueError
-        If the file holds no detector, or settings were given too.
-    OSError
-        If there is no such file.
+    A ValueError tells that the file holds none, or that settings were given too.
     """
     settings = given(args, DETECTOR_OPTIONS)
     if settings:
@@ -58,6 +32,7 @@ def load_detector(args):
             "its settings. Leave these options out, or make another one with "
             "`skclipad fit`."
         )
+
     try:
         detector = joblib.load(args.detector)
     except FileNotFoundError as error:
@@ -72,6 +47,7 @@ def load_detector(args):
             f"{args.detector} cannot be loaded ({type(error).__name__}: {error}). "
             "Expected a file that `skclipad fit` or joblib.dump wrote."
         ) from error
+
     if not isinstance(detector, RandomWordCLIPDetector):
         raise ValueError(
             f"{args.detector} holds a {type(detector).__name__}, but expected a "
@@ -83,21 +59,16 @@ def load_detector(args):
             f"{args.detector} was written by another version of skclipad, whose "
             f"detectors had no {', '.join(unknown)}. Make it again with `skclipad fit`."
         )
+
     if detector.embedder is None:
         detector.set_params(embedder=CLIPImageEmbedder())
     return detector.set_params(**given(args, RUNNING_OPTIONS))
 
 
 def warn_of_tiny(detector):
-    """Say what the bundled model is no good for, if it is the one in use.
-
-    Parameters
-    ----------
-    detector : RandomWordCLIPDetector
-        A detector with its embedder.
-    """
+    """Say what the bundled model is no good for, if it is the one in use."""
     if detector.embedder.model_name == "tiny":
-        say(
+        echo(
             "Note: the bundled model, tiny, has seen nothing but painted pictures. "
             "On photos it is weak, and on some worse than chance: take a real CLIP."
         )

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 from skclipad.cli._arguments import in_options
-from skclipad.cli._talk import STOPPED, say_error
+from skclipad.cli._console import STOPPED, echo_error
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 # Errors whose message is written for users, ours and those of torch among them.
@@ -14,45 +14,19 @@ _EXPLAINED = (OSError, ValueError, ImportError, RuntimeError)
 
 
 def is_full_disk(error):
-    """Tell whether an error says that a disk is full.
-
-    Parameters
-    ----------
-    error : Exception
-        The error.
-
-    Returns
-    -------
-    bool
-        True if it does.
-    """
+    """Tell whether an error says that a disk is full."""
     return (isinstance(error, OSError) and error.errno in _FULL) or (
         "disk is full" in str(error)  # SQLite's words
     )
 
 
 def tell_fault(command, error, kept=""):
-    """Say what stopped a command, and what is kept.
-
-    Parameters
-    ----------
-    command : str
-        The command.
-    error : Exception
-        What stopped it.
-    kept : str, default=""
-        What is kept of its work, and how to go on.
-
-    Returns
-    -------
-    int
-        The exit code.
-    """
+    """Say what stopped a command and what is kept of its work; return the exit code."""
     if sys.flags.dev_mode:
         traceback.print_exception(error)
-    say_error(f"skclipad {command}: stopped: {_explained(error)}")
+    echo_error(f"skclipad {command}: stopped: {_explained(error)}")
     if kept:
-        say_error(f"skclipad {command}: {kept}.")
+        echo_error(f"skclipad {command}: {kept}.")
     return STOPPED
 
 
@@ -63,9 +37,11 @@ def _explained(error):
         return (
             f"no space is left on the disk{f' of {name}' if name else ''}. Make room."
         )
+
     if isinstance(error, MemoryError) or "out of memory" in text.lower():
         reason = text.splitlines()[0].rstrip(".") if text else "of this machine"
         return f"out of memory ({reason}). A smaller --batch-size needs less."
+
     if isinstance(error, _EXPLAINED) and text:
         return text
     return (

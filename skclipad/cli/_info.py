@@ -3,7 +3,7 @@
 import platform
 
 from skclipad._embedder import CLIPImageEmbedder
-from skclipad.cli._talk import ALL_SCORED
+from skclipad.cli._console import ALL_SCORED
 from skclipad.report import package_versions
 
 
@@ -12,6 +12,7 @@ def run(args):
     for name, version in package_versions(missing="not installed").items():
         print(f"{name:<16} {version}")
     print(f"{'platform':<16} {platform.platform()}")
+
     backbone = CLIPImageEmbedder(model_name="tiny")._load()
     print(f"{'device':<16} {backbone.device}")
     height, width = backbone.image_size

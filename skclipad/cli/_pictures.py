@@ -1,4 +1,4 @@
-"""Which pictures the arguments of a command name."""
+"""Which images the arguments of a command name."""
 
 import glob
 import os
@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from skclipad._images.endings import image_endings
-from skclipad.cli._talk import say
+from skclipad.cli._console import echo
 
 MAP_MARK = "skclipad map"  # the PNG text by which a map is known, at its beginning
 MOST_ENDINGS = 8  # that are named on the terminal
@@ -16,55 +16,32 @@ files, folders to search with all that is in them, patterns such as 'day-*/**/*.
 - for a list of names, one a line, from standard input"""
 
 
-def find_pictures(arguments, leave_out=None):
-    """Return the pictures that arguments name, and say what folders hold beside them.
+def find_images(arguments, leave_out=None):
+    """Return the images that arguments name, and say what folders hold beside them.
 
-    Parameters
-    ----------
-    arguments : sequence of str
-        Files, folders, patterns, and "-" for a list of them on standard input.
-    leave_out : str, default=None
-        A folder that is not searched where it lies in another one.
-
-    Returns
-    -------
-    list of str
-        Paths: files as they were named, folders and patterns sorted, what links to
-        folders lead to after the rest of a folder. A file that is not there is among
-        them, so that it gets its row, with the reason; and so is a pattern that nothing
-        matches.
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing is there of all that the arguments name.
+    Arguments are files, folders, patterns, and "-" for a list of them on standard
+    input. Files come as they were named, folders and patterns sorted, what links to
+    folders lead to after the rest of a folder. A file that is not there is among them,
+    so that it gets its row, with the reason; and so is a pattern that nothing matches.
+    If nothing at all is there of what the arguments name, that is a FileNotFoundError.
+    The folder `leave_out` is not searched where it lies in another one.
     """
     search, found = _Search(leave_out), []
     for argument in arguments:
         for name in _listed_names() if argument == "-" else [argument]:
-            found += search.pictures_of(name)
+            found += search.images_of(name)
+
     if found == list(arguments) and not any(map(os.path.lexists, found)):
         raise FileNotFoundError(
             f"{', '.join(found)}: no such file or folder, and no pattern that matches "
             "one. Look for a slip in the name."
         )
-    search.say_what_was_passed_over()
+    search.echo_what_was_passed_over()
     return found
 
 
 def is_map(path):
-    """Tell whether a file is an anomaly map that `skclipad score --maps` wrote.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-
-    Returns
-    -------
-    bool
-        True if it is.
-    """
+    """Tell whether a file is an anomaly map that `skclipad score --maps` wrote."""
     try:
         with open(path, "rb") as file:
             return f"tEXt{MAP_MARK}\0".encode() in file.read(100)
@@ -86,39 +63,43 @@ class _Search:
         self.left_out = None if leave_out is None else _identity(leave_out)
         self.passed_over = Counter()  # by their endings, or in other words why
 
-    def pictures_of(self, name):
+    def images_of(self, name):
         if os.path.isdir(name):
             return self._in_folder(name)
         if os.path.lexists(name) or not glob.has_magic(name):
             return [name]
+
         # Patterns in quotes: shells differ in `**`, and some expand none at all.
-        pictures = []
+        images = []
         for match in sorted(glob.glob(name, recursive=True)):
             if os.path.isdir(match):
-                pictures += self._in_folder(match)
+                images += self._in_folder(match)
             elif self._is_own_map(match):
                 self.passed_over["made by --maps"] += 1
             else:
-                pictures.append(match)
-        # A folder that `**` finds is searched, and then its files are found once more.
-        return list(dict.fromkeys(pictures)) or [name]
+                images.append(match)
 
-    def say_what_was_passed_over(self):
+        # A folder that `**` finds is searched, and then its files are found once more.
+        return list(dict.fromkeys(images)) or [name]
+
+    def echo_what_was_passed_over(self):
         if not self.passed_over:
             return
+
         counts = self.passed_over.most_common()
         said = [f"{n:,} {reason}" for reason, n in counts[:MOST_ENDINGS]]
         if others := sum(n for _, n in counts[MOST_ENDINGS:]):
             said.append(f"{others:,} others")
         n = self.passed_over.total()
         what = "1 file or folder" if n == 1 else f"{n:,} files or folders"
-        say(f"passed over {what}: {', '.join(said)} (a file that you name is read)")
+        echo(f"passed over {what}: {', '.join(said)} (a file that you name is read)")
 
     def _in_folder(self, folder):
         found, seen, folders = [], set(), [folder]
         while folders:
             # Links wait for the rest: what lies there goes by its own name if it can.
             links = []
+
             for start in folders:
                 for place, subfolders, files in os.walk(start, onerror=_raise):
                     if self._is_closed(place, start, seen):
@@ -141,6 +122,7 @@ class _Search:
         """Leave the folders that are to be walked through; return links to others."""
         hidden = [name for name in subfolders if name.startswith(".")]
         self.passed_over.update({"hidden": len(hidden)} if hidden else {})
+
         links = []
         for name in sorted(set(subfolders) - set(hidden)):
             path = os.path.join(place, name)
@@ -150,6 +132,7 @@ class _Search:
                 self.passed_over["linked in a loop"] += 1
             else:
                 links.append(path)
+
         subfolders[:] = sorted(set(subfolders) - set(hidden))
         return links
 
@@ -158,7 +141,8 @@ class _Search:
         for file in files:
             path = os.path.join(place, file)
             ending = os.path.splitext(file)[1].lower()
-            if file.startswith("."):  # also ._*, which macOS leaves beside pictures
+
+            if file.startswith("."):  # also ._*, which macOS leaves beside images
                 self.passed_over["hidden"] += 1
             elif ending not in self.endings:
                 self.passed_over[ending or "without ending"] += 1
@@ -169,7 +153,7 @@ class _Search:
         return images
 
     def _is_own_map(self, path):
-        # Maps are called PICTURE.png: no other file is opened to find out.
+        # Maps are called IMAGE.png: no other file is opened to find out.
         stem, ending = os.path.splitext(path)
         double = os.path.splitext(stem)[1].lower() in self.endings
         return ending == ".png" and double and is_map(path)

@@ -1,4 +1,4 @@
-"""``skclipad score``: pictures in, a table of scores out; a report, maps if asked."""
+"""``skclipad score``: images in, a table of scores out; a report, maps if asked."""
 
 import time
 from contextlib import ExitStack
@@ -8,47 +8,40 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from skclipad._embedder import load_clip
+from skclipad._storage.files import file_stamp
+from skclipad._storage.journal import Journal
 from skclipad._storage.stopped import Work
+from skclipad.cli._console import ALL_SCORED, NOTHING_SCORED, SOME_FAILED, echo
 from skclipad.cli._detectors import load_detector, new_detector, warn_of_tiny
-from skclipad.cli._files import checked_table, checked_target
-from skclipad.cli._pictures import find_pictures
+from skclipad.cli._files import checked_table, checked_target, open_table
+from skclipad.cli._pictures import find_images
 from skclipad.cli._results import (
     MapFolder,
     agreement_with_folders,
     most_anomalous_maps,
     report_scores,
 )
-from skclipad.cli._resume import FileStamps, open_run
-from skclipad.cli._talk import ALL_SCORED, NOTHING_SCORED, SOME_FAILED, say
-from skclipad.scoring._cluster import open_client, stream_rows
-from skclipad.scoring._rows import detector_identity, label_of, row_columns, score_rows
+from skclipad.scoring._cluster import open_client
+from skclipad.scoring._rows import detector_identity, label_of, row_columns
+from skclipad.scoring._run import ScoringRun
 
-BLOCK = None  # pictures before rows are written, at first; None: one batch
-BLOCK_SECONDS = 2.0  # blocks grow until they take this long
-LARGEST_BLOCK = 1024
 MOST_FAILURES = 5  # that are named on the terminal
 
 
 def run(args):
-    """Score the pictures that the arguments name.
-
-    Raises
-    ------
-    ValueError
-        If arguments contradict each other, or a target cannot be written.
-    OSError
-        If no picture is there of all that are named.
-    """
+    """Score the images that the arguments name."""
     _check(args)
     target = None if args.output is None else checked_table(args.output)
     report = None if args.report is None else checked_target(args.report, (".html",))
-    paths = find_pictures(args.pictures, leave_out=args.maps)
+    paths = find_images(args.pictures, leave_out=args.maps)
     if not paths:
-        say(f"skclipad score: no pictures found in {', '.join(args.pictures)}")
+        echo(f"skclipad score: no pictures found in {', '.join(args.pictures)}")
         return NOTHING_SCORED
+
     detector = load_detector(args) if args.detector else new_detector(args).fit()
     detector.set_params(embedder__on_error="nan", embedder__verbose=False)
     warn_of_tiny(detector)
+
     # One empty picture: here it shows if the model is not the one that `fit` used.
     components = detector.score_components(np.zeros((1, 8, 8, 3)))
     if args.threshold is not None:
@@ -66,13 +59,14 @@ def run(args):
 def _sum_up(args, report, detector, paths, rows, maps):
     """Say what came of the scores, write the report, and return the exit code."""
     scored = [row for row in rows if "score" in row]
-    _say_failures([row for row in rows if "score" not in row])
+    _echo_failures([row for row in rows if "score" not in row])
     if args.labels_from_folders:
-        say(agreement_with_folders(scored, args.good))
+        echo(agreement_with_folders(scored, args.good))
     if report is not None:
         n_maps = 100 if args.heat_maps is None else args.heat_maps
         maps = maps or most_anomalous_maps(detector, paths, rows, n_maps)
         report_scores(report, detector, paths, rows, maps, args)
+
     if not scored:
         return NOTHING_SCORED
     return ALL_SCORED if len(scored) == len(rows) else SOME_FAILED
@@ -93,65 +87,82 @@ def _check(args):
 
 def _score(args, target, detector, columns, paths, work):
     """Write the table, and maps if asked; return its rows and the report's maps."""
-    start = time.perf_counter()
-    stamps, identity = FileStamps(paths), _identity(detector)
-    folder, rows = None, []
+    start, rows, maps = time.perf_counter(), [], None
+    stamps = {path: file_stamp(path) for path in paths}
+    identity = _identity(detector)
     if args.maps is not None:
-        folder = MapFolder(args.maps, stamps, identity, shown=args.report is not None)
-    with ExitStack() as stack:
-        table = stack.enter_context(
-            open_run(
-                target,
-                columns,
-                stamps,
-                identity=identity,
-                threshold=detector.threshold,
-                resume=args.resume,
-                usable=None if folder is None else folder.has,
-            )
-        )
-        client = _client(args.dask, stack) if table.todo else None
-        stack.callback(_say_progress, rows, len(paths), start)
+        shown = args.report is not None
+        maps = MapFolder(args.maps, stamps, identity, shown=shown)
 
-        # From here on errors are not of the arguments, and some rows are kept.
-        work.begin(partial(_what_is_kept, target, table))
-        blocks = _blocks_of(client, detector, table.todo, table.places)
-        if folder is not None:
-            blocks = folder.map_blocks(detector, table.todo, blocks)
-        for block in table.rows(blocks):
-            rows += block
+    kept = None if target is None else target.with_name(target.name + ".journal")
+    with Journal(kept, identity, resume=args.resume) as journal:
+        run = ScoringRun(detector, paths, stamps, journal, maps)
+        with ExitStack() as stack:
+            write = stack.enter_context(open_table(target, columns))
+            if args.resume:
+                _echo_known(target, run, len(paths))
+            client = _client(args.dask, stack) if run.missing else None
+            stack.callback(_echo_speed, rows, len(paths), start)
+
+            # From here on errors are not of the arguments, and some rows are kept.
+            work.begin(partial(_what_is_kept, target, run))
+            for block in run.rows(client, stack.enter_context(_bar(run, "Scoring"))):
+                write(block)
+                rows += block
+        journal.remove()
+
     if target is not None:
-        say(f"{target}: {len(rows):,} rows")
-    if folder is None:
+        echo(f"{target}: {len(rows):,} rows")
+    if maps is None:
         return rows, []
-    say(f"{folder.folder}: {len(folder.done):,} maps")
-    return rows, folder.small_maps()
+    echo(f"{maps.folder}: {len(maps.done):,} maps")
+    return rows, maps.small_maps(paths)
 
 
-def _say_progress(rows, n, start):
+def _bar(run, what):
+    """Return a progress bar, which shows itself if somebody is looking."""
+    return tqdm(total=run.n_missing, desc=what, unit="image", disable=None)
+
+
+def _echo_known(target, run, n):
+    if run.n_known == 0 and target.exists():
+        echo(
+            f"{target} is whole: the run that wrote it was not interrupted. --resume "
+            f"goes on with runs that were, so all {n:,} pictures are scored"
+        )
+        return
+
+    more = ""
+    if run.n_without_map:
+        more = f"; {run.n_without_map:,} of them have no map of this run"
+    echo(f"{run.n_known:,} of {n:,} pictures were scored before{more}")
+
+
+def _echo_speed(rows, n, start):
     seconds = time.perf_counter() - start
     n_scored = sum("score" in row for row in rows)
     # In all: an interrupted run has rows of its beginning alone.
-    say(f"{n_scored:,} of {n:,} pictures scored in {seconds:.1f} s")
+    echo(f"{n_scored:,} of {n:,} pictures scored in {seconds:.1f} s")
 
 
-def _what_is_kept(target, table):
+def _what_is_kept(target, run):
     if target is None:
         return "what was scored is on standard output"
-    rows = "1 row is" if table.n_kept == 1 else f"{table.n_kept:,} rows are"
+    rows = "1 row is" if run.n_kept == 1 else f"{run.n_kept:,} rows are"
     return f"{rows} kept; the same command with --resume goes on"
 
 
-def _say_failures(rows):
-    """Name the first of the pictures that have no score, and the reason."""
+def _echo_failures(rows):
+    """Name the first of the images that have no score, and the reason."""
     if not rows:
         return
+
     what = "1 picture has" if len(rows) == 1 else f"{len(rows):,} pictures have"
-    say(f"{what} no score:")
+    echo(f"{what} no score:")
     for row in rows[:MOST_FAILURES]:
-        say(f"  {row['path']}: {row['error']}")
+        echo(f"  {row['path']}: {row['error']}")
     if len(rows) > MOST_FAILURES:
-        say("  ... and so on: the column error has all reasons")
+        echo("  ... and so on: the column error has all reasons")
 
 
 def _identity(detector):
@@ -160,88 +171,40 @@ def _identity(detector):
     return detector_identity(detector, leave_out=("threshold",)) | {"numbers": numbers}
 
 
-# Scoring
-
-
 def _client(address, stack):
     """Return the cluster at an address, None if there is no address."""
     if address is None:
         return None
     client = stack.enter_context(open_client(address))
-    say(f"Dask: {len(client.nthreads())} workers")
+    echo(f"Dask: {len(client.nthreads())} workers")
     return client
 
 
-def _blocks_of(client, detector, paths, places):
-    """Yield rows block by block, made here or on a cluster."""
-    if client is None:
-        yield from _scored_blocks(detector, paths, places, "Scoring")
-        return
-    with tqdm(total=len(paths), desc="Scoring", unit="image", disable=None) as progress:
-        for block in stream_rows(client, detector, paths):
-            yield block
-            progress.update(len(block))
-
-
-def _scored_blocks(detector, paths, places, what):
-    """Yield rows block by block, under a progress bar if somebody is looking.
-
-    Batches of which nothing was scored before stay as they are among all pictures:
-    these have the same neighbours, and round alike, wherever a run goes on.
-    """
-    step, first = BLOCK or detector.embedder.batch_size, 0
-    size = step
-    with tqdm(total=len(paths), desc=what, unit="image", disable=None) as progress:
-        while first < len(paths):
-            start = time.perf_counter()
-            last = first + _n_together(places, first, size, step)
-            block = score_rows(detector, paths[first:last])
-            yield block
-            progress.update(len(block))
-            first += len(block)
-            # Small blocks show and keep what is done, large ones keep a GPU busy.
-            quick = time.perf_counter() - start < BLOCK_SECONDS / 2
-            if quick and 2 * size <= LARGEST_BLOCK:
-                size *= 2
-
-
-def _n_together(places, first, size, step):
-    """How many pictures to score next: whole batches, or what is left of others."""
-    n, whole = 0, _begins_batch(places, first, step)
-    while n < size and first + n < len(places):
-        if _begins_batch(places, first + n, step) != whole:
-            break
-        n += step if whole else 1
-    return min(n, len(places) - first)
-
-
-def _begins_batch(places, i, step):
-    """Whether a batch of all pictures begins here of which none was scored before."""
-    last = min(i + step, len(places)) - 1
-    return places[i] % step == 0 and places[last] - places[i] == last - i
-
-
 def _normal_threshold(detector, args):
-    """Return the threshold that the wanted share of normal pictures is above."""
-    paths = find_pictures([args.normal_dir], leave_out=args.maps)
-    places = range(len(paths))
-    blocks = _scored_blocks(detector, paths, places, "Scoring normal pictures")
-    rows = [row for block in blocks for row in block]
+    """Return the threshold that the wanted share of normal images is above."""
+    paths = find_images([args.normal_dir], leave_out=args.maps)
+    run = ScoringRun(detector, paths, dict.fromkeys(paths), Journal(None, {}))
+    with _bar(run, "Scoring normal pictures") as bar:
+        rows = [row for block in run.rows(progress=bar) for row in block]
+
     scores = [row["score"] for row in rows if "score" in row]
     if not scores:
         raise ValueError(
             f"--normal-dir {args.normal_dir} holds no picture that can be scored, but "
             "--fpr needs normal ones to choose the threshold by."
         )
+
     # As many above it as the share allows, and never more, however few they are.
     n_above = int(args.fpr * len(scores) + 1e-9)
     threshold = [*sorted(scores, reverse=True), 0.0][n_above]
     above = sum(label_of(score, threshold) for score in scores)
+
     # All digits: it is meant to be typed again.
-    say(f"threshold {threshold!r}: {above} of {len(scores)} normal pictures above it")
-    _say_failures([row for row in rows if "score" not in row])
+    echo(f"threshold {threshold!r}: {above} of {len(scores)} normal pictures above it")
+    _echo_failures([row for row in rows if "score" not in row])
+
     if len(scores) * args.fpr < 1:
-        say(
+        echo(
             f"(a share of {args.fpr:g} takes {np.ceil(1 / max(args.fpr, 1e-9)):.0f} "
             "normal pictures or more to be measured; this is the highest of their "
             "scores)"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-from skclipad.cli._talk import say
+from skclipad.cli._console import echo
 
 MOST_KINDS = 4  # that are told
 LONGEST = 240  # letters of a warning that are told
@@ -21,15 +21,11 @@ def summed_up_warnings():
     One folder of damaged files can give a thousand lines, and what a run says of its
     result would be lost among them. Warnings that differ in numbers alone are of one
     kind.
-
-    Yields
-    ------
-    None
-        While they are collected.
     """
     collected = _Collected()
     logger = logging.getLogger("PIL")
     propagates = logger.propagate
+
     with warnings.catch_warnings(), _quiet_libtiff():
         for category in (UserWarning, RuntimeWarning):
             # Last in the list: what somebody asked for with -W goes first.
@@ -62,14 +58,15 @@ class _Collected(logging.Handler):
     def tell(self):
         if not self._found:
             return
+
         counts = sorted(self._found.values(), key=lambda found: -found[1])
         n = sum(count for _, count in counts)
-        say("1 warning:" if n == 1 else f"{n:,} warnings:")
+        echo("1 warning:" if n == 1 else f"{n:,} warnings:")
         for text, count in counts[:MOST_KINDS]:
-            say(f"  {text}" if count == 1 else f"  {count:,} times: {text}")
+            echo(f"  {text}" if count == 1 else f"  {count:,} times: {text}")
         if others := counts[MOST_KINDS:]:
             n = sum(count for _, count in others)
-            say(f"  ... and {n:,} of {len(others)} other kinds")
+            echo(f"  ... and {n:,} of {len(others)} other kinds")
 
     def _add(self, text):
         text = " ".join(text.split())
@@ -90,6 +87,7 @@ def _quiet_libtiff():
     library can be reached. What is wrong with a file stands in its row all the same.
     """
     switches = []
+
     try:
         library = ctypes.CDLL(Image.core.__file__)  # it brings libtiff along
         for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
@@ -98,6 +96,7 @@ def _quiet_libtiff():
             switches.append((switch, switch(None)))
     except (OSError, AttributeError):
         pass  # built in, or another image library: its lines are seen
+
     try:
         yield
     finally:

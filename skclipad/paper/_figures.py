@@ -9,9 +9,10 @@ import numpy as np
 from skclipad._images.colours import ANOMALOUS, NORMAL
 from skclipad._method.network import network_layers
 from skclipad._method.scores import unit
+from skclipad._storage.files import atomic_write_text
 from skclipad.paper._captions import SENTENCES
 from skclipad.paper._paper import DATASET_TITLES
-from skclipad.paper._results import as_rows, replace_text
+from skclipad.paper._results import as_rows
 from skclipad.paper._tables import METRIC_TITLES, first_setting
 from skclipad.plotting._axes import STATE_COLOURS, lay_out, pyplot
 from skclipad.plotting._embeddings import write_prompts
@@ -269,7 +270,7 @@ def save_figure(figure, folder, name):
     writer = csv.DictWriter(text, figure.points[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(figure.points)
-    replace_text(table, text.getvalue())
+    atomic_write_text(table, text.getvalue())
     return [image, table]
 
 

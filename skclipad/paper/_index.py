@@ -5,9 +5,9 @@ import platform
 from pathlib import Path
 
 from skclipad._embedder import load_clip
+from skclipad._storage.files import atomic_write_text
 from skclipad.paper._paper import DATASET_TITLES
 from skclipad.paper._plan import COLUMNS, row_key
-from skclipad.paper._results import replace_text
 from skclipad.report import package_versions
 from skclipad.statistics import compare_methods
 
@@ -53,7 +53,7 @@ def write_index(folder, benchmark, *, rows, written, command=None):
 
     lines += _difference(benchmark, rows)
     lines += ["", "## Time", "", *_times(benchmark)]
-    replace_text(path, "\n".join(lines) + "\n")
+    atomic_write_text(path, "\n".join(lines) + "\n")
     return path
 
 

@@ -3,7 +3,6 @@
 import copy
 import itertools
 import json
-import os
 import shutil
 import sys
 import time
@@ -19,6 +18,7 @@ import skclipad
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad._optional import import_optional
+from skclipad._storage.files import atomic_write
 from skclipad._storage.store import open_store, store_key
 from skclipad.paper._pictures import (
     Category,
@@ -329,7 +329,8 @@ class Benchmark:
         embedder = self.detector.embedder
         start = time.perf_counter()
         views = embed_views(embedder, self.categories)
-        self._record_time("images", start, sum(len(c.images) for c in self.categories))
+        n_images = sum(len(category.images) for category in self.categories)
+        self._record_time("images", start, n_images)
 
         start, few_shot = time.perf_counter(), {}
         with_shots = {(row["category"], row["seed"]) for row in rows if row["shots"]}
@@ -346,8 +347,7 @@ class Benchmark:
                     store=open_store(embedder.memory),
                 )
                 few_shot |= {(category.name, *key): s for key, s in scores.items()}
-        n_images = sum(len(c.images) for c in self.categories) if few_shot else 0
-        self._record_time("references", start, n_images)
+        self._record_time("references", start, n_images if few_shot else 0)
         return views, few_shot
 
     def _measure(self, results, units, views, few_shot):
@@ -399,9 +399,8 @@ class Benchmark:
         embedder = clone(detector.embedder).set_params(memory=None)
         self._first = copy.copy(detector).set_params(memory=None, embedder=embedder)
         if self.output is not None:
-            partial = self.output / (DETECTOR + ".partial")
-            joblib.dump(self._first, partial)
-            os.replace(partial, self.output / DETECTOR)
+            with atomic_write(self.output / DETECTOR) as path:
+                joblib.dump(self._first, path)
             _write_network(self.output, self._first)
 
     def _prompts_of(self, seed):
@@ -442,11 +441,9 @@ def _write_network(folder, detector):
     """Keep the weights of a detector's network, and what it was trained on."""
     arrays = {f"coefs_{i}": coefs for i, coefs in enumerate(detector.coefs_)}
     arrays |= {f"intercepts_{i}": b for i, b in enumerate(detector.intercepts_)}
-    partial = folder / (NETWORK + ".partial")
-    with open(partial, "wb") as file:
-        fitted = json.dumps(detector.fit_params_, default=lambda number: number.item())
+    fitted = json.dumps(detector.fit_params_, default=lambda number: number.item())
+    with atomic_write(folder / NETWORK) as path, open(path, "wb") as file:
         np.savez(file, trained_on=_training_of(detector), fitted=fitted, **arrays)
-    os.replace(partial, folder / NETWORK)
 
 
 def _read_network(folder, detector):

@@ -1,15 +1,17 @@
-"""Results on disk: rows appended whole, one run at a time, one setting a folder."""
+"""Results on disk: one table that is always complete, one run at a time writes it."""
 
 import csv
 import io
 import json
 import os
-import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 
+from skclipad._storage.files import atomic_write_text
+from skclipad._storage.locks import exclusive
 from skclipad.paper._plan import COLUMNS, row_key
 
-RESULTS, SETTINGS, LOCK = "results.csv", "settings.json", ".lock"
+RESULTS, SETTINGS = "results.csv", "settings.json"
 _INTEGERS = ("shots", "l_min", "l_max", "N_p", "seed")
 
 
@@ -17,9 +19,10 @@ class ResultsFile:
     """The rows of a run, in ``results.csv`` of a folder or in memory alone.
 
     ``settings.json`` beside it says what all rows were measured with; another run must
-    agree with it. Rows are appended with one write that reaches the disk, so that what
-    a killed run leaves is a whole table but for at most its last line, which is cut
-    off when the file is opened again. Use it as a context: the folder is locked in it.
+    agree with it, or it is refused with a ValueError. With each append the table is
+    written anew and then takes the place of the one before, so that it can be read at
+    any time, and what a killed run leaves is a table of complete rows. Use it as a
+    context: another run to the folder gets a BlockingIOError meanwhile.
 
     Parameters
     ----------
@@ -33,14 +36,6 @@ class ResultsFile:
     ----------
     rows : list of dict
         All rows, those found first.
-
-    Raises
-    ------
-    BlockingIOError
-        If another run is writing to the folder.
-    ValueError
-        If the folder holds rows of other settings, or a file that is no table of
-        results.
     """
 
     def __init__(self, folder, settings):
@@ -48,55 +43,40 @@ class ResultsFile:
         self._folder = None if folder is None else Path(folder)
         self._settings = settings
         self._done = set()
-        self._lock = None
+        self._lock = ExitStack()
 
     def __enter__(self):
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self._folder)
-            try:
-                self._agree()
-                _cut_torn_line(self._path)
-                self._remember(read_results(self._path))
-            except BaseException:
-                self._lock.close()
-                raise
+        if self._folder is None:
+            return self
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.enter_context(exclusive(self._folder / "results"))
+            self._agree()
+            self._remember(read_results(self._path))
+            self._lock = stack.pop_all()
         return self
 
     def __exit__(self, *exc_info):
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.close()
 
     @property
     def _path(self):
         return self._folder / RESULTS
 
     def missing(self, rows):
-        """Return those of some rows that are not there yet.
-
-        Parameters
-        ----------
-        rows : iterable of dict
-            Rows, with or without their values.
-
-        Returns
-        -------
-        list of dict
-            In the order given.
-        """
+        """Return those of some rows, with or without values, that are not there yet."""
         return [row for row in rows if row_key(row) not in self._done]
 
     def append(self, rows):
-        """Add rows, all at once.
-
-        Parameters
-        ----------
-        rows : list of dict
-            Rows with their values.
-        """
-        if self._folder is not None and rows:
-            _append(self._path, rows)
+        """Add rows with their values, all at once."""
         self._remember(rows)
+        if self._folder is not None and rows:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+            atomic_write_text(self._path, text.getvalue())
 
     def _remember(self, rows):
         self.rows += rows
@@ -112,7 +92,7 @@ class ResultsFile:
                 f"{self._path} exists without {SETTINGS} beside it, so what it was "
                 "measured with is not known. Choose another folder, or remove it."
             )
-        replace_text(path, json.dumps(settings, indent=1, sort_keys=True) + "\n")
+        atomic_write_text(path, json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
 
 def _merged(old, new, path):
@@ -120,6 +100,7 @@ def _merged(old, new, path):
     merged = dict(new)
     for name in sorted(old.keys() | new.keys()):
         before, now = old.get(name), new.get(name)
+
         if isinstance(before, dict) and isinstance(now, dict):
             differing = [c for c in before if c in now and before[c] != now[c]]
             if differing:
@@ -136,66 +117,6 @@ def _merged(old, new, path):
                 "results, or remove it."
             )
     return merged
-
-
-def _locked(folder):
-    """Return an open connection that holds the lock of a folder.
-
-    SQLite's locks end with the process that holds them, however it ends.
-    """
-    lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        lock.close()
-        raise BlockingIOError(
-            f"{folder} is being written to by another run ({error}), and two would mix "
-            "their rows. Wait for it, or choose another folder."
-        ) from error
-    return lock
-
-
-def _cut_torn_line(path):
-    """Cut off what a killed run wrote of a last line."""
-    if not path.exists():
-        return
-    with open(path, "r+b") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
-
-
-def _append(path, rows):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, 0o644)
-    try:
-        if os.fstat(descriptor).st_size == 0:
-            writer.writeheader()
-        writer.writerows(rows)
-        left = text.getvalue().encode()
-        while left:
-            left = left[os.write(descriptor, left) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace_text(path, text):
-    """Write a text file whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    text : str
-        Its content.
-    """
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(partial, path)
 
 
 def read_results(path):
@@ -227,6 +148,7 @@ def read_results(path):
     """
     if not os.path.exists(path):
         return []
+
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if reader.fieldnames is not None and tuple(reader.fieldnames) != COLUMNS:
@@ -239,7 +161,7 @@ def read_results(path):
 
 
 def as_rows(results):
-    """Return results, a DataFrame, a path or rows, as `read_results` has them."""
+    """Return results as `read_results` does: of a DataFrame, a path or rows."""
     if isinstance(results, (str, os.PathLike)):
         return read_results(results)
     if hasattr(results, "to_dict"):

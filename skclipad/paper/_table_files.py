@@ -4,8 +4,9 @@ import csv
 import io
 from pathlib import Path
 
+from skclipad._storage.files import atomic_write_text
 from skclipad.paper._plan import TABLES
-from skclipad.paper._results import as_rows, replace_text
+from skclipad.paper._results import as_rows
 from skclipad.paper._tables import make_table
 
 CSV_COLUMNS = (
@@ -66,7 +67,7 @@ def write_tables(results, folder, *, tables=TABLES, setting=None, note=None):
 
         for suffix, kind in (("md", "markdown"), ("tex", "latex"), ("csv", "csv")):
             path = folder / f"table{number}.{suffix}"
-            replace_text(path, table_text(table, kind))
+            atomic_write_text(path, table_text(table, kind))
             written.append(path)
     return written
 

@@ -1,5 +1,5 @@
 """Scores of many images: rows, tables, runs that can be resumed, clusters."""
 
-from skclipad.scoring._cluster import score_distributed
+from skclipad.scoring._distributed import score_distributed
 
 __all__ = ["score_distributed"]

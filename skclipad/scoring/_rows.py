@@ -1,4 +1,4 @@
-"""Pictures in, rows of a table out: scores, labels, and why a picture has none.
+"""Images in, rows of a table out: scores, labels, and why an image has none.
 
 The command line and Dask write the same rows, so a row is made in one place: here.
 """
@@ -10,10 +10,12 @@ import os
 import sys
 import warnings
 from contextlib import contextmanager
+from dataclasses import dataclass
 from uuid import uuid4
 from weakref import WeakSet
 
 import numpy as np
+from sklearn.utils import Bunch
 
 import skclipad
 from skclipad._embedder import CLIPImageEmbedder
@@ -35,62 +37,67 @@ _LEARNT = ("coefs_", "intercepts_", "prompt_embeddings_", "references_")
 _warned_of_depth = WeakSet()  # detectors with blocks of dark 16-bit images
 
 
-def row_columns(components):
-    """Name the columns of a table of scores and their types.
+def row_columns(components=()):
+    """Return the columns of a table of scores, as a dict of name to str, int or float.
 
-    Parameters
-    ----------
-    components : iterable of str
-        Names of the scores, as `score_components` gives them.
-
-    Returns
-    -------
-    dict of str to type
-        `str`, `int` or `float` by name.
+    `components` are names of scores, as `score_components` gives them.
     """
     scores = dict.fromkeys(("s_pr", "s_fnn", "s_img", *components), float)
     return {"path": str, "score": float, "label": int, **scores, "error": str}
 
 
 def detector_of_rows(detector):
-    """Return a copy of a detector for which a bad picture is a row, not an error.
-
-    Parameters
-    ----------
-    detector : RandomWordCLIPDetector
-        A fitted detector, which stays as it is.
-
-    Returns
-    -------
-    RandomWordCLIPDetector
-        The copy, silent and with ``on_error="nan"``.
-    """
+    """Return a silent copy of a detector, for which a bad image is a row, no error."""
     detector = copy.deepcopy(detector)
     if detector.embedder is None:
         detector.set_params(embedder=CLIPImageEmbedder())
     return detector.set_params(embedder__on_error="nan", embedder__verbose=False)
 
 
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Images that are scored together, and what they show, if that is known."""
+
+    start: int  # position of the first one among all
+    paths: list
+    objects: list | None = None
+
+    def __len__(self):
+        return len(self.paths)
+
+    def part(self, first, last):
+        """Return a block of some of its images, from `first` up to `last`."""
+        objects = None if self.objects is None else self.objects[first:last]
+        return Block(self.start + first, self.paths[first:last], objects)
+
+
+def cut_blocks(paths, size, objects=None):
+    """Cut images into blocks by their positions; the last one may be smaller."""
+    everything = Block(0, paths, objects)
+    return [everything.part(i, i + size) for i in range(0, len(paths), size)]
+
+
+def score_block(detector, block):
+    """Return the rows of a block."""
+    if block.objects is None:
+        return score_rows(detector, block.paths)
+    names = ("image", "object")
+    table = Bunch(columns=names, image=block.paths, object=block.objects)
+    return score_rows(detector, table)
+
+
 def score_rows(detector, X):
-    """Score pictures and return their rows.
+    """Score images and return their rows, in order, with the columns of `row_columns`.
 
-    Parameters
-    ----------
-    detector : RandomWordCLIPDetector
-        From `detector_of_rows`.
-    X : sequence of str or path-like, or DataFrame
-        Paths, or columns "image" (of paths) and "object".
-
-    Returns
-    -------
-    list of dict
-        One a picture, in order, with the columns of `row_columns`; what does not apply
-        is left out. A picture without a score has "path" and "error" alone.
+    `X` holds paths, or is a table with columns "image" (of paths) and "object". What
+    does not apply is left out of a row: an image without a score has "path" and "error"
+    alone.
     """
     with _warnings_of_one_block(detector):
         columns = detector.score_components(X)
     score = np.asarray(detector.combine_components(columns), dtype=np.float64)
     paths, _ = split_objects(X)
+
     rows = []
     for i, path in enumerate(paths):
         row = {"path": printable(path)}
@@ -104,26 +111,10 @@ def score_rows(detector, X):
 
 
 def label_of(score, threshold):
-    """Compare a score with the threshold, as every table does.
+    """Return 1 if a score is above the threshold, else 0, as every table does.
 
-    Parameters
-    ----------
-    score, threshold : float
-        Numbers of any precision. They are compared in float64, which is what a table
-        holds and what somebody types: numpy would round the threshold to the precision
-        of the score.
-
-    Returns
-    -------
-    int
-        1 if the score is above the threshold, else 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skclipad.scoring._rows import label_of
-    >>> label_of(np.float32(0.1), 0.1), label_of(0.1, 0.1)
-    (1, 0)
+    They are compared in float64, which is what a table holds and what somebody types:
+    numpy would round the threshold to the precision of the score.
     """
     return int(float(score) > float(threshold))
 
@@ -132,9 +123,10 @@ def label_of(score, threshold):
 def _warnings_of_one_block(detector):
     """Let through what is to be said once for all blocks of a detector."""
     with warnings.catch_warnings(record=True) as caught:
-        # Unreadable pictures are told about row by row.
+        # Unreadable images are told about row by row.
         warnings.filterwarnings("ignore", ".* images could not be read")
         yield
+
     for one in caught:
         if "could not be read" in str(one.message):
             continue  # of a block beside this one, in another thread
@@ -146,23 +138,12 @@ def _warnings_of_one_block(detector):
 
 
 def printable(path):
-    """Write a path so that every table can hold it.
-
-    Parameters
-    ----------
-    path : str or path-like
-        A path.
-
-    Returns
-    -------
-    str
-        The path; bytes of its name that are no UTF-8 are written with escapes.
-    """
+    """Write a path so that every table can hold it: what is no UTF-8 with escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _why_not(path, detector):
-    """Say why a picture has no score, by trying once more to read it."""
+    """Say why an image has no score, by trying once more to read it."""
     try:
         read_image(path, depth=BitDepth(detector.embedder.bit_depth))
     except ImageReadError as error:
@@ -173,20 +154,9 @@ def _why_not(path, detector):
 def detector_identity(detector, leave_out=()):
     """Say what determines the scores of a detector, to compare with another run's.
 
-    The model is not loaded for it.
-
-    Parameters
-    ----------
-    detector : RandomWordCLIPDetector
-        A fitted detector.
-    leave_out : sequence of str, default=()
-        Settings that do not matter to who asks.
-
-    Returns
-    -------
-    dict of str to str
-        "detector", a digest of what `fit` learnt, "backbone", "skclipad", its version,
-        and each setting as text.
+    That is a dict of texts: "detector", a digest of what `fit` learnt, "backbone",
+    "skclipad", its version, and each setting but those to leave out. The model is not
+    loaded for it.
     """
     digest = hashlib.blake2b(digest_size=16)
     for name in _LEARNT:
@@ -196,6 +166,7 @@ def detector_identity(detector, leave_out=()):
             array = np.ascontiguousarray(array)
             digest.update(f"{name} {array.shape} {array.dtype.str} ".encode())
             digest.update(array.data)
+
     digest.update(repr((detector.fit_params_, detector.prompt_templates_)).encode())
 
     settings = detector.get_params()
@@ -214,14 +185,17 @@ def _as_text(value):
     """Write a setting so that equal texts mean the same in any process."""
     if not callable(value):
         return repr(value)
+
     module, name = (getattr(value, a, "") for a in ("__module__", "__qualname__"))
     found = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
+
     # What a script or a notebook calls by some name it may call so again next time,
     # whatever it does then.
     if found is not value or module == "__main__":
         return f"{name or type(value).__name__}, {NAMELESS} {uuid4().hex}"
+
     try:
         source = inspect.getsource(value)
     except (OSError, TypeError):  # of a compiled module

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from skclipad import RandomWordCLIPDetector, cli
-from skclipad.cli import _fit, _results, _score
+from skclipad.cli import _fit, _results
+from skclipad.scoring import _rows, _run
 
 TINY = ["--model", "tiny", "--n-pairs", "50"]
 
@@ -66,9 +67,8 @@ def raising(error):
 @pytest.fixture
 def fails_in_the_second_block(monkeypatch):
     """A function that lets scoring fail after three pictures."""
-    score_rows = _score.score_rows
-    monkeypatch.setattr(_score, "BLOCK", 3)
-    monkeypatch.setattr(_score, "BLOCK_SECONDS", 0)
+    score_rows = _rows.score_rows
+    monkeypatch.setattr(_run, "block_size", lambda detector: 3)
 
     def arrange(context, error):
         blocks = []
@@ -79,7 +79,7 @@ def fails_in_the_second_block(monkeypatch):
             blocks.append(paths)
             return score_rows(detector, paths)
 
-        context.setattr(_score, "score_rows", scored)
+        context.setattr(_rows, "score_rows", scored)
 
     return arrange
 
@@ -247,7 +247,7 @@ def test_a_folder_of_damaged_files_does_not_bury_the_summary(photos, detector_fi
 def test_warnings_are_told_once_each_with_their_number(
     photos, detector_file, monkeypatch, capsys
 ):
-    score_rows = _score.score_rows
+    score_rows = _rows.score_rows
 
     def warned(detector, paths):
         for i in range(len(paths)):
@@ -257,7 +257,7 @@ def test_warnings_are_told_once_each_with_their_number(
             warnings.warn(f"kind {kind}", RuntimeWarning, stacklevel=1)
         return score_rows(detector, paths)
 
-    monkeypatch.setattr(_score, "score_rows", warned)
+    monkeypatch.setattr(_rows, "score_rows", warned)
     before = warnings.showwarning
     assert cli.main(["score", str(photos), "-d", detector_file]) == 0
     lines = capsys.readouterr().err.splitlines()

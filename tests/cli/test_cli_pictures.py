@@ -7,7 +7,7 @@ from PIL import Image
 
 from skclipad import cli
 from skclipad._images.endings import image_endings
-from skclipad.cli._pictures import find_pictures
+from skclipad.cli._pictures import find_images
 from skclipad.datasets import load_folder
 
 # Endings that cameras, phones, scanners and image editors give, and how Pillow calls
@@ -60,7 +60,7 @@ def save(photos):
 
 
 def found_in(folder, **options):
-    return [os.path.relpath(p, folder) for p in find_pictures([str(folder)], **options)]
+    return [os.path.relpath(p, folder) for p in find_images([str(folder)], **options)]
 
 
 def test_every_ending_of_a_format_that_is_read_is_scored(photos, save, capsys):
@@ -103,7 +103,7 @@ def test_what_is_passed_over_is_told_with_the_reason(photos, save, capsys):
     assert "passed over 7 files or folders: " in said
     for reason in ("3 hidden", "2 .txt", "1 .csv", "1 without ending"):
         assert reason in said
-    assert find_pictures([str(photos / "noending")]) == [str(photos / "noending")]
+    assert find_images([str(photos / "noending")]) == [str(photos / "noending")]
 
 
 def test_of_many_endings_the_most_frequent_are_named(photos, save, capsys):
@@ -185,7 +185,7 @@ def test_maps_are_never_scored_as_pictures(place, photos, save, tmp_path, capsys
         assert cli.main([*arguments, *more]) == 0
         assert "3 of 3 pictures scored" in capsys.readouterr().err
     pattern = [str(photos / "**" / "*.png")]
-    assert sorted(find_pictures(pattern)) == sorted(
+    assert sorted(find_images(pattern)) == sorted(
         str(photos / name) for name in ("a.png", "by hand.png.png")
     )
 

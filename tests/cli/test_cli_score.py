@@ -16,6 +16,7 @@ from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
 from skclipad.cli import _detectors, _score
 from skclipad.datasets import make_defect_images
 from skclipad.metrics import aupr, auroc, f1_max
+from skclipad.scoring import _rows, _run
 
 TINY = ["--model", "tiny", "--n-pairs", "200"]
 COLUMNS = ["path", "score", "label", "s_pr", "s_fnn", "s_img", "error"]
@@ -77,8 +78,7 @@ def test_score_in_blocks_equals_score_at_once(
     arguments = ["score", str(photos), "-d", detector_file, "--batch-size", "3"]
     assert cli.main(arguments) == 0
     at_once = read_rows(capsys.readouterr().out)
-    monkeypatch.setattr(_score, "BLOCK", 5)
-    monkeypatch.setattr(_score, "BLOCK_SECONDS", 0)
+    monkeypatch.setattr(_run, "block_size", lambda detector: 5)
     assert cli.main(arguments) == 0
     in_blocks = read_rows(capsys.readouterr().out)
     assert [row["path"] for row in in_blocks] == [row["path"] for row in at_once]
@@ -286,7 +286,7 @@ def test_an_interruption_keeps_the_old_table_and_what_was_scored(
 ):
     output = tmp_path / "scores.csv"
     output.write_text("the old table", encoding="utf-8")
-    score_rows, blocks = _score.score_rows, []
+    score_rows, blocks = _rows.score_rows, []
 
     def interrupted(detector, paths):
         if blocks:
@@ -294,9 +294,8 @@ def test_an_interruption_keeps_the_old_table_and_what_was_scored(
         blocks.append(paths)
         return score_rows(detector, paths)
 
-    monkeypatch.setattr(_score, "BLOCK", 5)
-    monkeypatch.setattr(_score, "BLOCK_SECONDS", 0)
-    monkeypatch.setattr(_score, "score_rows", interrupted)
+    monkeypatch.setattr(_run, "block_size", lambda detector: 5)
+    monkeypatch.setattr(_rows, "score_rows", interrupted)
     arguments = ["score", str(photos), "-d", detector_file, "-o", str(output)]
     n_photos = sum(path.is_file() for path in photos.rglob("*"))
     assert cli.main(arguments) == 130
@@ -444,7 +443,7 @@ def test_an_interrupted_parquet_file_can_be_read(
     photos, detector_file, tmp_path, monkeypatch
 ):
     pytest.importorskip("pyarrow")
-    score_rows, blocks = _score.score_rows, []
+    score_rows, blocks = _rows.score_rows, []
 
     def interrupted(detector, paths):
         if blocks:
@@ -452,8 +451,8 @@ def test_an_interrupted_parquet_file_can_be_read(
         blocks.append(paths)
         return score_rows(detector, paths)
 
-    monkeypatch.setattr(_score, "BLOCK", 5)
-    monkeypatch.setattr(_score, "score_rows", interrupted)
+    monkeypatch.setattr(_run, "block_size", lambda detector: 5)
+    monkeypatch.setattr(_rows, "score_rows", interrupted)
     target = tmp_path / "scores.parquet"
     assert (
         cli.main(["score", str(photos), "-d", detector_file, "-o", str(target)]) == 130

@@ -241,20 +241,20 @@ def test_references_are_seen_once_whatever_the_seeds_and_shots(work, photos, nor
 # -- interruptions -----------------------------------------------------------------
 
 KILLED = """
-import os, signal, sys, types
+import os, signal, sys
 import joblib
 from skclipad.paper import _results, run_benchmark
 
-def kill_in_a_write(descriptor, content):
+def kill_in_a_write(path, text):
     global left
-    left -= 1
+    left -= path.name == "results.csv"
     if left < 0:
-        os.write(descriptor, content[: len(content) // 2 + 7])
+        path.with_name(path.name + ".partial").write_text(text[: len(text) // 2 + 7])
         os.kill(os.getpid(), signal.SIGKILL)
-    return os.write(descriptor, content)
+    write(path, text)
 
-left = 2
-_results.os = types.SimpleNamespace(**vars(os) | {"write": kill_in_a_write})
+left, write = 2, _results.atomic_write_text
+_results.atomic_write_text = kill_in_a_write
 run_benchmark(**joblib.load(sys.argv[1]))
 """
 
@@ -280,15 +280,15 @@ def test_killed_run_goes_on_with_the_same_rows_and_repeats_no_work(
 
     killed = tmp_path / "killed"
     joblib.dump(options | {"output": killed}, tmp_path / "options")
-    # Four appends make the whole table: CLIP alone, then three networks.
+    # Four writes make the whole table: CLIP alone, then three networks.
     done = subprocess.run(
         [sys.executable, "-c", KILLED, tmp_path / "options"], capture_output=True
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     content = (killed / "results.csv").read_bytes()
-    assert not content.endswith(b"\n")
+    assert (killed / "results.csv.partial").exists()
     whole = (undisturbed / "results.csv").read_bytes()
-    assert whole.startswith(content)
+    assert whole.startswith(content) and content.count(b"\n") > 1
 
     run_benchmark(**options, output=killed)
     assert (killed / "results.csv").read_bytes() == whole

@@ -20,10 +20,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-from skclipad._storage.locks import written_by_one
+from skclipad._storage.locks import exclusive
 from skclipad.datasets import make_defect_images
-from skclipad.scoring import _cluster as distributed
-from skclipad.scoring._cluster import open_client, score_distributed
+from skclipad.distributed import score_distributed
+from skclipad.scoring import _cluster, _distributed, _rows
+from skclipad.scoring._cluster import open_client
 from skclipad.scoring._rows import detector_identity
 
 dask = pytest.importorskip("distributed")
@@ -160,16 +161,16 @@ def test_a_name_that_is_no_utf8(detector, paths, client, out, tmp_path):
 @pytest.fixture
 def dead_run(detector, paths, client, out, monkeypatch):
     """What a run leaves that dies when two of its five parts are written."""
-    write, n_written = distributed._write_part, []
+    write, n_written = _distributed._write_part, []
 
     def die(*args):
         if len(n_written) == 2:
             raise SystemError("the client dies")
-        write(*args)
         n_written.append(args)
+        return write(*args)
 
     with monkeypatch.context() as context:
-        context.setattr(distributed, "_write_part", die)
+        context.setattr(_distributed, "_write_part", die)
         with pytest.raises(SystemError):
             score_distributed(detector, paths, client, out=out, block_size=3)
     assert not out.exists()
@@ -205,7 +206,7 @@ def test_a_part_that_is_not_whole_is_computed_again(
     dead_run, detector, paths, client, out, damage
 ):
     damage(min(dead_run.glob("part-*")))
-    (dead_run / ".part-000000000009.parquet.tmp").write_bytes(b"half")
+    (dead_run / "part-000000000009.parquet.partial").write_bytes(b"half")
     run = score_distributed(detector, paths, client, out=out, block_size=3)
     assert run.n_blocks_before == 1
     check_scores(out, detector, paths)
@@ -218,16 +219,16 @@ def test_rows_of_two_runs_are_never_mixed(dead_run, detector, paths, client, out
     detector_of_another_threshold = RandomWordCLIPDetector(**detector.get_params(False))
     detector_of_another_threshold.set_params(threshold=0.9).fit()
     for changed, X, size, reason in (
-        (other, paths, 3, "another detector"),
-        (detector_of_another_threshold, paths, 3, "another threshold"),
-        (detector, paths[::-1], 3, "another pictures"),
-        (detector, paths, 4, "another block_size"),
-        (detector, paths[:-1], 3, "another n_rows, pictures"),
+        (other, paths, 3, "detector was .* and is"),
+        (detector_of_another_threshold, paths, 3, "threshold was 0.5 and is 0.9"),
+        (detector, paths[::-1], 3, "images was"),
+        (detector, paths, 4, "block_size was 3 and is 4"),
+        (detector, paths[:-1], 3, "images was .*; n_rows was 13 and is 12"),
     ):
-        with pytest.raises(ValueError, match=f"scores.partial .* {reason},"):
+        with pytest.raises(ValueError, match=f"scores.partial.*{reason}"):
             score_distributed(changed, X, client, out=out, block_size=size)
     score_distributed(detector, paths, client, out=out, block_size=3)
-    with pytest.raises(FileExistsError, match="made with another detector. Remove"):
+    with pytest.raises(FileExistsError, match="settings .detector was .*Remove"):
         score_distributed(other, paths, client, out=out, block_size=3)
     (out / "part-000000000003.parquet").unlink()
     with pytest.raises(FileExistsError, match="lost or damaged 1 of 5 parts"):
@@ -239,7 +240,7 @@ def test_references_tell_runs_apart(detector, paths, client, out):
     for learnt in ("coefs_", "prompt_embeddings_"):
         np.testing.assert_equal(*(getattr(one, learnt) for one in few_shot))
     score_distributed(few_shot[0], paths[5:7], client, out=out)
-    with pytest.raises(FileExistsError, match="made with another detector. Remove"):
+    with pytest.raises(FileExistsError, match="settings .detector was .*Remove"):
         score_distributed(few_shot[1], paths[5:7], client, out=out)
     assert score_distributed(few_shot[0], paths[5:7], client, out=out).n_blocks == 1
 
@@ -247,7 +248,7 @@ def test_references_tell_runs_apart(detector, paths, client, out):
 def test_other_columns_tell_runs_apart(detector, paths, client, out):
     frame = pd.DataFrame({"image": paths[:2], "object": ["bottle", "nut"]})
     score_distributed(detector, frame, client, out=out)
-    with pytest.raises(FileExistsError, match="made with another pictures. Remove"):
+    with pytest.raises(FileExistsError, match="settings .images was .*Remove"):
         score_distributed(detector, frame.assign(object="cup"), client, out=out)
 
 
@@ -272,7 +273,7 @@ def test_callables_without_a_name_are_never_the_same_run(
 ):
     first, second = (with_crops(detector, crops) for crops in CALLABLES[kind])
     score_distributed(first, paths[:2], client, out=out)
-    with pytest.raises(FileExistsError, match="embedder__crops .a callable that no"):
+    with pytest.raises(FileExistsError, match="_crops was .*, a callable that no"):
         score_distributed(second, paths[:2], client, out=out)
 
 
@@ -293,7 +294,7 @@ def test_a_function_with_a_name_is_gone_on_with_until_its_source_changes(
     score_distributed(imported(2), paths[:2], client, out=out)
     again = score_distributed(imported(2), paths[:2], client, out=out)
     assert again.n_blocks_before == 1
-    with pytest.raises(FileExistsError, match="made with another embedder__crops. R"):
+    with pytest.raises(FileExistsError, match="other settings .embedder__crops was"):
         score_distributed(imported(3), paths[:2], client, out=out)
     # As a script's or a notebook's, it may be another one by the same name.
     ours = imported(3)
@@ -368,7 +369,7 @@ def test_an_error_of_a_worker_reaches_the_caller(
     def fail(*args):
         raise MemoryError("on the worker")
 
-    monkeypatch.setattr(distributed, "score_rows", fail)
+    monkeypatch.setattr(_rows, "score_rows", fail)
     with pytest.raises(MemoryError, match="on the worker"):
         score_distributed(detector, paths, client, out=out)
     assert not out.exists()
@@ -378,7 +379,7 @@ def test_an_error_of_a_worker_reaches_the_caller(
 def test_a_picture_that_kills_every_worker_is_a_row(
     detector, paths, client, out, monkeypatch, deadly
 ):
-    score_rows = distributed.score_rows
+    score_rows = _rows.score_rows
 
     def die(detector, X):
         if any(paths[row] in X for row in deadly):
@@ -386,8 +387,8 @@ def test_a_picture_that_kills_every_worker_is_a_row(
             raise dask.KilledWorker("task", SimpleNamespace(address="here"), 3)
         return score_rows(detector, X)
 
-    monkeypatch.setattr(distributed, "score_rows", die)
-    monkeypatch.setattr(distributed, "PIECES", 3)
+    monkeypatch.setattr(_rows, "score_rows", die)
+    monkeypatch.setattr(_cluster, "PIECES", 3)
     score_distributed(detector, paths, client, out=out, block_size=10)
     table = pd.read_parquet(out)
     assert table.path.tolist() == paths
@@ -400,7 +401,7 @@ def test_a_picture_that_kills_every_worker_is_a_row(
 
 
 def test_two_runs_to_one_output_refuse_politely(detector, paths, client, out):
-    with written_by_one(out):
+    with exclusive(out):
         with pytest.raises(BlockingIOError, match="another run .process"):
             score_distributed(detector, paths, client, out=out)
     assert score_distributed(detector, paths, client, out=out).n_rows == 13
@@ -417,7 +418,7 @@ def test_a_folder_of_somebody_else_is_left_alone(detector, paths, client, out):
 @pytest.mark.parametrize(
     "X, error, message",
     [
-        ([], ValueError, "Got no pictures"),
+        ([], ValueError, "Got no images"),
         ("a.png", TypeError, r"pass \[path\]"),
         (["a.png", None], TypeError, "NoneType in row 1"),
         (np.zeros((2, 8, 8, 3)), TypeError, "ndarray in row 0"),
@@ -507,16 +508,16 @@ def count_backbones():
 def test_a_worker_killed_midway_costs_no_row(
     processes, detector, paths, out, monkeypatch
 ):
-    write, killed = distributed._write_part, []
+    write, killed = _distributed._write_part, []
 
     def kill_then_write(*args):
         if not killed:
             pids = processes.run(os.getpid)
             killed.append(min(pids.values()))
             os.kill(killed[0], signal.SIGKILL)
-        write(*args)
+        return write(*args)
 
-    monkeypatch.setattr(distributed, "_write_part", kill_then_write)
+    monkeypatch.setattr(_distributed, "_write_part", kill_then_write)
     run = score_distributed(detector, paths * 10, processes, out=out, block_size=5)
     assert run.n_rows == 130 and killed
     check_scores(out, detector, paths * 10, 5)

@@ -22,7 +22,7 @@ from skclipad._images import reading as _images
 from skclipad._method.training import _choosing, _fits
 from skclipad._storage import forks as module
 from skclipad._storage.forks import ForkSafeLock
-from skclipad._storage.locks import written_by_one
+from skclipad._storage.locks import exclusive
 from skclipad._storage.process_cache import ProcessCache
 
 pytestmark = [
@@ -108,8 +108,8 @@ def test_a_lock_on_a_file_stays_with_its_process(tmp_path):
     """A child that lives on does not hold what its dead parent held."""
     program = """
 import os, pathlib, sys, time
-from skclipad._storage.locks import written_by_one
-with written_by_one(pathlib.Path(sys.argv[1])):
+from skclipad._storage.locks import exclusive
+with exclusive(pathlib.Path(sys.argv[1])):
     if os.fork() == 0:
         os.close(1)
         time.sleep(60)
@@ -120,13 +120,13 @@ with written_by_one(pathlib.Path(sys.argv[1])):
     command = [sys.executable, "-c", program, str(tmp_path / "scores.csv")]
     done = subprocess.run(command, stdout=subprocess.PIPE, timeout=60)
     assert done.stdout == b"held\n"
-    with written_by_one(tmp_path / "scores.csv"):
+    with exclusive(tmp_path / "scores.csv"):
         pass
 
 
 def test_a_child_that_leaves_the_block_takes_no_lock_away(tmp_path):
     target = tmp_path / "scores.csv"
-    lock = written_by_one(target)
+    lock = exclusive(target)
     lock.__enter__()
 
     def leave():
@@ -134,10 +134,10 @@ def test_a_child_that_leaves_the_block_takes_no_lock_away(tmp_path):
         return True
 
     assert in_child(leave) == 0
-    with pytest.raises(BlockingIOError), written_by_one(target):
+    with pytest.raises(BlockingIOError), exclusive(target):
         pass
     lock.__exit__(None, None, None)
-    with written_by_one(target):
+    with exclusive(target):
         pass
 
 
@@ -156,8 +156,7 @@ def test_every_lock_of_the_package_follows_the_rule():
         r"\bR?Lock\(|threading import .*Lock|\(R?Lock\)|threading\.R?Lock\b": {"forks"},
         r"\bcached_property\b": set(),  # has a lock before Python 3.12
         r"\bflock\(": {"locks", "database"},
-        # A lock of SQLite is of one process, and _results only waits for its end.
-        r"\bsqlite3\.connect\(": {"database", "_results"},
+        r"\bsqlite3\.connect\(": {"database"},
     }
     for path in Path(skclipad.__file__).parent.rglob("*.py"):
         code = re.sub(r"#.*|`.*?`", "", path.read_text(encoding="utf-8"))

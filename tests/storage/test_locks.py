@@ -9,12 +9,12 @@ import threading
 import pytest
 
 from skclipad._storage import locks as _lock
-from skclipad._storage.locks import written_by_one
+from skclipad._storage.locks import exclusive
 
 HOLD = """
 import pathlib, sys, time
-from skclipad._storage.locks import written_by_one
-with written_by_one(pathlib.Path(sys.argv[1])):
+from skclipad._storage.locks import exclusive
+with exclusive(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -37,10 +37,10 @@ def holder(target):
 
 def test_another_process_is_refused_and_told_who_writes(target, holder):
     message = rf"scores.csv is being written by another run \(process {holder.pid}\)"
-    with pytest.raises(BlockingIOError, match=message), written_by_one(target):
+    with pytest.raises(BlockingIOError, match=message), exclusive(target):
         pass
     holder.communicate("end\n")
-    with written_by_one(target):
+    with exclusive(target):
         assert os.listdir(target.parent) == ["scores.csv.lock"]
     assert os.listdir(target.parent) == []
 
@@ -49,15 +49,15 @@ def test_what_a_killed_process_left_stops_nobody(target, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert os.listdir(target.parent) == ["scores.csv.lock"]
-    with written_by_one(target):
+    with exclusive(target):
         pass
     assert os.listdir(target.parent) == []
 
 
 def test_an_error_lets_go(target):
-    with pytest.raises(KeyError), written_by_one(target):
+    with pytest.raises(KeyError), exclusive(target):
         raise KeyError
-    with written_by_one(target):
+    with exclusive(target):
         pass
 
 
@@ -68,7 +68,7 @@ def test_never_two_threads_at_once(target):
         n_entered = 0
         while n_entered < 50:
             try:
-                with written_by_one(target):
+                with exclusive(target):
                     inside.append(1)
                     most.append(len(inside))
                     inside.pop()
@@ -87,7 +87,7 @@ def test_never_two_threads_at_once(target):
 
 
 def test_places_do_not_share_a_lock(tmp_path):
-    with written_by_one(tmp_path / "a"), written_by_one(tmp_path / "b"):
+    with exclusive(tmp_path / "a"), exclusive(tmp_path / "b"):
         pass
 
 
@@ -101,5 +101,5 @@ def test_without_locks_of_the_system_the_run_goes_on(target, monkeypatch, missin
             raise OSError(38, "Function not implemented")
 
         monkeypatch.setattr(_lock.fcntl, "flock", unsupported)
-    with written_by_one(target), written_by_one(target):
+    with exclusive(target), exclusive(target):
         pass

@@ -9,46 +9,23 @@ ALL_SCORED, NOT_STARTED, NOTHING_SCORED, SOME_FAILED, STOPPED = 0, 1, 2, 3, 4
 INTERRUPTED = 130
 
 
-def say(message):
-    """Tell the user something, on standard error.
-
-    Parameters
-    ----------
-    message : str
-        One or more lines.
-    """
+def echo(message):
+    """Tell the user something, on standard error."""
     print(message, file=sys.stderr, flush=True)
 
 
-def say_error(message):
-    """Tell the user why it ends, in lines as wide as the terminal if there is one.
-
-    Parameters
-    ----------
-    message : str
-        Any number of lines.
-    """
+def echo_error(message):
+    """Tell the user why it ends, in lines as wide as the terminal if there is one."""
     if sys.stderr.isatty():
         width = shutil.get_terminal_size().columns
         wrapped = {"break_long_words": False, "break_on_hyphens": False}
         lines = message.splitlines()
         message = "\n".join(textwrap.fill(line, width, **wrapped) for line in lines)
-    say(message)
+    echo(message)
 
 
 def whole_number(least):
-    """Make a reader of whole numbers, as the `type` of an argument.
-
-    Parameters
-    ----------
-    least : int
-        The smallest number that is taken.
-
-    Returns
-    -------
-    callable
-        From what was typed to an int; raises argparse.ArgumentTypeError.
-    """
+    """Make a reader of whole numbers, `least` or more, as `type` of an argument."""
 
     def read(text):
         if not text.lstrip("-").isdecimal() or int(text) < least:
@@ -61,23 +38,7 @@ def whole_number(least):
 
 
 def share(text):
-    """Read a number from 0 to 1.
-
-    Parameters
-    ----------
-    text : str
-        What was typed.
-
-    Returns
-    -------
-    float
-        The number.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        If it lies outside.
-    """
+    """Read a number from 0 to 1, as the `type` of an argument."""
     if not 0 <= float(text) <= 1:
         raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
     return float(text)
