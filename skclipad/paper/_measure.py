@@ -149,6 +149,7 @@ def run_benchmark(
     ['CLIP', 'WinCLIP prompts', 'ours', 'CLIP + ours']
     """
     pandas = import_optional("pandas", "benchmark")
+
     benchmark = Benchmark(
         data,
         references=references,
@@ -170,8 +171,8 @@ def run_benchmark(
 class Benchmark:
     """One run of `run_benchmark`, whose parameters it takes.
 
-    After `run`, `seconds` and `counts` say what "images", "references" and "networks"
-    took in this process, and how many they were.
+    After `run`, `seconds` and `counts` say how long "pictures", "references" and
+    "networks" took in this process, and how many they were.
     """
 
     def __init__(
@@ -184,12 +185,10 @@ class Benchmark:
         setups=SETUPS,
         crops=CROPS,
         shots=None,
-        pairs=(),
-        word_pairs=(),
-        word_lengths=(),
         object_names=None,
         output=None,
         verbose=False,
+        **others,
     ):
         self.name = str(data.get("name", "pictures"))
         self.categories = _checked(split_categories(data))
@@ -211,9 +210,7 @@ class Benchmark:
             setups=chosen_of("setups", setups, SETUPS),
             crops=chosen_of("crops", crops, CROPS),
             shots=self.shots,
-            pairs=pairs,
-            word_pairs=word_pairs,
-            word_lengths=word_lengths,
+            **others,
         )
 
     def run(self, on_begin=None):
@@ -225,7 +222,9 @@ class Benchmark:
             if on_begin is not None:
                 on_begin()
 
-            units = [(case, seed) for seed, case in self._order()]
+            # First what needs no seed, then seed by seed. Cases of the same words
+            # follow each other, so that their prompts are shared.
+            units = [(c, seed) for seed in (None, *self.seeds) for c in self.cases]
             missing = [self._missing(results, unit) for unit in units]
             if any(missing):
                 rows = list(itertools.chain.from_iterable(missing))
@@ -297,6 +296,7 @@ class Benchmark:
             if name not in _NOT_SETTINGS
         }
         names = {c.name: self.object_name(c.name) for c in self.categories}
+
         return parameters | {
             "format": 1,
             "skclipad": skclipad.__version__,
@@ -311,14 +311,6 @@ class Benchmark:
             },
         }
 
-    def _order(self):
-        """Yield (seed, case): first what needs no seed, then seed by seed.
-
-        Cases of the same words follow each other, so that their prompts are shared.
-        """
-        yield from ((None, case) for case in self.cases)
-        yield from itertools.product(self.seeds, self.cases)
-
     def _missing(self, results, unit):
         case, seed = unit
         names = [category.name for category in self.categories]
@@ -329,7 +321,8 @@ class Benchmark:
         embedder = self.detector.embedder
         start = time.perf_counter()
         views = embed_views(embedder, self.categories)
-        self._record_time("images", start, sum(len(c.images) for c in self.categories))
+        n_images = sum(len(category.images) for category in self.categories)
+        self._record_time("pictures", start, n_images)
 
         start, few_shot = time.perf_counter(), {}
         with_shots = {(row["category"], row["seed"]) for row in rows if row["shots"]}
@@ -346,8 +339,7 @@ class Benchmark:
                     store=open_store(embedder.memory),
                 )
                 few_shot |= {(category.name, *key): s for key, s in scores.items()}
-        n_images = sum(len(c.images) for c in self.categories) if few_shot else 0
-        self._record_time("references", start, n_images)
+        self._record_time("references", start, n_images if few_shot else 0)
         return views, few_shot
 
     def _measure(self, results, units, views, few_shot):
@@ -444,7 +436,8 @@ def _write_network(folder, detector):
     arrays |= {f"intercepts_{i}": b for i, b in enumerate(detector.intercepts_)}
     partial = folder / (NETWORK + ".partial")
     with open(partial, "wb") as file:
-        np.savez(file, trained_on=_training_of(detector), **arrays)
+        fitted = json.dumps(detector.fit_params_, default=lambda number: number.item())
+        np.savez(file, trained_on=_training_of(detector), fitted=fitted, **arrays)
     os.replace(partial, folder / NETWORK)
 
 
@@ -457,10 +450,11 @@ def _read_network(folder, detector):
             n_layers = sum(name.startswith("coefs_") for name in kept)
             coefs = [kept[f"coefs_{i}"] for i in range(n_layers)]
             intercepts = [kept[f"intercepts_{i}"] for i in range(n_layers)]
+            fitted = json.loads(str(kept["fitted"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return False  # not there, or damaged, or no numbers
-
     detector.coefs_, detector.intercepts_ = coefs, intercepts
+    detector.fit_params_ = fitted
     return True
 
 
