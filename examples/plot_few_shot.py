@@ -1,9 +1,9 @@
 """
 ===================
-A few good pictures
-===================
+A few good images
+=================
 
-Zero-shot needs no picture at all. But often a few pictures of good parts are at hand:
+Zero-shot needs no image at all. But often a few images of good parts are at hand:
 how much do they help, and on what?
 """
 
@@ -12,8 +12,8 @@ how much do they help, and on what?
 # ------------------
 #
 # References only help on what they show, so each kind of thing gets its own. Tiles fill
-# the picture and look much the same everywhere. Coins lie on some backdrop, each in
-# another place, size and light. Good pictures to learn from are painted with another
+# the image and look much the same everywhere. Coins lie on some backdrop, each in
+# another place, size and light. Good images to learn from are painted with another
 # seed than those to judge.
 
 import matplotlib.pyplot as plt
@@ -41,8 +41,8 @@ for row, kind in zip(axes, kinds, strict=True):
 # None, one, four
 # ---------------
 #
-# With ``n_shots=k``, `fit` draws k of the pictures it is given. Patches and windows of
-# a picture are compared with all of the references', wherever they lie, and the score
+# With ``n_shots=k``, `fit` draws k of the images it is given. Patches and windows of
+# an image are compared with all of the references', wherever they lie, and the score
 # of that, ``s_img``, joins the others. Which k are drawn is luck, so try two draws of
 # each.
 
@@ -66,12 +66,12 @@ for ax, kind in zip(axes, kinds, strict=True):
         ax.errorbar(shots, middle, spread, marker="o", capsize=3, label=name)
         for k, value, error in zip(shots, middle, spread, strict=True):
             print(f"  {name:16} {k} of them: {value:.3f} +- {error:.3f}")
-    ax.set(title=kind, xlabel="good pictures", xticks=shots)
+    ax.set(title=kind, xlabel="good images", xticks=shots)
 axes[0].set_ylabel("AUROC")
 axes[0].legend()
 
 # %%
-# Which ones were drawn stands in `reference_rows_`. Of labelled pictures, pass the
+# Which ones were drawn stands in `reference_rows_`. Of labelled images, pass the
 # labels, and no damaged one becomes a reference:
 
 detector.set_params(n_shots=4, random_state=0).fit(images, y)
@@ -81,7 +81,7 @@ print("rows", detector.reference_rows_, "labels", y[detector.reference_rows_])
 # What it costs
 # -------------
 #
-# A detector with references keeps their patches and windows, and looks at every picture
+# A detector with references keeps their patches and windows, and looks at every image
 # window by window. Embeddings alone will not do any more.
 
 size = sum(features.nbytes for features in detector.references_.values())
@@ -92,9 +92,9 @@ detector
 # Conclusion
 # ----------
 #
-# Read the dashed lines against the others: what lies above is what good pictures gave,
+# Read the dashed lines against the others: what lies above is what good images gave,
 # what lies below is what they cost. A reference must show the same thing, taken the
 # same way: a spot of a good tile is like that of any other, but the next coin has
 # another size, place and backdrop, and differs from its references in ways that are no
 # damage. Parts of one line under one camera are like the tiles, whatever their shape. A
-# handful of pictures is enough to see whether it pays.
+# handful of images is enough to see whether it pays.

@@ -5,7 +5,7 @@ Pipelines and grid search
 
 How many prompts, and how long should the random words be? The paper says 10,000 pairs
 and 5 to 10 letters. scikit-learn's tools can ask the same of your model and your
-pictures, in seconds, if the work is put where it belongs.
+images, in seconds, if the work is put where it belongs.
 """
 
 # %%
@@ -24,26 +24,26 @@ from sklearn.pipeline import make_pipeline
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad.datasets import make_defect_images
 
-pictures = make_defect_images(150, random_state=4)
+painted = make_defect_images(150, random_state=4)
 embedder = CLIPImageEmbedder("tiny")
 detector = RandomWordCLIPDetector(N_p=500, embedder=embedder, random_state=0)
 pipeline = make_pipeline(embedder, detector)
 pipeline
 
 # %%
-# But each candidate and each fold would show all pictures to CLIP again. Embed them
-# once and search over the detector, which takes embeddings as well as pictures:
+# But each candidate and each fold would show all images to CLIP again. Embed them
+# once and search over the detector, which takes embeddings as well as images:
 
 start = perf_counter()
-X = embedder.transform(pictures.images)
-y = pictures.target
-print(f"{len(X)} pictures embedded in {perf_counter() - start:.1f} s: {X.shape}")
+X = embedder.transform(painted.images)
+y = painted.target
+print(f"{len(X)} images embedded in {perf_counter() - start:.1f} s: {X.shape}")
 
 # %%
 # The search
 # ----------
 #
-# `fit` looks at no picture, hence a fold trains what all folds train, and each setting
+# `fit` looks at no image, hence a fold trains what all folds train, and each setting
 # is trained once as long as `random_state` is an int. Labels only measure.
 
 grid = [
@@ -65,7 +65,7 @@ results[columns].round(3)
 # What it says, and what it does not
 # ----------------------------------
 #
-# The bars are the scatter over folds, that is, over pictures. The same pictures are
+# The bars are the scatter over folds, that is, over images. The same images are
 # used for all settings, so compare within a fold rather than bar against bar.
 
 fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
@@ -89,7 +89,7 @@ print("best minus worst, fold by fold:", difference.astype(float).round(3).tolis
 
 # %%
 # The seed moves the result, too. Another draw of words and of initial weights, at the
-# best setting, on all pictures:
+# best setting, on all images:
 
 seeds = GridSearchCV(
     search.best_estimator_, {"random_state": [0, 1, 2, 3]}, scoring="roc_auc", cv=folds
@@ -101,8 +101,8 @@ print(f"seeds range over    {by_seed.max() - by_seed.min():.3f}")
 print(f"settings range over {by_setting.max() - by_setting.min():.3f}")
 
 # %%
-# The embedder's own parameters can be searched, through their double names. Pictures
-# have to be seen again for those, so X is pictures:
+# The embedder's own parameters can be searched, through their double names. Images
+# have to be seen again for those, so X is images:
 #
 # .. code-block:: python
 #

@@ -9,8 +9,8 @@ masks, and looks at what they cannot show.
 """
 
 # %%
-# Maps of a few pictures
-# ----------------------
+# Maps of a few images
+# --------------------
 
 import numpy as np
 
@@ -33,7 +33,7 @@ AnomalyMapDisplay.from_estimator(
 )
 
 # %%
-# One map a picture, of the picture's size. In a notebook they draw themselves:
+# One map for each image, of its size. In a notebook they draw themselves:
 
 maps = detector.anomaly_map(test.images)
 maps[:6]
@@ -42,7 +42,7 @@ maps[:6]
 # How good are they?
 # ------------------
 #
-# Over all pixels of all pictures, whole ones included: the chance that a damaged pixel
+# Over all pixels of all images, whole ones included: the chance that a damaged pixel
 # has a higher value than a whole one (AUROC), the best F1, and how much of each damaged
 # spot is covered (AUPRO).
 
@@ -58,8 +58,8 @@ def measured(name, maps):
 measured("zero-shot", maps)
 
 # %%
-# With good pictures
-# ------------------
+# With good images
+# ----------------
 #
 # References say what a part may look like, wherever it is. Do maps gain by them?
 
@@ -90,7 +90,7 @@ print(f"{np.mean(n_pixels < patch):.0%} of them are smaller than one patch")
 # ----------
 #
 # A map points, it does not measure: use it to say where to look, not how large a crack
-# is. The picture's score is made from the whole picture and not from its map, so a
-# picture may be called anomalous while its map is dull, and the other way round. Where
+# is. The image's score is made from the whole image and not from its map, so an
+# image may be called anomalous while its map is dull, and the other way round. Where
 # outlines matter, take a model with smaller patches, or a method that learns from
 # masks.

@@ -3,8 +3,8 @@
 Your own folder
 ===============
 
-You have a folder of pictures, sorted or not, and would like a list of suspects by this
-evening. This essay makes such a folder first, with a file in it that is no picture, and
+You have a folder of images, sorted or not, and would like a list of suspects by this
+evening. This essay makes such a folder first, with a file in it that is no image, and
 then does what you would do with yours.
 """
 
@@ -14,7 +14,7 @@ then does what you would do with yours.
 #
 # One folder for each kind, in which the name "good" stands for whole things: that is
 # all the layout there is. Yours may have no sub-folders at all; then there are scores
-# and no figures.
+# and no metrics.
 
 import tempfile
 from pathlib import Path
@@ -38,11 +38,11 @@ for i, (image, defect) in enumerate(zip(painted.images, painted.defect, strict=T
     path = root / kind / f"{i:03}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
-(root / "good" / "999.png").write_text("This is no picture.")
+(root / "good" / "999.png").write_text("This is no image.")
 
 # %%
 # :func:`~skclipad.datasets.load_folder` lists the files and reads labels off the
-# folders' names. It opens no picture.
+# folders' names. It opens no image.
 
 data = load_folder(root)
 print(pd.Series(data.defect).value_counts().to_string())
@@ -51,10 +51,10 @@ print(pd.Series(data.defect).value_counts().to_string())
 # Scores
 # ------
 #
-# The pictures show coins, so say so. ``on_error="nan"`` lets the run go on where a
+# The images show coins, so say so. ``on_error="nan"`` lets the run go on where a
 # file cannot be read; without it, an error names row and path.
 #
-# For your pictures leave ``"tiny"`` out: the bundled model knows only painted ones.
+# For your images leave ``"tiny"`` out: the bundled model knows only painted ones.
 
 embedder = CLIPImageEmbedder("tiny", on_error="nan")
 detector = RandomWordCLIPDetector(
@@ -75,7 +75,7 @@ table[table["score"].isna()]
 # How good is it?
 # ---------------
 #
-# Labels came with the folders' names, so this can be asked. With a few dozen pictures
+# Labels came with the folders' names, so this can be asked. With a few dozen images
 # the answer is an interval:
 
 known = table.dropna(subset="score")
@@ -103,7 +103,7 @@ print(f"hardest: {kinds.index[0]}, easiest: {kinds.index[-1]}")
 # A page to look through
 # ----------------------
 #
-# Figures persuade nobody who has not seen the pictures. The report is one HTML file
+# Numbers persuade nobody who has not seen the images. The report is one HTML file
 # with all of them, sortable, with heat maps; it can be mailed.
 
 readable = np.flatnonzero(table["score"].notna())

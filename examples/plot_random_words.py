@@ -4,7 +4,7 @@ Random words, seen
 ===================
 
 Why should nonsense such as "x8k2p a q0rty photo" teach anything about damage? The paper
-answers with pictures (its Figures 3 and 5): t-SNE lays embeddings out in the plane, so
+answers with images (its Figures 3 and 5): t-SNE lays embeddings out in the plane, so
 that neighbours stay neighbours. Here are the same with the bundled model.
 """
 
@@ -52,17 +52,17 @@ detector = RandomWordCLIPDetector(N_p=1000, embedder=embedder, random_state=0).f
 display = EmbeddingDisplay.from_estimator(detector, n_pairs=100)
 
 # %%
-# With pictures
-# -------------
+# With images
+# -----------
 #
-# Pictures lie apart from texts, whatever they show: CLIP matches a picture with its
+# Images lie apart from texts, whatever they show: CLIP matches an image with its
 # text by comparing, not by putting both in one spot. That the network can judge
-# pictures all the same needs the *direction* from whole to damaged to be alike on both
+# images all the same needs the *direction* from whole to damaged to be alike on both
 # sides.
 
-pictures = make_defect_images(120, random_state=2)
+painted = make_defect_images(120, random_state=2)
 display = EmbeddingDisplay.from_estimator(
-    detector, pictures.images, pictures.target, n_pairs=100
+    detector, painted.images, painted.target, n_pairs=100
 )
 
 # %%
@@ -70,28 +70,28 @@ display = EmbeddingDisplay.from_estimator(
 # ------------------------------
 #
 # Layer by layer, the network lets go of everything but the state. By its last hidden
-# layer, prompts are two clusters, and pictures are sorted along the way between them:
+# layer, prompts are two clusters, and images are sorted along the way between them:
 
 fig, axes = plt.subplots(1, 3, figsize=(12, 4.2), layout="constrained")
 for layer, ax in enumerate(axes, start=1):
     EmbeddingDisplay.from_estimator(
-        detector, pictures.images, pictures.target, n_pairs=100, layer=layer, ax=ax
+        detector, painted.images, painted.target, n_pairs=100, layer=layer, ax=ax
     )
     ax.set_title(f"hidden layer {layer}")
     ax.get_legend().set_visible(layer == 1)
 
 # %%
 # t-SNE shows neighbours, and not how well a line can part them. That can be asked: how
-# much of the state is there in the pictures' embeddings, for one who learns from
+# much of the state is there in the images' embeddings, for one who learns from
 # labels, and how much of it does the network find, which learnt from random words?
 
-X = embedder.transform(pictures.images)
+X = embedder.transform(painted.images)
 labelled = cross_val_score(
-    LogisticRegression(C=10, max_iter=2000), X, pictures.target, scoring="roc_auc", cv=5
+    LogisticRegression(C=10, max_iter=2000), X, painted.target, scoring="roc_auc", cv=5
 )
 own = detector.set_params(scores=("fnn",))
-own = cross_val_score(own, X, pictures.target, scoring="roc_auc", cv=5)
-print(f"a line, learnt from labelled pictures: AUROC {labelled.mean():.3f}")
+own = cross_val_score(own, X, painted.target, scoring="roc_auc", cv=5)
+print(f"a line, learnt from labelled images: AUROC {labelled.mean():.3f}")
 print(f"the network, from random words:        AUROC {own.mean():.3f}")
 
 # %%
@@ -99,6 +99,6 @@ print(f"the network, from random words:        AUROC {own.mean():.3f}")
 # ----------
 #
 # Random words are noise added in the space of texts, where noise is cheap: they give
-# the network thousands of examples of one difference. What it learns holds for pictures
-# as far as CLIP tells damage by the same direction in both. The last two figures say
+# the network thousands of examples of one difference. What it learns holds for images
+# as far as CLIP tells damage by the same direction in both. The last two numbers say
 # how far that is, for this model.

@@ -4,18 +4,18 @@ Reading the results of benchmark
 ================================
 
 A benchmark gives thousands of numbers; which of them mean something? This essay
-measures the paper's methods on painted pictures with the small bundled model, which
-takes seconds, and reads the outcome step by step: single figures, their scatter over
-seeds, over pictures and over categories. **The numbers say nothing about real
-pictures**; what is to be learnt is how to read them.
+measures the paper's methods on painted images with the small bundled model, which
+takes seconds, and reads the outcome step by step: single numbers, their scatter over
+seeds, over images and over categories. **The numbers say nothing about real
+images**; what is to be learnt is how to read them.
 """
 
 # %%
 # Measure
 # -------
 #
-# Four categories of painted parts, with a few normal pictures of each as references.
-# :func:`skclipad.paper.run_benchmark` shows every picture to CLIP once and trains
+# Four categories of painted parts, with a few normal images of each as references.
+# :func:`skclipad.paper.run_benchmark` shows every image to CLIP once and trains
 # one network for each seed; with ``output="somewhere"`` it could be stopped and go on.
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
@@ -43,7 +43,7 @@ print(f"{len(results)} rows")
 results.head()
 
 # %%
-# One row is one figure
+# One row is one number
 # ---------------------
 #
 # Every row says what it is about: category, set-up, method, shots, seed and metric.
@@ -64,16 +64,16 @@ print(table_text(make_table(results, 1)))
 # ------------------
 #
 # The ± of the table is what another draw of random words and of initial weights would
-# change, on the same pictures. It shrinks as prompts are added, up to a point:
+# change, on the same images. It shrinks as prompts are added, up to a point:
 
 figure = figure4(results)
 
 # %%
-# Scatter over pictures
-# ---------------------
+# Scatter over images
+# -------------------
 #
-# A small ± over seeds does not make a figure certain: other pictures of the same parts
-# would have given another one. The bootstrap draws pictures again and again:
+# A small ± over seeds does not make a number certain: other images of the same parts
+# would have given another one. The bootstrap draws images again and again:
 
 images = photos.images[photos.category == "coin"]
 target = photos.target[photos.category == "coin"]
@@ -81,17 +81,17 @@ fitted = detector.set_params(random_state=0, embedder__crops="multi").fit()
 scores = fitted.predict_proba(images)[:, 1]
 interval = bootstrap_interval(target, scores, random_state=0)
 print(f"AUROC of {len(target)} coins: {auroc(target, scores):.3f}")
-print(f"95 % interval over pictures: {interval.low:.3f} to {interval.high:.3f}")
+print(f"95 % interval over images: {interval.low:.3f} to {interval.high:.3f}")
 
 # %%
-# With a few dozen pictures the interval is wide. Two methods that differ by a hundredth
+# With a few dozen images the interval is wide. Two methods that differ by a hundredth
 # on one category are not told apart by it.
 #
 # Scatter over categories
 # -----------------------
 #
 # Does "CLIP + ours" beat "CLIP"? What one wants to know is whether it would on other
-# parts too, so categories are the sample, and the same pictures under both methods are
+# parts too, so categories are the sample, and the same images under both methods are
 # a pair:
 
 comparable = main.query("method in ['CLIP', 'CLIP + ours']")
@@ -106,6 +106,6 @@ print(f"p = {test.p_value:.2f} over {test.n_categories} categories")
 # Conclusion
 # ----------
 #
-# Read a table in this order: how many categories and pictures is a cell made of, how
-# far do seeds move it, how far would other pictures, and does a difference hold across
+# Read a table in this order: how many categories and images is a cell made of, how
+# far do seeds move it, how far would other images, and does a difference hold across
 # categories. Only the last one speaks for the next part that comes along the belt.

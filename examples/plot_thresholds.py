@@ -4,8 +4,8 @@ Where to cut
 ==============
 
 Scores rank; somebody must say where "anomalous" begins. Three situations, three ways:
-you have a folder of good pictures, you have some labels, or you want probabilities. In
-each the threshold is chosen on one half of the pictures and judged on the other.
+you have a folder of good images, you have some labels, or you want probabilities. In
+each the threshold is chosen on one half of the images and judged on the other.
 """
 
 import matplotlib.pyplot as plt
@@ -21,13 +21,13 @@ from skclipad.plotting import ScoreHistogramDisplay
 
 embedder = CLIPImageEmbedder("tiny")
 detector = RandomWordCLIPDetector(N_p=1000, embedder=embedder, random_state=0).fit()
-pictures = make_defect_images(300, random_state=5)
-X, y = embedder.transform(pictures.images), pictures.target
+painted = make_defect_images(300, random_state=5)
+X, y = embedder.transform(painted.images), painted.target
 choose, judge = slice(0, 150), slice(150, 300)
 
 
 def judged(name, labels):
-    """Say how a threshold does on the pictures it was not chosen on."""
+    """Say how a threshold does on the images it was not chosen on."""
     false_alarms = labels[y[judge] == 0].mean()
     found = labels[y[judge] == 1].mean()
     f1 = f1_score(y[judge], labels)
@@ -37,11 +37,11 @@ def judged(name, labels):
 judged("threshold 0.5", detector.predict(X[judge]))
 
 # %%
-# A folder of good pictures
-# -------------------------
+# A folder of good images
+# -----------------------
 #
 # No defect is needed to say how many false alarms you can bear: 5 in a hundred here.
-# The threshold is that quantile of the scores of good pictures. From the shell this is
+# The threshold is that quantile of the scores of good images. From the shell this is
 # ``skclipad score new/ --fpr 0.05 --normal-dir good/``.
 
 good_scores = detector.predict_proba(X[choose][y[choose] == 0])[:, 1]
@@ -51,8 +51,8 @@ judged(f"5 % of {len(good_scores)} good ones", detector.predict(X[judge]))
 display = ScoreHistogramDisplay.from_estimator(detector, X[judge], y[judge])
 
 # %%
-# The share that comes out is not the share that was asked for: so many good pictures
-# say only so much about the next ones. Drawing other good pictures, again and again,
+# The share that comes out is not the share that was asked for: so many good images
+# say only so much about the next ones. Drawing other good images, again and again,
 # shows by how much it may miss:
 
 rng = np.random.default_rng(0)
@@ -66,9 +66,9 @@ for n in (20, 50, 100):
         shares.append((all_good[drawn[n:]] > cut).mean())
     low, high = np.quantile(shares, [0.05, 0.95])
     ax.plot([low, high], [str(n)] * 2, lw=6, solid_capstyle="butt")
-    print(f"{n:3} good pictures: false alarms from {low:.2f} to {high:.2f}")
+    print(f"{n:3} good images: false alarms from {low:.2f} to {high:.2f}")
 ax.axvline(0.05, color="0.3", ls="--", label="asked for")
-ax.set(xlabel="share of false alarms, 90 % of the draws", ylabel="good pictures")
+ax.set(xlabel="share of false alarms, 90 % of the draws", ylabel="good images")
 ax.legend()
 
 # %%
@@ -76,7 +76,7 @@ ax.legend()
 # -----------
 #
 # scikit-learn finds the threshold that is best for a metric. The detector has seen none
-# of the pictures, hence ``FrozenEstimator`` and ``cv="prefit"``.
+# of the images, hence ``FrozenEstimator`` and ``cv="prefit"``.
 
 tuned = TunedThresholdClassifierCV(
     FrozenEstimator(detector),
@@ -91,8 +91,8 @@ judged(f"best F1, {tuned.best_threshold_:.2f}", tuned.predict(X[judge]))
 # Probabilities
 # -------------
 #
-# A score of 0.8 does not mean that 8 of 10 such pictures are damaged. Calibration makes
-# it so, for pictures with the same mix of good and bad as those it learnt from:
+# A score of 0.8 does not mean that 8 of 10 such images are damaged. Calibration makes
+# it so, for images with the same mix of good and bad as those it learnt from:
 
 calibrated = CalibratedClassifierCV(FrozenEstimator(detector)).fit(X[choose], y[choose])
 fig, ax = plt.subplots(figsize=(5, 5), layout="constrained")
@@ -107,7 +107,7 @@ for name, model in {"score": detector, "calibrated": calibrated}.items():
 # Conclusion
 # ----------
 #
-# Decide first what an alarm costs. With good pictures only, bound the false alarms, and
+# Decide first what an alarm costs. With good images only, bound the false alarms, and
 # collect a hundred of them before you trust the bound. With labels, let scikit-learn
-# tune what you really want. And judge every threshold on pictures that had no say in
+# tune what you really want. And judge every threshold on images that had no say in
 # it.

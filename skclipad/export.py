@@ -459,7 +459,12 @@ def _quantize(onnx, path, target):
     model = onnx.load(target)
     _quantize_convolutions(onnx, model.graph)
     onnx.save(model, target)
-    _check_smaller(target.stat().st_size, size)
+    if (small := target.stat().st_size) >= size:
+        raise ValueError(
+            f"Got int8=True, but the graph has {small} bytes in 8 bits and {size} in "
+            "32: this image tower has too few weights that can be quantised. Export it "
+            "with int8=False."
+        )
     return target
 
 
@@ -506,15 +511,6 @@ def _quantize_convolutions(onnx, graph):
         )
         graph.node.insert(
             0, onnx.helper.make_node("DequantizeLinear", [*parts], [name], axis=0)
-        )
-
-
-def _check_smaller(size, before):
-    if size >= before:
-        raise ValueError(
-            f"Got int8=True, but the graph has {size} bytes in 8 bits and {before} in "
-            "32: this image tower has too few weights that can be quantised. Export it "
-            "with int8=False."
         )
 
 

@@ -85,11 +85,13 @@ def read_captions(path, *, n_sentences=300):
             f"{path} holds no captions, but expected a JSON file of COCO with "
             "'annotations', each with a 'caption'."
         ) from error
+
     found = {state: [] for state in _STATES}
     for caption in dict.fromkeys(captions):
         states = [s for s, word in _STATES.items() if re.search(word, caption, re.I)]
         if len(states) == 1 and len(found[states[0]]) < n_sentences:
             found[states[0]].append(caption)
+
     if not all(found.values()):
         counts = f"{len(found['normal'])} and {len(found['anomaly'])}"
         raise ValueError(

@@ -120,7 +120,7 @@ def _times(benchmark):
     if not benchmark.seconds:
         return ["All rows were there already: nothing was computed."]
     names = {
-        "images": "images embedded or found in the cache",
+        "pictures": "images embedded or found in the cache",
         "references": "images compared with references, or found in the cache",
         "networks": "networks trained, their prompts included, and all values taken",
     }

@@ -149,6 +149,7 @@ def run_benchmark(
     ['CLIP', 'WinCLIP prompts', 'ours', 'CLIP + ours']
     """
     pandas = import_optional("pandas", "benchmark")
+
     benchmark = Benchmark(
         data,
         references=references,
@@ -170,8 +171,8 @@ def run_benchmark(
 class Benchmark:
     """One run of `run_benchmark`, whose parameters it takes.
 
-    After `run`, `seconds` and `counts` say what "images", "references" and "networks"
-    took in this process, and how many they were.
+    After `run`, `seconds` and `counts` say how long "pictures", "references" and
+    "networks" took in this process, and how many they were.
     """
 
     def __init__(
@@ -184,12 +185,10 @@ class Benchmark:
         setups=SETUPS,
         crops=CROPS,
         shots=None,
-        pairs=(),
-        word_pairs=(),
-        word_lengths=(),
         object_names=None,
         output=None,
         verbose=False,
+        **others,
     ):
         self.name = str(data.get("name", "pictures"))
         self.categories = _checked(split_categories(data))
@@ -211,9 +210,7 @@ class Benchmark:
             setups=chosen_of("setups", setups, SETUPS),
             crops=chosen_of("crops", crops, CROPS),
             shots=self.shots,
-            pairs=pairs,
-            word_pairs=word_pairs,
-            word_lengths=word_lengths,
+            **others,
         )
 
     def run(self, on_begin=None):
@@ -225,7 +222,9 @@ class Benchmark:
             if on_begin is not None:
                 on_begin()
 
-            units = [(case, seed) for seed, case in self._order()]
+            # First what needs no seed, then seed by seed. Cases of the same words
+            # follow each other, so that their prompts are shared.
+            units = [(c, seed) for seed in (None, *self.seeds) for c in self.cases]
             missing = [self._missing(results, unit) for unit in units]
             if any(missing):
                 rows = list(itertools.chain.from_iterable(missing))
@@ -297,6 +296,7 @@ class Benchmark:
             if name not in _NOT_SETTINGS
         }
         names = {c.name: self.object_name(c.name) for c in self.categories}
+
         return parameters | {
             "format": 1,
             "skclipad": skclipad.__version__,
@@ -310,14 +310,6 @@ class Benchmark:
                 if (images := self.references.get(c.name)) is not None
             },
         }
-
-    def _order(self):
-        """Yield (seed, case): first what needs no seed, then seed by seed.
-
-        Cases of the same words follow each other, so that their prompts are shared.
-        """
-        yield from ((None, case) for case in self.cases)
-        yield from itertools.product(self.seeds, self.cases)
 
     def _missing(self, results, unit):
         case, seed = unit
@@ -458,7 +450,6 @@ def _read_network(folder, detector):
             fitted = json.loads(str(kept["fitted"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return False  # not there, or damaged, or no numbers
-
     detector.coefs_, detector.intercepts_ = coefs, intercepts
     detector.fit_params_ = fitted
     return True

@@ -93,11 +93,6 @@ def embed_views(embedder, categories):
     }
 
 
-def detector_seed(random_state):
-    """Return the seed for `choose_references` that a detector makes of its own."""
-    return int(check_random_state(random_state).randint(2**31 - 1))
-
-
 def score_references(embedder, category, references, seeds, shots, store):
     """Compare a category's images with references, for all seeds in one pass.
 
@@ -105,10 +100,10 @@ def score_references(embedder, category, references, seeds, shots, store):
     `shots` are numbers of references, the largest last; scores are kept in the store,
     if there is one. Returns ``s_img`` of all images by (seed, shots).
     """
-    drawn = {
-        seed: choose_references(references, None, shots[-1], detector_seed(seed))[0]
-        for seed in seeds
-    }
+    drawn = {}
+    for seed in seeds:
+        own = int(check_random_state(seed).randint(2**31 - 1))  # as a detector's
+        drawn[seed] = choose_references(references, None, shots[-1], own)[0]
 
     keys = _score_keys(embedder, category, references, drawn, shots, store)
     flat = [key for row in keys for key in row]

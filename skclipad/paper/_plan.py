@@ -125,7 +125,9 @@ def row_key(row):
     return tuple("" if row[c] is None else str(row[c]) for c in COLUMNS[:-1])
 
 
-def make_cases(setting, *, setups, crops, shots, pairs, word_pairs, word_lengths):
+def make_cases(
+    setting, *, setups, crops, shots, pairs=(), word_pairs=(), word_lengths=()
+):
     """List what is measured: everything of one setting, and a little of the others.
 
     The main case comes first. In the others, of other pairs (Figure 4), words (Table 3)

@@ -98,6 +98,7 @@ class ResultsFile:
 def _merged(old, new, path):
     """Return settings with the categories of both, which must agree where both have."""
     merged = dict(new)
+
     for name in sorted(old.keys() | new.keys()):
         before, now = old.get(name), new.get(name)
 

@@ -204,35 +204,26 @@ class _Measured:
         """Return a cell of each metric."""
         return [self.cell(table, dataset, metric, **where) for metric in METRICS]
 
-    def cell(
-        self,
-        table,
-        dataset,
-        metric,
-        *,
-        setup,
-        method,
-        shots=0,
-        crops="multi",
-        category=None,
-        words=None,
-    ):
+    def cell(self, table, dataset, metric, *, category=None, words=None, **where):
         """Return a cell; without category the mean over all, without words the main."""
-        row = {"setup": setup, "method": MEASURED_AS.get(method, method)}
-        row |= {"crops": crops, "shots": shots, "metric": metric, **vars(self.setting)}
+        row = {"crops": "multi", "shots": 0, "metric": metric, **vars(self.setting)}
+        row |= where
         if words is not None:
             row |= {"normal_word": words[0], "anomaly_word": words[1]}
-        measured = self._mean_and_std((dataset, *_about(row)), category)
+        method = MEASURED_AS.get(row["method"], row["method"])
+        about = dataset, *_about(row | {"method": method})
+        measured = self._mean_and_std(about, category)
 
         # The paper's own value, if it has one for these categories
         if category is None and not self.is_complete(dataset):
             return Cell(*measured)
         words = row["normal_word"], row["anomaly_word"]
-        if method in (*MEASURED_AS, *REFERENCE_METHODS):
+        if row["method"] in (*MEASURED_AS, *REFERENCE_METHODS):
             words = "", ""
         name = "mean" if category is None else slug(category)
-        key = (table, dataset, name, setup, method, shots, *words, metric)
-        return Cell(*measured, *paper_index().get(key, (None, None)))
+        about = row["setup"], row["method"], row["shots"], *words, metric
+        printed = paper_index().get((table, dataset, name, *about), (None, None))
+        return Cell(*measured, *printed)
 
     def _mean_and_std(self, about, category):
         """Return mean, deviation and number of seeds of what was measured."""

@@ -186,14 +186,10 @@ class EmbeddingDisplay:
         -------
         EmbeddingDisplay
             The display, drawn.
-
-        Raises
-        ------
-        ValueError
-            If there are not as many groups as embeddings.
         """
         pyplot()  # before anything slow
         _check_groups(embeddings, groups)
+
         positions = lay_out(
             embeddings, init="pca", perplexity=perplexity, random_state=random_state
         )

@@ -71,11 +71,6 @@ class ScoreHistogramDisplay:
         -------
         ScoreHistogramDisplay
             The display, drawn.
-
-        Raises
-        ------
-        ValueError
-            If there are not as many labels as scores.
         """
         check_is_fitted(estimator)
         pyplot()  # before anything slow
@@ -111,11 +106,6 @@ class ScoreHistogramDisplay:
         -------
         ScoreHistogramDisplay
             The display, drawn.
-
-        Raises
-        ------
-        ValueError
-            If there are not as many labels as scores.
         """
         return cls(scores, y, threshold=threshold).plot(ax=ax, bins=bins, **kwargs)
 

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skclipad._images.columns import check_lengths
 from skclipad._images.reading import read_image
 from skclipad._inputs import as_image_list, split_objects
 from skclipad.plotting._axes import pyplot
@@ -78,13 +79,6 @@ class AnomalyMapDisplay:
         -------
         AnomalyMapDisplay
             The display, drawn.
-
-        Raises
-        ------
-        ImageReadError
-            If an image cannot be read.
-        ValueError
-            If there are not as many maps, masks or scores as images.
         """
         check_is_fitted(estimator)
         pyplot()  # before anything slow
@@ -119,13 +113,6 @@ class AnomalyMapDisplay:
         -------
         AnomalyMapDisplay
             The display, drawn.
-
-        Raises
-        ------
-        ImageReadError
-            If an image cannot be read.
-        ValueError
-            If there are not as many maps, masks or scores as images.
         """
         return cls(images, maps, masks=masks, scores=scores).plot(**kwargs)
 
@@ -157,7 +144,10 @@ class AnomalyMapDisplay:
             If there are not as many maps, masks or scores as images.
         """
         plt = pyplot()
-        images = [read_image(item, row) for row, item in enumerate(self._checked())]
+        images = list(as_image_list(self.images))
+        columns = {"maps": self.maps, "masks": self.masks, "scores": self.scores}
+        check_lengths(len(images), columns)
+        images = [read_image(item, row) for row, item in enumerate(images)]
         vmin, vmax = self._scale(vmin, vmax)
 
         titles = ["image", "anomaly map"] + ["mask"] * (self.masks is not None)
@@ -179,18 +169,6 @@ class AnomalyMapDisplay:
         )
         self.figure_, self.axes_ = figure, axes
         return self
-
-    def _checked(self):
-        """Return the images as a list, if there are as many of everything."""
-        images = list(as_image_list(self.images))
-        for name in ("maps", "masks", "scores"):
-            column = getattr(self, name)
-            if column is not None and len(column) != len(images):
-                raise ValueError(
-                    f"Got {len(images)} images and {len(column)} {name} but expected "
-                    "as many of one as of the other."
-                )
-        return images
 
     def _scale(self, *given):
         """Return the ends of the colour scale: those given, or those of the maps."""

@@ -110,10 +110,11 @@ class PromptSweepDisplay:
 
         values = {method: [] for method in cls.METHODS}
         for normal_word, anomaly_word in words:
-            detector = clone(estimator).set_params(
-                normal_word=normal_word, anomaly_word=anomaly_word
+            detector = (
+                clone(estimator)
+                .set_params(normal_word=normal_word, anomaly_word=anomaly_word)
+                .fit()
             )
-            detector.fit()
             for method, scores in cls.METHODS.items():
                 values[method].append(scorer(detector.set_params(scores=scores), X, y))
 
@@ -144,11 +145,6 @@ class PromptSweepDisplay:
         -------
         PromptSweepDisplay
             The display, drawn.
-
-        Raises
-        ------
-        ValueError
-            If there are not as many values as pairs of words.
         """
         return cls(words, values, metric=metric).plot(ax=ax, **kwargs)
 

@@ -12,6 +12,7 @@ from string import Template
 import joblib
 import numpy as np
 
+from skclipad._images.columns import check_lengths
 from skclipad._inputs import as_image_list
 from skclipad.report._thumbnails import heat_map, thumbnail
 
@@ -113,7 +114,8 @@ def write_report(
     }
 
     given = {"scores": scores, "names": names, "labels": labels, "maps": maps}
-    _check_lengths(len(images), given | {"errors": errors} | columns)
+    given["errors"] = errors
+    check_lengths(len(images), given | columns)
     _check_finite({"scores": scores} | columns, maps, threshold)
 
     order = np.argsort(-scores, kind="stable")  # rows without a score come last
@@ -145,15 +147,6 @@ def write_report(
     how = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
     with open(path, "w", **how) as file:
         file.writelines(_page(data, thumbnails, heat, dict(settings or {}), title))
-
-
-def _check_lengths(n_images, columns):
-    for name, column in columns.items():
-        if column is not None and len(column) != n_images:
-            raise ValueError(
-                f"Got {n_images} images and {len(column)} {name} but expected as many "
-                "of one as of the other."
-            )
 
 
 def _check_finite(columns, maps, threshold):

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from skclipad._images.colours import ANOMALOUS, NORMAL
+from skclipad._images.columns import check_lengths
 from skclipad._images.reading import read_image
 from skclipad._inputs import as_image_list
 
@@ -113,13 +114,7 @@ def _check_sheet(images, scores, labels, captions, sizes):
             raise ValueError(f"Got {name}={size!r} but expected at least {least}.")
 
     columns = {"scores": scores, "labels": labels, "captions": captions}
-    for name, column in columns.items():
-        if column is not None and len(column) != len(images):
-            raise ValueError(
-                f"Got {len(images)} images and {len(column)} {name} but expected as "
-                "many of one as of the other."
-            )
-
+    check_lengths(len(images), columns)
     if np.isnan(scores).all():
         raise ValueError(
             f"Got {len(scores)} scores, none of them a number, but expected at least "
