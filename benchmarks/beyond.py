@@ -2,8 +2,8 @@
 
 AUROC of the network alone ("ours") and of "CLIP + ours" on the bundled model, with 95 %
 confidence intervals over seeds: the paper's settings, each lever by itself, and all
-together, on new painted pictures, on held-out categories and kinds of defect, and on
-real pictures where there are any. Then the AUROC along the paper's own schedule, and
+together, on new painted images, on held-out categories and kinds of defect, and on
+real images where there are any. Then the AUROC along the paper's own schedule, and
 the bars that the levers are judged by::
 
     python benchmarks/beyond.py
@@ -11,7 +11,7 @@ the bars that the levers are judged by::
     python benchmarks/beyond.py --parts prefix   # speed of paired prompts
     python benchmarks/beyond.py --memory FOLDER  # keeps texts between runs
 
-Every text is encoded once for each choice of words; pictures once.
+Every text is encoded once for each choice of words; images once.
 """
 
 import argparse
@@ -33,8 +33,8 @@ from skclipad import (
     NORMAL_WORDS,
     CLIPImageEmbedder,
     RandomWordCLIPDetector,
-    _text,
 )
+from skclipad._clip import text
 from skclipad._clip.backbone import load_backbone
 from skclipad._method.network import (
     CHECK_EVERY,
@@ -75,18 +75,18 @@ PARTS = ("levers", "tried", "prefix")
 NEW, HELD_OUT = "seen", "held-out categories"  # as painted_pools names them
 
 
-def interval(figures):
+def interval(values):
     """Return mean and half width of the 95 % confidence interval over seeds."""
-    figures = np.asarray(figures)
-    if len(figures) < 2:
-        return figures.mean(), np.nan
-    half = stats.t.ppf(0.975, len(figures) - 1) * stats.sem(figures)
-    return figures.mean(), half
+    values = np.asarray(values)
+    if len(values) < 2:
+        return values.mean(), np.nan
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return values.mean(), half
 
 
 def measure(parameters, pools, args, embedder):
     """Fit a detector for each seed: {(pool, method): one AUROC a seed}, {steps}."""
-    figures = {(name, m): [] for name in pools for m in ("ours", "CLIP + ours")}
+    aurocs = {(name, m): [] for name in pools for m in ("ours", "CLIP + ours")}
     steps = []
     for seed in range(args.seeds):
         detector = RandomWordCLIPDetector(
@@ -97,12 +97,14 @@ def measure(parameters, pools, args, embedder):
             **parameters,
         ).fit()
         steps.append(detector.n_iter_)
+
         for name, (embeddings, targets) in pools.items():
             scores = detector.score_components(embeddings)
-            figures[name, "ours"].append(auroc(targets, scores.s_fnn))
+            aurocs[name, "ours"].append(auroc(targets, scores.s_fnn))
             both = detector.predict_proba(embeddings)[:, 1]
-            figures[name, "CLIP + ours"].append(auroc(targets, both))
-    return figures, steps
+            aurocs[name, "CLIP + ours"].append(auroc(targets, both))
+
+    return aurocs, steps
 
 
 def texts_of(seed, args, embedder, **parameters):
@@ -136,8 +138,8 @@ def schedule(pools, args, embedder):
         )
         for step, (network, _) in enumerate(training, 1):
             if step % CHECK_EVERY == 0:
-                for name, figure in judge(fold_batch_norm(network), pools).items():
-                    curve.setdefault(step, {}).setdefault(name, []).append(figure)
+                for name, value in judge(fold_batch_norm(network), pools).items():
+                    curve.setdefault(step, {}).setdefault(name, []).append(value)
     return curve
 
 
@@ -163,30 +165,35 @@ def print_levers(pools, args, embedder):
     measured, steps = {}, {}
     for name, parameters in SETTINGS.items():
         measured[name], steps[name] = measure(parameters, pools, args, embedder)
-        figure, half = interval(measured[name][NEW, "ours"])
-        print(f"{name}: ours {figure:.3f} +- {half:.3f} on new pictures", flush=True)
+        value, half = interval(measured[name][NEW, "ours"])
+        print(f"{name}: ours {value:.3f} +- {half:.3f} on new images", flush=True)
+
     about = f"N_p = {args.pairs:,}, {args.seeds} seeds, mean and 95 % interval"
     for method in ("ours", "CLIP + ours"):
         rows = [
-            (name, [figures[pool, method] for pool in pools])
-            for name, figures in measured.items()
+            (name, [aurocs[pool, method] for pool in pools])
+            for name, aurocs in measured.items()
         ]
         print_rows(f"{method}: {about}", rows, pools)
+
     paper = measured["paper"]
     rows = [
-        (name, [np.subtract(figures[p, "ours"], paper[p, "ours"]) for p in pools])
-        for name, figures in measured.items()
+        (name, [np.subtract(aurocs[p, "ours"], paper[p, "ours"]) for p in pools])
+        for name, aurocs in measured.items()
         if name != "paper"
     ]
     print_rows("ours, minus the paper's with the same seed", rows, pools)
-    print("\nStandard deviation over seeds, new pictures, and steps kept (median)\n")
-    for name, figures in measured.items():
-        spread = np.std(figures[NEW, "ours"], ddof=1)
+
+    print("\nStandard deviation over seeds, new images, and steps kept (median)\n")
+    for name, aurocs in measured.items():
+        spread = np.std(aurocs[NEW, "ours"], ddof=1)
         print(f"{name:<22}{spread:.4f}{np.median(steps[name]):>8.0f}")
+
     curve = schedule(pools, args, embedder)
     shown = sorted({min(curve, key=lambda s, at=at: abs(s - at)) for at in args.shown})
     rows = [(f"step {s}", [curve[s][name] for name in pools]) for s in shown]
     print_rows("ours, along the paper's schedule", rows, pools)
+
     best = max(curve, key=lambda s: np.mean(curve[s][NEW]))
     peak = np.mean(curve[best][NEW])
     print(f"\nBars\n\nbest step of the paper's schedule: {best}, {peak:.3f}")
@@ -202,14 +209,16 @@ def print_bars(paper, together, peak):
     bar = before + 0.95 * to_peak
     met = gain >= 0.05 or gain >= 0.95 * to_peak
     print(
-        f"new pictures: {before:.3f} -> {after:.3f}, {gain:+.3f} (bar +0.050, or "
+        f"new images: {before:.3f} -> {after:.3f}, {gain:+.3f} (bar +0.050, or "
         f"{bar:.3f}, 0.95 of the way to the best step): {verdict(met)}"
     )
+
     held = [np.mean(f[HELD_OUT, "ours"]) for f in (paper, together)]
     print(
         f"held-out categories: {held[0]:.3f} -> {held[1]:.3f} (bar: not below): "
         f"{verdict(held[1] >= held[0])}"
     )
+
     spread = [np.std(f[NEW, "ours"], ddof=1) for f in (paper, together)]
     print(
         f"spread over seeds: {spread[0]:.4f} -> {spread[1]:.4f}, "
@@ -270,8 +279,10 @@ def print_tried(pools, args, embedder):
         images = unit(embeddings).mean(axis=0)
         gap = np.linalg.norm(images - center)
         print(f"modality gap, {name}: {gap:.2f} between the means of unit embeddings")
+
     for about, words in (("the paper's words", {}), ("words of state drawn", STATES)):
-        figures = {name: [[] for _ in pools] for name in TRIED}
+        aurocs = {name: [[] for _ in pools] for name in TRIED}
+
         for seed in range(args.seeds):
             texts, seed = texts_of(seed, args, embedder, **words)
             for name, (changes, lever, centred) in TRIED.items():
@@ -279,35 +290,38 @@ def print_tried(pools, args, embedder):
                 if lever is not None:
                     given = lever(texts, np.random.default_rng(seed))
                 if centred:
-                    # Pictures are centred with the texts' mean: none is looked at.
+                    # Images are centred with the texts' mean: none is looked at.
                     center = np.mean(texts, axis=(0, 1))
                     given = [unit(X - center) for X in texts]
                     judged = {k: (unit(X) - center, y) for k, (X, y) in pools.items()}
+
                 setting = training_parameters() | changes
                 network = train_network(*given, seed=seed, **setting)
                 found = judge((network.coefs, network.intercepts), judged)
-                for cell, figure in zip(figures[name], found.values(), strict=True):
-                    cell.append(figure)
+                for cell, value in zip(aurocs[name], found.values(), strict=True):
+                    cell.append(value)
+
         title = f"ours with other levers, {about}: N_p = {args.pairs:,}"
-        print_rows(f"{title}, {args.seeds} seeds", figures.items(), pools)
+        print_rows(f"{title}, {args.seeds} seeds", aurocs.items(), pools)
 
 
 def print_prefix(args):
     """Print what it gains to compute the beginning of paired prompts once."""
     describe_machine()
-    fewest, never = _text.FEWEST_SHARED, 10**6
+    fewest, never = text.FEWEST_SHARED, 10**6
     for model in args.models:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*random weights")
             backbone = load_backbone(model, None, device="cpu", precision="fp32")
+
         detector = RandomWordCLIPDetector(paired_words=True)
         words = {name: getattr(detector, name) for name in WORDS}
         blocks = (training_block(i, seed=0, **words) for i in range(args.blocks))
         prompts = sum(blocks, [])
 
         def encode(fewest_shared, prompts=prompts, backbone=backbone):
-            _text.FEWEST_SHARED = fewest_shared
-            return _text.encode_texts(backbone, prompts).astype(float)
+            text.FEWEST_SHARED = fewest_shared
+            return text.encode_texts(backbone, prompts).astype(float)
 
         encode(fewest, prompts[:40])
         contenders = {"each by itself": never, "beginnings once": fewest}
@@ -315,6 +329,7 @@ def print_prefix(args):
             {name: partial(encode, n) for name, n in contenders.items()}, args.repeats
         )
         apart, shared = taken.values()
+
         cosines = np.sum(unit(encode(never)) * unit(encode(fewest)), axis=1)
         print(
             f"{model}, {len(prompts)} paired prompts: {median(apart):.2f} s each by "
@@ -326,9 +341,9 @@ def print_prefix(args):
 
 
 def main():
-    """Read the arguments, embed the pictures, print."""
+    """Read the arguments, embed the images, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=2000, help="pictures in a pool")
+    parser.add_argument("--samples", type=int, default=2000, help="images in a pool")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--pairs", type=int, default=10000, help="N_p")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["levers"])
@@ -365,6 +380,7 @@ def main():
             name: (embedder.transform(images), targets)
             for name, (images, targets) in pools.items()
         }
+
         if "levers" in args.parts:
             print_levers(pools, args, embedder)
         if "tried" in args.parts:
