@@ -61,7 +61,9 @@ def main():
     parser.add_argument("--pairs", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
+
     describe_machine()
+
     seconds = {}
     for n_cores in (0, 1):
         with busy(n_cores):
@@ -69,6 +71,7 @@ def main():
                 for name, variables in SETTINGS.items():
                     taken = fit_seconds(args.pairs, variables)
                     seconds.setdefault((name, n_cores), []).append(taken)
+
     print_table(
         ["fit with the bundled model, seconds", "quiet", "one core busy"],
         [[name, *(median(seconds[name, n]) for n in (0, 1))] for name in SETTINGS],

@@ -1,7 +1,7 @@
 """Which network to train on random words: what the paper leaves open, measured.
 
 Hidden sizes, dropout, decay of the learning rate after the first epoch, and whether the
-network sees embeddings of unit length. AUROC of the network alone on painted pictures
+network sees embeddings of unit length. AUROC of the network alone on painted images
 that the bundled model's training never saw, of its categories and of held-out ones,
 over several seeds and two numbers of prompt pairs::
 
@@ -45,7 +45,7 @@ START = {
 
 def measure(setting, pools, embedder, memory, sizes, seeds):
     """Return AUROC of shape (n_sizes, n_pools, n_seeds) for a setting."""
-    figures = np.empty((len(sizes), len(pools), len(seeds)))
+    aurocs = np.empty((len(sizes), len(pools), len(seeds)))
     for i, n_pairs in enumerate(sizes):
         for k, seed in enumerate(seeds):
             detector = RandomWordCLIPDetector(
@@ -55,19 +55,20 @@ def measure(setting, pools, embedder, memory, sizes, seeds):
                 random_state=seed,
                 **setting,
             ).fit()
+
             for j, (embeddings, targets) in enumerate(pools.values()):
                 scores = detector.score_components(embeddings).s_fnn
-                figures[i, j, k] = auroc(targets, scores)
-    return figures
+                aurocs[i, j, k] = auroc(targets, scores)
+    return aurocs
 
 
 def main():
     """Read the arguments, go through the factors, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=1000, help="pictures in a pool")
+    parser.add_argument("--samples", type=int, default=1000, help="images in a pool")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--pairs", type=int, nargs="+", default=[1000, 10000])
-    # Not the pictures of the model's card: these choose, those measure.
+    # Not the images of the model's card: these choose, those measure.
     parser.add_argument("--picture-seed", type=int, default=600)
     args = parser.parse_args()
 
@@ -80,24 +81,27 @@ def main():
     }
     columns = [f"{name}, N_p={n:,}" for n in args.pairs for name in pools]
     print(" " * 36 + "".join(f"{c:>30}" for c in columns) + f"{'mean':>8}")
+
     best, seeds = dict(START), range(args.seeds)
     with tempfile.TemporaryDirectory() as memory:
         for factor, values in FACTORS.items():
             means = []
+
             for value in values:
                 setting = {**best, factor: value}
-                figures = measure(setting, pools, embedder, memory, args.pairs, seeds)
+                aurocs = measure(setting, pools, embedder, memory, args.pairs, seeds)
                 cells = [
                     f"{c.mean():.3f} +- {c.std():.3f}"
-                    for c in figures.reshape(-1, len(seeds))
+                    for c in aurocs.reshape(-1, len(seeds))
                 ]
-                means.append(figures.mean())
+                means.append(aurocs.mean())
                 print(
                     f"{factor + ' = ' + str(value):<36}"
                     + "".join(f"{c:>30}" for c in cells)
                     + f"{means[-1]:>8.3f}",
                     flush=True,
                 )
+
             best[factor] = values[int(np.argmax(means))]
     print("\nbest, factor by factor:", best)
 

@@ -1,4 +1,4 @@
-"""From nothing to the score of one picture, in a new process, with its parts.
+"""From nothing to the score of one image, in a new process, with its parts.
 
 A detector on the bundled model is fitted and dumped first; then each turn starts a
 process that imports the package, loads the detector, loads the model and scores one
@@ -53,7 +53,7 @@ PARTS = (
     "import open_clip",
     "load the detector",
     "load the model",
-    "score a picture",
+    "score an image",
 )
 
 
@@ -62,18 +62,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
+
     describe_machine()
+
     turns = []
     with tempfile.TemporaryDirectory() as folder:
-        dumped, picture = (str(Path(folder) / name) for name in ("detector", "1.jpg"))
-        Image.fromarray(make_defect_images(1, random_state=0).images[0]).save(picture)
+        dumped, image = (str(Path(folder) / name) for name in ("detector", "1.jpg"))
+        Image.fromarray(make_defect_images(1, random_state=0).images[0]).save(image)
         embedder = CLIPImageEmbedder("tiny")
         detector = RandomWordCLIPDetector(N_p=1000, embedder=embedder, random_state=0)
         joblib.dump(detector.fit(), dumped)
+
         for _ in range(args.repeats):
             start = time()
             done = subprocess.run(
-                [sys.executable, "-c", COLD, dumped, picture, str(start)],
+                [sys.executable, "-c", COLD, dumped, image, str(start)],
                 capture_output=True,
                 text=True,
                 check=True,
@@ -81,9 +84,11 @@ def main():
             *parts, again = json.loads(done.stdout)
             left = time() - start - sum(parts) - again
             turns.append([*parts, sum(parts), again, left])
+
     names = [*PARTS, "all of it", "(score it again)", "(leave python)"]
     columns = [median(column) for column in zip(*turns, strict=True)]
     whole = columns[len(PARTS)]
+
     print(f"medians of {args.repeats} turns")
     print_table(
         ["", "seconds", "of all"],

@@ -1,8 +1,8 @@
-"""What a million pictures cost: hours, memory and network, from rates measured here.
+"""What a million images cost: hours, memory and network, from rates measured here.
 
 JPEG files as a camera writes them are embedded by one process, then by several at once,
 and the parts of it are timed alone: reading and decoding, the image tower, the scores,
-what Dask adds to a picture. The rest is arithmetic, printed with its numbers::
+what Dask adds to an image. The rest is arithmetic, printed with its numbers::
 
     python benchmarks/cost.py
     python benchmarks/cost.py --model tiny --images 2000 --processes 1 2 4
@@ -34,14 +34,14 @@ from skclipad.distributed import score_distributed
 MILLION = 1_000_000
 
 
-def write_pictures(folder, n, side):
-    """Paint 50 pictures and write them n times over, as JPEG files of `side` pixels."""
+def write_images(folder, n, side):
+    """Paint 50 images and write them n times over, as JPEG files of `side` pixels."""
     images = make_defect_images(50, random_state=0).images
     paths = []
     for i in range(n):
-        picture = Image.fromarray(images[i % 50]).resize((side, side))
+        image = Image.fromarray(images[i % 50]).resize((side, side))
         paths.append(str(folder / f"{i:05d}.jpg"))
-        picture.save(paths[-1], quality=90)
+        image.save(paths[-1], quality=90)
     return paths
 
 
@@ -76,7 +76,7 @@ def cost_of(detector, paths):
         "scores of embeddings": rate(lambda: detector.predict_proba(X), len(X)),
     }
     print_table(
-        ["one process", "pictures/s", "hours per million"],
+        ["one process", "images/s", "hours per million"],
         [[name, r, MILLION / r / 3600] for name, r in rates.items()],
     )
     bytes_each = np.mean([os.path.getsize(path) for path in paths])
@@ -85,10 +85,10 @@ def cost_of(detector, paths):
     print_table(
         ["", "size"],
         [
-            ["arithmetic of a picture, GFLOP", flop / 1e9],
+            ["arithmetic of an image, GFLOP", flop / 1e9],
             ["peak memory of the process, MB", peak],
             ["detector sent to a worker, kB", len(pickle.dumps(detector)) / 1e3],
-            ["files of a million pictures, GB", bytes_each * MILLION / 1e9],
+            ["files of a million images, GB", bytes_each * MILLION / 1e9],
             ["rows of a million, over the network, GB", len(pickle.dumps(row)) / 1e3],
             ["embeddings of a million, GB", backbone.embed_dim * 4 / 1e3],
         ],
@@ -105,6 +105,7 @@ def cost_on_dask(detector, paths, processes, folder):
         cluster = LocalCluster(
             n_workers=n, threads_per_worker=1, dashboard_address="127.0.0.1:0"
         )
+
         with cluster, Client(cluster) as client:
             # Small blocks: every process loads the weights before the clock runs, and
             # none is idle for long at the end, as in a run of thousands of blocks.
@@ -114,7 +115,7 @@ def cost_on_dask(detector, paths, processes, folder):
             done = rate(work, len(paths))
         alone = alone or done / n
         rows.append([n, done, done / alone, MILLION / done / 3600])
-    names = ["processes", "pictures/s", "times one", "hours per million"]
+    names = ["processes", "images/s", "times one", "hours per million"]
     print_table(names, rows)
 
 
@@ -128,7 +129,7 @@ def scheduler_limit(n_tasks=2000):
         done = rate(lambda: client.gather(client.map(abs, range(n_tasks))), n_tasks)
     print(
         f"The scheduler handles {done:.0f} tasks a second here: with blocks of 256, it "
-        f"is busy at {done * 256:,.0f} pictures a second.\n"
+        f"is busy at {done * 256:,.0f} images a second.\n"
     )
 
 
@@ -137,17 +138,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="ViT-B-16-plus-240")
     parser.add_argument("--images", type=int, default=304)
-    parser.add_argument("--side", type=int, default=1024, help="pixels of a picture")
+    parser.add_argument("--side", type=int, default=1024, help="pixels of an image")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 4])
     args = parser.parse_args()
+
     describe_machine()
     embedder = CLIPImageEmbedder(args.model, None, device=args.device)
     detector = RandomWordCLIPDetector(N_p=200, random_state=0, embedder=embedder).fit()
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "photos").mkdir()
-        paths = write_pictures(folder / "photos", args.images, args.side)
+        paths = write_images(folder / "photos", args.images, args.side)
         print(f"{args.model}, {args.images} JPEG files of {args.side} pixels a side\n")
         cost_of(detector, paths)
         if args.processes:

@@ -1,6 +1,6 @@
 """Which crops, and how their views give one score: the choice behind "multi".
 
-Pictures are painted at twice the size that the model reads, with small defects, so that
+Images are painted at twice the size that the model reads, with small defects, so that
 a crop shows what the whole view has lost. For each geometry and each way of putting the
 views together, AUROC over several seeds::
 
@@ -19,7 +19,7 @@ from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad.datasets import make_defect_images
 from skclipad.metrics import auroc
 
-# Name -> (crops along a side, side of a crop as a share of the picture's), ...
+# Name -> (crops along a side, side of a crop as a share of the image's), ...
 GEOMETRIES = {
     "2 x 2 of 0.50": [(2, 0.5)],
     "2 x 2 of 0.60": [(2, 0.6)],
@@ -33,14 +33,14 @@ SCORES = ("s_pr", "s_fnn", "mean")
 
 
 def boxes(size, n, share):
-    """Return the boxes of n x n evenly spread crops of a square picture."""
+    """Return the boxes of n x n evenly spread crops of a square image."""
     side = round(share * size)
     starts = np.linspace(0, size - side, n).round().astype(int)
     return [(left, top, left + side, top + side) for top in starts for left in starts]
 
 
 def embed_views(embedder, images, views):
-    """Embed parts of pictures: shape (n_views, n_images, C_e)."""
+    """Embed parts of images: shape (n_views, n_images, C_e)."""
     return np.stack(
         [
             embedder.transform(images[:, top:bottom, left:right])
@@ -82,6 +82,7 @@ def run(args, seed):
     detector = RandomWordCLIPDetector(
         N_p=args.pairs, random_state=seed, embedder=embedder
     ).fit()
+
     size = args.size
     grids = {grid for geometry in GEOMETRIES.values() for grid in geometry}
     embedded = {
@@ -94,11 +95,13 @@ def run(args, seed):
         for prefix, views in (("whole + ", [whole, *crops]), ("", crops)):
             for name, scores in combinations(detector, np.concatenate(views)):
                 found[prefix + geometry, name] = scores
+
     for how in ("embeddings", "mean", "max"):
         detector.set_params(combine_views=how, embedder__crops="multi").fit()
         parts = detector.score_components(photos.images)
         combined = detector.predict_proba(photos.images)[:, 1]
         found['crops="multi"', how] = {**parts, "mean": combined}
+
     return {
         key: {name: auroc(photos.target, scores[name]) for name in SCORES}
         for key, scores in found.items()
@@ -116,13 +119,16 @@ def main():
     parser.add_argument("--defects", type=float, nargs=2, default=(0.05, 0.15))
     parser.add_argument("--pairs", type=int, default=10_000)
     args = parser.parse_args()
+
     start = perf_counter()
     results = [run(args, seed) for seed in range(args.seeds)]
+
     print(
-        f"{args.model}, {args.images} pictures of {args.size} pixels, defects of "
+        f"{args.model}, {args.images} images of {args.size} pixels, defects of "
         f"{args.defects[0]} to {args.defects[1]} of the side, {args.seeds} seeds\n"
     )
     print(f"{'views':30s} {'one score from':20s}  " + "          ".join(SCORES))
+
     whole = np.array([[r["whole", ""][name] for name in SCORES] for r in results])
     for key in results[0]:
         values = np.array([[r[key][name] for name in SCORES] for r in results])
@@ -132,6 +138,7 @@ def main():
             for mean, difference in zip(values.mean(axis=0), gain, strict=True)
         ]
         print(f"{key[0]:30s} {key[1]:20s}  " + "  ".join(cells))
+
     package = np.array([r['crops="multi"', "max"]["mean"] for r in results])
     gains = package - whole[:, SCORES.index("mean")]
     print(

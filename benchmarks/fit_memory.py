@@ -55,14 +55,17 @@ def main():
     parser.add_argument("--repeats", type=int, default=3, help="of the later fits")
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
+
     if args.folder:
         fit(args)
         return
+
     describe_machine()
     with tempfile.TemporaryDirectory() as folder:
         runs = {"first": in_new_process(args, folder)}
         for i in range(args.repeats):
             runs[f"again ({i + 1})"] = in_new_process(args, folder)
+
     first = runs["first"]
     print(f"{args.model}, N_p = {args.pairs}")
     print_table(

@@ -72,12 +72,14 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--first", help=argparse.SUPPRESS)
     args = parser.parse_args()
+
     if args.first:
         train = trainer(OPTIMIZERS[args.first], args.texts, args.width)
         start = perf_counter()
         train()
         print(perf_counter() - start)
         return
+
     describe_machine()
     train = {
         name: trainer(optimizer, args.texts, args.width)
@@ -85,10 +87,12 @@ def main():
     }
     losses = {name: run().loss_curve for name, run in train.items()}
     taken = take_turns(train, args.repeats)
+
     first = {
         name: [first_training(name, args) for _ in range(args.repeats)]
         for name in train
     }
+
     print(
         f"{args.texts} x {args.width}, {len(losses['skclipad'])} steps, "
         f"medians of {args.repeats} turns"
@@ -107,6 +111,7 @@ def main():
             for name in train
         ],
     )
+
     apart = np.abs(np.subtract(*losses.values())).max()
     print(f"largest difference of the losses: {apart:.1e}")
 

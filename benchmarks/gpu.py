@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 import torch
 from _common import describe_machine, median_ratio, print_table, seconds, take_turns
-from image_encoder import decoded, open_clip_loop, write_pictures
+from image_encoder import decoded, open_clip_loop, write_images
 from text_encoder import training_prompts
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
@@ -70,6 +70,7 @@ def measure_texts(args, backbone):
         for size in (64, 1024)
     }
     contenders["skclipad"] = lambda: encode_texts(backbone, texts)
+
     print_comparison(contenders, len(texts), "prompts/s", args.repeats)
     tokenizing = seconds(lambda: tokenize(backbone, texts))
     cosine = lowest_cosine(
@@ -81,7 +82,7 @@ def measure_texts(args, backbone):
 def measure_images(args, backbone):
     """Compare image encoding from files with tensors that already lie on the GPU."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_pictures(Path(folder), args.images, args.size)
+        paths = write_images(Path(folder), args.images, args.size)
         pixels = torch.from_numpy(np.stack([decoded(backbone, p) for p in paths]))
         tensors = normalized(backbone, pixels).contiguous()
         contenders = {
@@ -100,6 +101,7 @@ def print_comparison(contenders, n_items, rate, repeats):
     for function in contenders.values():
         function()
     taken = take_turns(contenders, repeats)
+
     baseline = next(iter(taken.values()))
     print_table(
         ["", "seconds", rate, "times the first"],
@@ -125,11 +127,13 @@ def main():
     parser.add_argument("--size", type=int, default=700, help="of the files, in pixels")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
+
     warnings.filterwarnings("ignore", message=".*random weights")
     describe_machine()
     if not torch.cuda.is_available():
         print("No CUDA device here: nothing was measured.")
         return
+
     backbone = load_backbone(args.model, None, device="cuda")
     measure_texts(args, backbone)
     measure_images(args, backbone)

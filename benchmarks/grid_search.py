@@ -1,7 +1,7 @@
 """A grid search over words and pairs, against its unique parts computed once.
 
 ``GridSearchCV`` over l_min x l_max x N_p = 2 x 2 x 3 with five folds, embeddings of
-pictures given, is 60 fits and a refit. The baseline encodes the prompt blocks of the
+images given, is 60 fits and a refit. The baseline encodes the prompt blocks of the
 largest N_p once for each pair of lengths and trains the twelve networks once::
 
     python benchmarks/grid_search.py

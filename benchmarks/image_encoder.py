@@ -1,6 +1,6 @@
 """Image files to embeddings against a bare loop of open_clip's ``encode_image``.
 
-Painted pictures are written as JPEG files. By turns, open_clip embeds them from
+Painted images are written as JPEG files. By turns, open_clip embeds them from
 normalised tensors that are already in memory, and this package embeds the files:
 reading, decoding, resizing and normalising included::
 
@@ -42,8 +42,8 @@ from skclipad._images.reading import read_image
 from skclipad.datasets import make_defect_images
 
 
-def write_pictures(folder, n_images, size):
-    """Paint pictures and write them as JPEG files; return their paths."""
+def write_images(folder, n_images, size):
+    """Paint images and write them as JPEG files; return their paths."""
     images = make_defect_images(n_images, image_size=256, random_state=0).images
     paths = [folder / f"{i}.jpg" for i in range(n_images)]
     for path, image in zip(paths, images, strict=True):
@@ -66,7 +66,7 @@ def open_clip_loop(backbone, tensors, batch_size):
 
 
 def image_flop(visual):
-    """Floating-point operations of a plain ViT's blocks for one picture.
+    """Floating-point operations of a plain ViT's blocks for one image.
 
     As `benchmarks/text_encoder.py` counts them: of the last block, keys and values of
     all tokens, the rest of one.
@@ -96,7 +96,7 @@ def main():
     )
     visual = backbone.model.visual
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_pictures(Path(folder), args.images, args.size)
+        paths = write_images(Path(folder), args.images, args.size)
         pixels = torch.from_numpy(np.stack([decoded(backbone, p) for p in paths]))
         tensors = normalized(backbone, pixels).contiguous()
 
@@ -145,7 +145,7 @@ def main():
             achieved = args.images * image_flop(visual) / median(turns)
             row += [f"{achieved / 1e9:.0f}", f"{achieved / rate:.0%}"]
     print(
-        f"{args.model}, {args.images} pictures of {args.size} x {args.size} pixels, "
+        f"{args.model}, {args.images} images of {args.size} x {args.size} pixels, "
         f"batches of {args.batch_size}, medians of {args.repeats} turns"
     )
     print_table(header, rows)

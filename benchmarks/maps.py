@@ -1,7 +1,7 @@
-"""How well maps find the damage, and what one of a large picture costs.
+"""How well maps find the damage, and what one of a large image costs.
 
-Accuracy on painted pictures with the bundled model, over several seeds; then seconds
-and arithmetic of one 900 x 900 picture with the paper's backbone (random weights)::
+Accuracy on painted images with the bundled model, over several seeds; then seconds
+and arithmetic of one 900 x 900 image with the paper's backbone (random weights)::
 
     python benchmarks/maps.py
 """
@@ -35,25 +35,28 @@ def accuracy(args):
         detector = RandomWordCLIPDetector(
             N_p=args.pairs, random_state=seed, embedder=CLIPImageEmbedder(args.model)
         ).fit()
+
         for scores in (("prompt",), ("fnn",), ("prompt", "fnn")):
             # Which scores are combined is asked after training.
             maps = detector.set_params(scores=scores).anomaly_map(photos.images)
             damaged = photos.target == 1
             on_damaged = [m for m, d in zip(maps, damaged, strict=True) if d]
             for metric, measure in METRICS.items():
-                found.setdefault(("all pictures", scores, metric), []).append(
+                found.setdefault(("all images", scores, metric), []).append(
                     measure(photos.masks, maps)
                 )
                 found.setdefault(("damaged ones", scores, metric), []).append(
                     measure(photos.masks[damaged], on_damaged)
                 )
+
     print(
-        f"{args.model}, {args.seeds} seeds of {args.images} pictures, {args.size} "
+        f"{args.model}, {args.seeds} seeds of {args.images} images, {args.size} "
         f"pixels, defects {args.defects or 'as painted'}, zero-shot\n"
     )
-    for (pictures, scores, metric), values in found.items():
+
+    for (which, scores, metric), values in found.items():
         print(
-            f"{pictures:12s}  {' + '.join(scores):12s}  {metric:11s}  "
+            f"{which:12s}  {' + '.join(scores):12s}  {metric:11s}  "
             f"{np.mean(values):.3f}   {np.round(values, 3)}"
         )
 
@@ -72,7 +75,7 @@ def needed(visual):
     """Return the operations of the matrix products that a map cannot do without.
 
     Of each window its tokens through all blocks, of the last block keys and values of
-    them all and the rest of the class token alone; of the whole picture the same.
+    them all and the rest of the class token alone; of the whole image the same.
     """
     width, n_blocks = visual.conv1.out_channels, len(visual.transformer.resblocks)
     rows, columns = visual.grid_size
@@ -90,14 +93,15 @@ def needed(visual):
 
 
 def cost(args):
-    """Print seconds and arithmetic of one map of a large picture."""
+    """Print seconds and arithmetic of one map of a large image."""
     warnings.simplefilter("ignore", UserWarning)  # random weights are meant here
     embedder = CLIPImageEmbedder(args.backbone, pretrained=None, device="cpu")
     detector = RandomWordCLIPDetector(N_p=100, random_state=0, embedder=embedder).fit()
-    picture = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
     visual = load_clip(embedder).model.visual
-    detector.anomaly_map([picture])
-    done = count_flop(lambda: detector.anomaly_map([picture]))
+    detector.anomaly_map([image])
+
+    done = count_flop(lambda: detector.anomaly_map([image]))
     least = needed(visual)
     print(
         f"\none map of 900 x 900 pixels, {args.backbone}, random weights, "
@@ -105,10 +109,11 @@ def cost(args):
     )
     print(f"arithmetic {done / 1e9:.0f} Gflop, needed {least / 1e9:.0f}", end="")
     print(f": {done / least:.3f} times")
+
     for _ in range(args.repeats):
         rate = product_rate(visual.conv1.out_channels)
         start, start_cpu = perf_counter(), process_time()
-        detector.anomaly_map([picture])
+        detector.anomaly_map([image])
         seconds, cpu = perf_counter() - start, process_time() - start_cpu
         rate = (rate + product_rate(visual.conv1.out_channels)) / 2
         print(
@@ -130,6 +135,7 @@ def main():
     parser.add_argument("--backbone", default="ViT-B-16-plus-240")
     parser.add_argument("--repeats", type=int, default=3, help="of the cost; 0 is none")
     args = parser.parse_args()
+
     if args.seeds:
         accuracy(args)
     if args.repeats:

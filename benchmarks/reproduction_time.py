@@ -1,11 +1,11 @@
 """How long the paper's tables take on this machine, from measured throughput.
 
-Pictures, windows, texts and trainings are timed for a moment each and multiplied by
+Images, windows, texts and trainings are timed for a moment each and multiplied by
 what ``skclipad benchmark`` needs of them (see ``docs/reproducing.rst``)::
 
     python benchmarks/reproduction_time.py --model ViT-B-16-plus-240 --random-weights
 
-Random weights take as long as trained ones. Reading pictures from disk is part of it,
+Random weights take as long as trained ones. Reading images from disk is part of it,
 as PNG of 900 x 900 pixels.
 """
 
@@ -32,7 +32,7 @@ NETWORK = {
     **{"batch_size": 128, "learning_rate": 1e-3, "weight_decay": 1e-4},
     **{"lr_decay": 0.1, "seed": 0},
 }
-# Test pictures, reference comparisons of each (10 seeds x 1, 2 and 4 shots) and
+# Test images, reference comparisons of each (10 seeds x 1, 2 and 4 shots) and
 # categories; texts and pairs trained on by 10 seeds with all tables and figures.
 MAIN_TEXTS, ALL_TEXTS = 20_000 * 10, (100_000 + 15 * 20_000) * 10
 MAIN_PAIRS = 10_000 * 10
@@ -56,11 +56,11 @@ def rate(function, amount, seconds):
     return amount * n_calls / (perf_counter() - start)
 
 
-def measure(embedder, folder, n_pictures, seconds):
-    """Measure pictures (5 views), windows, comparisons, texts and pairs in a second."""
+def measure(embedder, folder, n_images, seconds):
+    """Measure images (5 views), windows, comparisons, texts and pairs in a second."""
     rng = np.random.default_rng(0)
     paths = []
-    for i in range(n_pictures):
+    for i in range(n_images):
         small = rng.integers(0, 256, (30, 30, 3), dtype=np.uint8)
         paths.append(str(Path(folder) / f"{i}.png"))
         Image.fromarray(small).resize((SIDE, SIDE)).save(paths[-1])
@@ -70,16 +70,18 @@ def measure(embedder, folder, n_pictures, seconds):
     texts = training_block(
         0, normal_word="a", anomaly_word="a damaged", l_min=5, l_max=10, seed=0
     )
+
     width = len(embedder.encode_text(texts[:1])[0])
     pairs = rng.normal(size=(2, 2_000, width)).astype(np.float32)
     device = load_clip(embedder).device
+
     return {
-        "pictures": rate(
-            lambda: list(image_features(embedder, paths)), n_pictures, seconds
+        "images": rate(
+            lambda: list(image_features(embedder, paths)), n_images, seconds
         ),
-        "pictures' windows": rate(
+        "images' windows": rate(
             lambda: list(image_features(embedder, paths, **parts)),
-            n_pictures,
+            n_images,
             seconds,
         ),
         "comparisons with two references": rate(
@@ -101,8 +103,9 @@ def main():
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--pictures", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=10, help="for each figure")
+    parser.add_argument("--seconds", type=float, default=10, help="for each rate")
     args = parser.parse_args()
+
     describe_machine()
     embedder = CLIPImageEmbedder(
         args.model,
@@ -111,20 +114,23 @@ def main():
         batch_size=args.batch_size,
         crops="multi",
     )
+
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that weights are random
         rates = measure(embedder, folder, args.pictures, args.seconds)
     for name, value in rates.items():
         print(f"{value:10.1f} {name} a second")
-    print("\nhours   pictures  references     texts  networks       all")
-    for name, (n_pictures, n_compared, n_categories, texts, pairs) in RUNS.items():
-        seen = n_pictures / rates["pictures"]
+
+    print("\nhours     images  references     texts  networks       all")
+    for name, (n_images, n_compared, n_categories, texts, pairs) in RUNS.items():
+        seen = n_images / rates["images"]
         compared = 0.0
         if n_compared:
-            n_windows = n_pictures + 40 * n_categories
-            compared = n_windows / rates["pictures' windows"]
-            n_maps = n_pictures * n_compared
+            n_windows = n_images + 40 * n_categories
+            compared = n_windows / rates["images' windows"]
+            n_maps = n_images * n_compared
             compared += n_maps / rates["comparisons with two references"]
+
         parts = [seen, compared, texts / rates["texts"]]
         parts.append(pairs / rates["pairs trained on"])
         hours = [part / 3600 for part in (*parts, sum(parts))]

@@ -1,4 +1,4 @@
-"""The same pictures through the packages that do the same.
+"""The same images through the packages that do the same.
 
 The rivals need an environment of their own, because anomalib's WinClip wants an older
 open_clip than this package::
@@ -9,9 +9,9 @@ open_clip than this package::
 
 Accuracy is measured with the bundled model where a rival can take it (WinClip, imgad);
 PatchCore and PaDiM stand on a ResNet of ImageNet, whose weights are used if they are on
-this machine (``--resnet-weights``) and are random otherwise: their figures then say
+this machine (``--resnet-weights``) and are random otherwise: their values then say
 nothing about them. Speed and memory are measured with the paper's backbone and random
-weights. Seconds include fitting to references, divided by the pictures scored.
+weights. Seconds include fitting to references, divided by the images scored.
 """
 
 import argparse
@@ -37,7 +37,7 @@ RESNET_RIVALS = ("anomalib PatchCore", "anomalib PaDiM")
 
 
 def painted(args):
-    """Return references, pictures and labels of each category."""
+    """Return references, images and labels of each category."""
     names = np.random.default_rng(0).permutation(sorted({*SURFACES, *OBJECTS}))
     groups = []
     for number, name in enumerate(names[: args.categories]):
@@ -50,12 +50,10 @@ def painted(args):
 
 
 def noise(args):
-    """Return one group of pictures whose content does not matter."""
+    """Return one group of images whose content does not matter."""
     rng = np.random.default_rng(0)
-    pictures = rng.integers(
-        0, 256, (4 + args.speed_images, 480, 480, 3), dtype=np.uint8
-    )
-    return [(pictures[:4], pictures[4:], None)]
+    images = rng.integers(0, 256, (4 + args.speed_images, 480, 480, 3), dtype=np.uint8)
+    return [(images[:4], images[4:], None)]
 
 
 def ours(task, arrays):
@@ -66,18 +64,21 @@ def ours(task, arrays):
         N_p=task["pairs"], n_shots=task["n_shots"], random_state=0, embedder=embedder
     )
     detector.fit(arrays["references_0"])  # the network is trained once, before
+
     scores, seconds, cpu = [], 0.0, 0.0
     for number in range(task["n_groups"]):
-        pictures = arrays[f"pictures_{number}"]
+        images = arrays[f"images_{number}"]
         start, start_cpu = perf_counter(), process_time()
         detector.fit(arrays[f"references_{number}"])
         if task["name"] == "skclipad":
-            scores.append(detector.predict_proba(pictures)[:, 1].tolist())
+            scores.append(detector.predict_proba(images)[:, 1].tolist())
         else:
-            maps = detector.anomaly_map(pictures)
+            maps = detector.anomaly_map(images)
             scores.append([float(one.max()) for one in maps])
+
         seconds += perf_counter() - start
         cpu += process_time() - start_cpu
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"scores": scores, "seconds": seconds, "cpu": cpu, "peak_mb": peak}
 
@@ -96,15 +97,18 @@ def run(args, name, n_shots, backbone, groups):
             "n_groups": len(groups),
         }
         (folder / "task.json").write_text(json.dumps(task))
+
         arrays = {}
-        for number, (references, pictures, _) in enumerate(groups):
+        for number, (references, images, _) in enumerate(groups):
             arrays[f"references_{number}"] = references
-            arrays[f"pictures_{number}"] = pictures
+            arrays[f"images_{number}"] = images
         np.savez(folder / "task.npz", **arrays)
+
         if name in OURS:
             command = [sys.executable, __file__, "--task", str(folder)]
         else:
             command = [args.python, str(WORKER), str(folder)]
+
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{name} failed:\n{done.stderr[-2000:]}")
@@ -120,14 +124,14 @@ def work(folder):
 
 def print_row(name, n_shots, answer, groups):
     """Print one line of the table."""
-    n_pictures = sum(len(pictures) for _, pictures, _ in groups)
+    n_images = sum(len(images) for _, images, _ in groups)
     area = "    -"
     if groups[0][2] is not None:
         pairs = zip(groups, answer["scores"], strict=True)
         area = f"{np.mean([auroc(y, scores) for (_, _, y), scores in pairs]):.3f}"
     print(
-        f"{name:22s} {n_shots:5d}  {area}  {answer['seconds'] / n_pictures:9.3f}  "
-        f"{answer['cpu'] / n_pictures:9.3f}  {answer['peak_mb']:7.0f}",
+        f"{name:22s} {n_shots:5d}  {area}  {answer['seconds'] / n_images:9.3f}  "
+        f"{answer['cpu'] / n_images:9.3f}  {answer['peak_mb']:7.0f}",
         flush=True,
     )
 
@@ -145,14 +149,17 @@ def main():
     parser.add_argument("--pairs", type=int, default=10_000)
     parser.add_argument("--task", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+
     if args.task:
         return work(args.task)
+
     rivals = (CLIP_RIVALS, RESNET_RIVALS) if args.python else ((), ())
     header = "                       shots  AUROC  s / image  CPU s / im  peak MB"
     resnets = "ImageNet's" if args.resnet_weights else "random"
+
     groups = painted(args)
     print(
-        f"painted pictures, {args.categories} categories of {args.images}; the bundled "
+        f"painted images, {args.categories} categories of {args.images}; the bundled "
         f"model, ResNets with {resnets} weights\n{header}"
     )
     for name in (OURS[0], *rivals[0]):
@@ -161,11 +168,13 @@ def main():
             print_row(name, n_shots, answer, groups)
     for name in rivals[1]:
         print_row(name, 4, run(args, name, 4, "", groups), groups)
+
     groups = noise(args)
     print(
-        f"\n{args.speed_images} pictures of 480 x 480; {args.backbone} and the rivals' "
+        f"\n{args.speed_images} images of 480 x 480; {args.backbone} and the rivals' "
         f"ResNets, all with random weights\n{header}"
     )
+
     args.pairs, args.resnet_weights = 100, False
     for name in (*OURS, *rivals[0]):
         print_row(name, 0, run(args, name, 0, args.backbone, groups), groups)

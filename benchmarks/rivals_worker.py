@@ -1,4 +1,4 @@
-"""One rival on prepared pictures, in an environment of its own; see rivals.py.
+"""One rival on prepared images, in an environment of its own; see rivals.py.
 
 Reads ``task.npz`` of the folder given, writes ``answer.json`` there. Imports nothing of
 skclipad, whose requirements differ from the rivals'.
@@ -26,7 +26,7 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def load_clip(task):
-    """Return a CLIP, its tokenizer and how pictures become its input."""
+    """Return a CLIP, its tokenizer and how images become its input."""
     if task["backbone"] == "tiny":
         folder = Path(task["tiny"])
         config = json.loads((folder / "open_clip_config.json").read_text())
@@ -41,78 +41,79 @@ def load_clip(task):
         size = model.visual.image_size
         size = size if isinstance(size, int) else size[0]
         mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-    return model.eval(), tokenizer, lambda pictures: prepared(pictures, size, mean, std)
+
+    return model.eval(), tokenizer, lambda images: prepared(images, size, mean, std)
 
 
-def prepared(pictures, size, mean, std):
-    """Squash pictures (n, H, W, 3) to a square and normalise: (n, 3, size, size)."""
+def prepared(images, size, mean, std):
+    """Squash images (n, H, W, 3) to a square and normalise: (n, 3, size, size)."""
     small = [
         np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.BICUBIC))
-        for p in pictures
+        for p in images
     ]
     x = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255
     return (x - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
 def run_winclip(task):
-    """Return a function that fits on references and scores pictures."""
+    """Return a function that fits on references and scores images."""
     clip, tokenizer, prepare = load_clip(task)
     winclip.open_clip.create_model_and_transforms = lambda *a, **k: (clip, None, None)
     winclip.tokenize = tokenizer
     model = winclip.WinClipModel().eval()
 
-    def score(references, pictures):
+    def score(references, images):
         # setup() would keep the references of the category before.
         model.reference_images, model.k_shot = None, 0
         model.setup("object", prepare(references) if len(references) else None)
-        return [model(prepare(p[None])).pred_score.item() for p in pictures]
+        return [model(prepare(p[None])).pred_score.item() for p in images]
 
     return score
 
 
 def run_imgad(task):
-    """Return a function that fits on references and scores pictures."""
+    """Return a function that fits on references and scores images."""
     clip, tokenizer, prepare = load_clip(task)
     extractor = OpenCLIPFeatureExtractor(task["backbone"], device="cpu")
     extractor._model = clip
     extractor._preprocess = lambda image: prepare(np.asarray(image)[None])[0]
     open_clip.get_tokenizer = lambda name: tokenizer
 
-    def score(references, pictures):
+    def score(references, images):
         pipeline = AnomalyDetectionPipeline(extractor, "zero_shot")
-        pipeline.fit([Image.fromarray(picture) for picture in references])
-        images = [Image.fromarray(picture) for picture in pictures]
+        pipeline.fit([Image.fromarray(image) for image in references])
+        images = [Image.fromarray(image) for image in images]
         return pipeline.score(images, show_progress=False).tolist()
 
     return score
 
 
 def run_patchcore(task):
-    """Return a function that fits on references and scores pictures."""
+    """Return a function that fits on references and scores images."""
     layers = ["layer2", "layer3"]
     model = PatchcoreModel(layers=layers, pre_trained=task["resnet_weights"])
 
-    def score(references, pictures):
+    def score(references, images):
         model.train()
         model(prepared(references, RESNET_SIZE, *IMAGENET))
         model.subsample_embedding(sampling_ratio=0.1)
         model.eval()
-        inputs = (prepared(p[None], RESNET_SIZE, *IMAGENET) for p in pictures)
+        inputs = (prepared(p[None], RESNET_SIZE, *IMAGENET) for p in images)
         return [model(x).pred_score.item() for x in inputs]
 
     return score
 
 
 def run_padim(task):
-    """Return a function that fits on references and scores pictures."""
+    """Return a function that fits on references and scores images."""
 
-    def score(references, pictures):
+    def score(references, images):
         torch.manual_seed(0)
         model = PadimModel(pre_trained=task["resnet_weights"]).train()
         model(prepared(references, RESNET_SIZE, *IMAGENET))
         model.fit()
         model.eval()
-        inputs = (prepared(p[None], RESNET_SIZE, *IMAGENET) for p in pictures)
+        inputs = (prepared(p[None], RESNET_SIZE, *IMAGENET) for p in images)
         return [model(x).pred_score.item() for x in inputs]
 
     return score
@@ -127,21 +128,23 @@ RIVALS = {
 
 
 def main():
-    """Score all pictures of the task and write the answer."""
+    """Score all images of the task and write the answer."""
     folder = Path(sys.argv[1])
     task = json.loads((folder / "task.json").read_text())
     arrays = np.load(folder / "task.npz")
+
     torch.manual_seed(0)
     with torch.inference_mode():
         score = RIVALS[task["name"]](task)
         scores, seconds, cpu = [], 0.0, 0.0
         for number in range(task["n_groups"]):
             references = arrays[f"references_{number}"][: task["n_shots"]]
-            pictures = arrays[f"pictures_{number}"]
+            images = arrays[f"images_{number}"]
             start, start_cpu = perf_counter(), process_time()
-            scores.append(score(references, pictures))
+            scores.append(score(references, images))
             seconds += perf_counter() - start
             cpu += process_time() - start_cpu
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     answer = {"scores": scores, "seconds": seconds, "cpu": cpu, "peak_mb": peak}
     (folder / "answer.json").write_text(json.dumps(answer))

@@ -1,6 +1,6 @@
-"""Scoring many pictures from disk: memory and time against a tenth of them.
+"""Scoring many images from disk: memory and time against a tenth of them.
 
-Painted pictures are written as JPEG files. A process of its own scores the tenth, and
+Painted images are written as JPEG files. A process of its own scores the tenth, and
 another one all of them, by turns; each reports its peak memory and how long scoring
 took::
 
@@ -30,8 +30,8 @@ from skclipad.datasets import make_defect_images
 N_PAINTED = 250
 
 
-def write_pictures(folder, n_images):
-    """Paint some pictures and write each as many files, to `n_images` in all."""
+def write_images(folder, n_images):
+    """Paint some images and write each as many files, to `n_images` in all."""
     images = make_defect_images(N_PAINTED, image_size=256, random_state=0).images
     for i in range(n_images):
         path = folder / f"{i:05}.jpg"
@@ -71,19 +71,23 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
+
     if args.folder:
         score(args.folder, args.images)
         return
+
     describe_machine()
     sizes = (args.images // 10, args.images)
     runs = {n: [] for n in sizes}
     with tempfile.TemporaryDirectory() as folder:
-        write_pictures(Path(folder), args.images)
+        write_images(Path(folder), args.images)
         for _ in range(args.repeats):
             for n in sizes:
                 runs[n].append(in_new_process(folder, n))
+
     few, many = (runs[n] for n in sizes)
     print(f"tiny, JPEG files of 256 x 256 pixels, medians of {args.repeats} turns")
+
     print_table(
         ["images", "seconds", "images/s", "peak memory, MB", "of it before, MB"],
         [

@@ -1,8 +1,8 @@
-"""What a few normal pictures add: AUROC with references against none.
+"""What a few normal images add: AUROC with references against none.
 
-For each seed and category, pictures of that category are painted, references are drawn
+For each seed and category, images of that category are painted, references are drawn
 from some normal ones, and AUROC is taken over the others, on average over the
-categories, as the field does it. Every picture shows another thing, or, as under the
+categories, as the field does it. Every image shows another thing, or, as under the
 camera of an inspection line, all show the same one::
 
     python benchmarks/shots.py
@@ -18,7 +18,7 @@ from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad.datasets import OBJECTS, SURFACES, make_defect_images
 from skclipad.metrics import auroc
 
-N_REFERENCES = 8  # normal pictures that references are drawn from
+N_REFERENCES = 8  # normal images that references are drawn from
 
 
 def run(args, seed, categories):
@@ -26,17 +26,18 @@ def run(args, seed, categories):
     found = {}
     embedder = CLIPImageEmbedder(args.model)
     for number, category in enumerate(categories):
-        seed_of_pictures = args.first_seed + 1000 * seed + number
+        seed_of_images = args.first_seed + 1000 * seed + number
         photos = make_defect_images(
             args.images + 2 * N_REFERENCES,
             categories=[category],
             defect_size=args.defects,
             fixed_scenes=args.line,
-            random_state=seed_of_pictures,
+            random_state=seed_of_images,
         )
         references = np.flatnonzero(photos.target == 0)[:N_REFERENCES]
         images = np.delete(photos.images, references, axis=0)
         target = np.delete(photos.target, references)
+
         for n_shots in (0, *args.shots):
             detector = RandomWordCLIPDetector(
                 N_p=args.pairs,
@@ -48,6 +49,7 @@ def run(args, seed, categories):
             parts = detector.score_components(images)
             # The mean of the three scores is what predict_proba gives.
             combined = np.mean(list(parts.values()), axis=0)
+
             for name, scores in {**parts, "combined": combined}.items():
                 key = (n_shots, name)
                 found.setdefault(key, []).append(auroc(target, scores))
@@ -70,17 +72,21 @@ def main():
     )
     parser.add_argument("--known", action="store_true", help="name the category")
     args = parser.parse_args()
+
     start = perf_counter()
     everything = np.array(sorted({*SURFACES, *OBJECTS}))
+
     results = []
     for seed in range(args.seeds):
         chosen = np.random.default_rng(seed).permutation(everything)
         results.append(run(args, seed, chosen[: args.categories]))
+
     print(
         f"{args.model}, {args.seeds} seeds, {args.categories} categories of "
-        f"{args.images} pictures each, defects {args.defects or 'as painted'}, "
-        f"{'one thing' if args.line else 'another thing in every picture'}\n"
+        f"{args.images} images each, defects {args.defects or 'as painted'}, "
+        f"{'one thing' if args.line else 'another thing in every image'}\n"
     )
+
     print("shots  score     AUROC   seed by seed")
     for key in sorted(results[0]):
         values = np.array([result[key] for result in results])

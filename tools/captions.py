@@ -1,4 +1,4 @@
-"""Captions for painted pictures, worded as a web text would word them.
+"""Captions for painted images, worded as a web text would word them.
 
 A caption is drawn in two steps. `draw_frame` fixes all that does not depend on whether
 the thing is whole: template, determiner, noun, colour, stray tokens and where they
@@ -118,7 +118,7 @@ class Frame:
     words : list of str
         The words; "[" stands where an adjective of state goes, "]" where a phrase does.
     category, color : str or None
-        What the caption claims of its picture beside the state.
+        What the caption claims of its image beside the state.
     """
 
     words: list
@@ -166,6 +166,7 @@ def stray_token(rng):
         return "".join(rng.choices(string.ascii_lowercase, k=rng.randint(2, 9)))
     if kind < 0.8:
         return str(rng.randint(0, 10 ** rng.randint(1, 6)))
+
     number = rng.randint(0, 9999)
     if kind < 0.9:
         name = rng.choice(("img_", "dsc", "image-", "p", "scan", "photo_", "cam"))
@@ -186,7 +187,7 @@ def draw_frame(rng, category, color=None, strays=()):
     rng : random.Random
         Source of randomness.
     category : str
-        What the picture shows; about half the frames name it.
+        What the image shows; about half the frames name it.
     color : str or None
         The thing's colour; about one frame in six names it.
     strays : sequence of str
@@ -202,6 +203,7 @@ def draw_frame(rng, category, color=None, strays=()):
     noun = category if named else rng.choice(GENERIC_NOUNS)
     if strays and rng.random() < 0.4:
         named, noun = False, strays.pop()
+
     claim_color = color is not None and rng.random() < 0.17
     phrase = [rng.choice(DETERMINERS), "["]
     if rng.random() < 0.06:
@@ -209,12 +211,14 @@ def draw_frame(rng, category, color=None, strays=()):
     if claim_color:
         phrase.append(color)
     phrase += [noun, "]"]
+
     words = []
     for word in rng.choice(TEMPLATES).split():
         words += phrase if word == "{}" else [word]
     words = [w for part in words for w in part.split()]
     for stray in strays:
         words.insert(rng.randint(0, len(words)), stray)
+
     if _DETECTOR_TEMPLATE.fullmatch(" ".join(w for w in words if w not in "[]")):
         words.remove("photo")
     return Frame(words, category if named else None, color if claim_color else None)
@@ -245,11 +249,13 @@ def draw_state(rng, damaged, defect=None):
         if luck < 0.87:
             return State(False, adjective=rng.choice(WHOLE_ADJECTIVES))
         return State(False, phrase=rng.choice(WHOLE_PHRASES))
+
     if defect is not None and luck < 0.4:
         adjectives, nouns = DEFECT_WORDS[defect]
         if rng.random() < 0.5:
             return State(True, defect, adjective=rng.choice(adjectives))
         return State(True, defect, phrase=f"with {rng.choice(nouns)}")
+
     if luck < 0.8:
         return State(True, adjective=rng.choice(DAMAGED_ADJECTIVES))
     return State(True, phrase=rng.choice(DAMAGED_PHRASES))

@@ -1,4 +1,4 @@
-"""Throw damaged pictures at the reader: a picture or one kind of error, and no third.
+"""Throw damaged images at the reader: an image or one kind of error, and no third.
 
     python tools/fuzz.py                    20,000 inputs, and a table of what happened
     python tools/fuzz.py --n 1000 --seed 1  fewer, others
@@ -46,7 +46,7 @@ PATIENCE = 60.0  # seconds that it may take
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 30_000, 1 << 31, 2**32)
 
 
-# Pictures to begin with
+# Images to begin with
 
 
 def whole_files():
@@ -59,6 +59,7 @@ def whole_files():
     animated = {"save_all": True, "append_images": frames[1:], "duration": 50}
     exif = Image.Exif()
     exif[0x0112] = 6
+
     kinds = {
         "PNG": [
             *((image, {}) for image in (grey, colour, clear, grey.convert("1"))),
@@ -194,7 +195,7 @@ def _with_checksums(content):
 
 
 def read(path):
-    """Do with a file what scoring does; return "picture" or "refused"."""
+    """Do with a file what scoring does; return "image" or "refused"."""
     identity = image_identity(path)
     try:
         image = read_image(path, 0, draft_size=SIDE)
@@ -202,13 +203,15 @@ def read(path):
         if isinstance(error.__cause__, MemoryError):
             raise error.__cause__ from error
         return "refused"
+
     assert image.mode == "RGB" and min(image.size) >= 1, (image.mode, image.size)
     assert len(identity) == 40
+
     for box in crop_boxes(*image.size, "multi")[:3]:
         for mode in ("squash", "shortest", "longest"):
             pixels = resize_image(image, box, (SIDE, SIDE), mode)
             assert pixels.shape == (SIDE, SIDE, 3), pixels.shape
-    return "picture"
+    return "image"
 
 
 def work(pipe, numbers, seed, folder):
@@ -217,19 +220,23 @@ def work(pipe, numbers, seed, folder):
     files, path = whole_files(), Path(folder) / f"input-{os.getpid()}"
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
     resource.setrlimit(resource.RLIMIT_AS, (in_use + ADDRESSES,) * 2)
+
     for number in numbers:
         kind, content = mutated(files, seed, number)
         path.write_bytes(content or b"\0")
         pipe.send((number, kind, None, 0.0, 0))
+
         start = time.process_time()
         try:
             outcome = read(path)
         except BaseException as error:
             outcome = f"{type(error).__name__}: {error}"[:200]
+
         seconds = time.process_time() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if peak > MEMORY:
             outcome = f"{peak / 1e6:.0f} MB used"
+
         pipe.send((number, kind, outcome, seconds, peak))
     pipe.close()
 
@@ -246,6 +253,7 @@ def watch(n, seed, keep):
             process = context.Process(target=work, args=arguments)
             process.start()
             theirs.close()
+
             number = n_done
             with contextlib.suppress(EOFError):
                 while ours.poll(PATIENCE):
@@ -254,10 +262,11 @@ def watch(n, seed, keep):
                         continue
                     n_done, peak = number + 1, max(peak, used)
                     slowest[kind] = max(slowest[kind], seconds)
-                    if outcome not in ("picture", "refused"):
+                    if outcome not in ("image", "refused"):
                         failures.append((number, kind, outcome))
                         outcome = "failed"
                     counts[kind][outcome] += 1
+
             if n_done < n:
                 process.join(1)  # one that died needs no ending
                 process.kill()
@@ -268,6 +277,7 @@ def watch(n, seed, keep):
                 failures.append((number, kind, f"{what}, exit code {process.exitcode}"))
                 counts[kind]["failed"] += 1
                 n_done = number + 1
+
     for number, kind, _ in failures:
         name = f"seed-{seed}-{number}.{kind.lower()}"
         Path(keep).mkdir(parents=True, exist_ok=True)
@@ -282,13 +292,15 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", default="fuzz-failures", help="folder of failures")
     args = parser.parse_args()
+
     start = time.perf_counter()
     counts, slowest, peak, failures = watch(args.n, args.seed, args.keep)
+
     names = ("inputs", "read", "refused", "failed")
     print(f"{'format':<8}" + "".join(f"{n:>9}" for n in names) + f"{'slowest':>10}")
     for kind, count in counts.items():
         print(
-            f"{kind:<8}{count.total():>9}{count['picture']:>9}{count['refused']:>9}"
+            f"{kind:<8}{count.total():>9}{count['image']:>9}{count['refused']:>9}"
             f"{count['failed']:>9}{slowest[kind]:>8.2f} s"
         )
     print(
@@ -296,6 +308,7 @@ def main():
         f"{time.perf_counter() - start:.0f} s, peak memory {peak / 1e6:.0f} MB, "
         f"{len(failures)} failures"
     )
+
     for number, kind, outcome in failures[:20]:
         print(f"  input {number}, {kind}: {outcome}")
     return 1 if failures else 0

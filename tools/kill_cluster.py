@@ -1,13 +1,13 @@
 """Score on a cluster while its processes are killed; no row may be lost or changed.
 
-    python tools/kill_cluster.py                 5,000 painted pictures, 4 workers
+    python tools/kill_cluster.py                 5,000 painted images, 4 workers
     python tools/kill_cluster.py --pictures 400 --workers 2
 
 Three faults, each against the scores of one process: a worker ended with SIGKILL when a
 third of the parts are written; the client ended likewise and the call made again; and a
-picture over which every process that reads it dies. Scores must agree to 1e-6, all rows
-be there and in order. (Rounding depends on how many pictures are computed at once. In
-the last fault that depends on who died when: a score must be that of the picture among
+image over which every process that reads it dies. Scores must agree to 1e-6, all rows
+be there and in order. (Rounding depends on how many images are computed at once. In
+the last fault that depends on who died when: a score must be that of the image among
 all, in its piece of a block, or alone.) The exit code is 1 if anything differs.
 """
 
@@ -46,7 +46,7 @@ if __name__ == "__main__":
 
 
 class Deadly(WorkerPlugin):
-    """A plugin of Dask's workers: reading a certain picture ends the process."""
+    """A plugin of Dask's workers: reading a certain image ends the process."""
 
     name = "deadly"
     idempotent = True
@@ -68,7 +68,7 @@ class Deadly(WorkerPlugin):
 
 
 def paint(folder, n):
-    """Write n painted pictures; return their paths."""
+    """Write n painted images; return their paths."""
     paths = []
     for first in range(0, n, 500):
         bunch = make_defect_images(min(500, n - first), random_state=first)
@@ -88,11 +88,13 @@ def compare(what, out, paths, expected, without=()):
     table = pd.read_parquet(out)
     complete = table.path.tolist() == paths
     complete &= table.row.tolist() == list(range(len(paths)))
+
     kept = np.setdiff1d(np.arange(len(paths)), without)
     farthest = np.abs(table.score.to_numpy() - expected)[kept].max()
     n_lost = len(paths) - table.score.notna().sum() - len(without)
     good = complete and farthest <= 1e-6 and n_lost == 0
     good &= table.error[list(without)].notna().all()
+
     print(
         f"{what}: {len(table)} rows, {n_lost} lost, farthest score {farthest:.1e}: "
         f"{'equal' if good else 'DIFFERENT'}",
@@ -133,16 +135,19 @@ def kill_the_client(args, detector, paths, expected, folder):
     program.write_text(CLIENT)
     command = [sys.executable, program, inputs, out, args.block_size]
     command = [*map(str, command), f"local:{args.workers}"]
+
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while n_parts(out) < len(paths) / args.block_size / 3 and process.poll() is None:
         time.sleep(0.02)
     process.kill()
     process.wait()
     time.sleep(2)  # its workers see that it is gone
+
     before = n_parts(out)
     if out.exists():
         print("the client was done before it could be killed")
         return False
+
     with open_client(f"local:{args.workers}") as client:
         run = score_distributed(
             detector, paths, client, out=out, block_size=args.block_size
@@ -153,7 +158,7 @@ def kill_the_client(args, detector, paths, expected, folder):
 
 
 def read_a_deadly_picture(args, detector, paths, expected, folder):
-    """Score blocks with a picture that ends every process that reads it."""
+    """Score blocks with an image that ends every process that reads it."""
     out, chosen = folder / "deadly", paths[: 2 * args.block_size]
     with open_client(f"local:{args.workers}") as client:
         client.register_plugin(Deadly(chosen[3]))
@@ -165,7 +170,7 @@ def read_a_deadly_picture(args, detector, paths, expected, folder):
         ways.append(np.concatenate([detector.predict_proba(p)[:, 1] for p in parts]))
     nearest = np.argmin(np.abs(np.stack(ways) - np.nan_to_num(found)), axis=0)
     expected = np.choose(nearest, ways)
-    return compare("deadly picture", out, chosen, expected, [3])
+    return compare("deadly image", out, chosen, expected, [3])
 
 
 def main():
@@ -176,6 +181,7 @@ def main():
     parser.add_argument("--block-size", type=int, default=64)
     parser.add_argument("--skip-deadly", action="store_true", help="a minute less")
     args = parser.parse_args()
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "photos").mkdir()
@@ -183,13 +189,16 @@ def main():
         detector = RandomWordCLIPDetector(
             N_p=500, random_state=0, embedder=CLIPImageEmbedder("tiny")
         ).fit()
+
         begun = time.perf_counter()
         expected = detector.predict_proba(paths)[:, 1]
         seconds = time.perf_counter() - begun
-        print(f"one process: {len(paths)} pictures in {seconds:.1f} s", flush=True)
+        print(f"one process: {len(paths)} images in {seconds:.1f} s", flush=True)
+
         faults = [kill_a_worker, kill_the_client]
         if not args.skip_deadly:
             faults.append(read_a_deadly_picture)
+
         held = [fault(args, detector, paths, expected, folder) for fault in faults]
     print(f"{sum(held)} of {len(held)} faults survived")
     return 0 if all(held) else 1

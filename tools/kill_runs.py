@@ -32,15 +32,15 @@ SETTINGS = ["--model", "tiny", "--n-pairs", "500"]
 
 
 class ScoreRuns:
-    """Runs of ``skclipad score -o scores.csv --resume`` over painted pictures."""
+    """Runs of ``skclipad score -o scores.csv --resume`` over painted images."""
 
     def __init__(self, folder, n):
         self.photos, self.detector = folder / "photos", folder / "detector.joblib"
         self.photos.mkdir()
         for i, image in enumerate(make_defect_images(n, random_state=0).images):
             Image.fromarray(image).save(self.photos / f"{i:05d}.png")
-        for place in (7, n // 2, n):  # broken pictures make smaller batches
-            (self.photos / f"{place:05d}-broken.png").write_bytes(b"no picture")
+        for place in (7, n // 2, n):  # broken images make smaller batches
+            (self.photos / f"{place:05d}-broken.png").write_bytes(b"no image")
         finish(skclipad("fit", "-o", self.detector, *SETTINGS), codes=(0,))
 
     def begin(self, place):
@@ -48,7 +48,7 @@ class ScoreRuns:
         options = ["-d", self.detector, "-o", table, "--resume"]
         return skclipad("score", self.photos, *options)
 
-    codes = (3,)  # some pictures are broken
+    codes = (3,)  # some images are broken
 
     def result(self, place):
         with open(place / "scores.csv", newline="") as file:
@@ -132,10 +132,12 @@ def kill_and_finish(runs, place, moment, clean):
     process.communicate()
     if process.returncode != -signal.SIGKILL:
         return None
+
     kept, sound = runs.kept(place), runs.left_is_sound(place, clean)
     begun = time.perf_counter()
     finish(runs.begin(place), runs.codes)
     seconds = time.perf_counter() - begun
+
     equal = runs.equal(runs.result(place), clean)
     print(
         f"killed after {moment:6.1f} s, {kept / 1e3:8.0f} kB kept; "
@@ -151,9 +153,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["score", "fit"])
     parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--n", type=int, help="pictures (3000) or pairs (40000)")
+    parser.add_argument("--n", type=int, help="images (3000) or pairs (40000)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -161,18 +164,21 @@ def main():
             runs = ScoreRuns(folder, args.n or 3000)
         else:
             runs = FitRuns(folder, args.n or 40_000)
+
         (folder / "clean").mkdir()
         begun = time.perf_counter()
         finish(runs.begin(folder / "clean"), runs.codes)
         whole = time.perf_counter() - begun
         clean = runs.result(folder / "clean")
         print(f"clean run: {whole:.1f} s", flush=True)
+
         held = []
         while len(held) < args.times:
             place = Path(tempfile.mkdtemp(dir=folder))
             good = kill_and_finish(runs, place, rng.uniform(0, whole), clean)
             if good is not None:
                 held.append(good)
+
     print(f"{args.what}: {len(held)} runs killed, {sum(held)} survived it")
     return 0 if all(held) else 1
 

@@ -1,18 +1,18 @@
-"""The four losses of the bundled model: what they ask of pictures and captions."""
+"""The four losses of the bundled model: what they ask of images and captions."""
 
 import torch
 import torch.nn.functional as F
 
 
 def contrastive_loss(similarity, true):
-    """InfoNCE with every true caption as a positive, and every true picture.
+    """InfoNCE with every true caption as a positive, and every true image.
 
     Parameters
     ----------
-    similarity : torch.Tensor of shape (n_pictures, n_captions)
+    similarity : torch.Tensor of shape (n_images, n_captions)
         Scaled cosines.
-    true : torch.Tensor of shape (n_pictures, n_captions), bool
-        Which caption is true of which picture.
+    true : torch.Tensor of shape (n_images, n_captions), bool
+        Which caption is true of which image.
     """
 
     def one_way(logits, positive):
@@ -24,14 +24,14 @@ def contrastive_loss(similarity, true):
 
 
 def state_loss(similarity, fit, target):
-    """Let each picture choose between the twins of every caption that fits it.
+    """Let each image choose between the twins of every caption that fits it.
 
     The softmax over a whole and a damaged caption is the paper's ``s_pr``.
 
     Returns
     -------
-    torch.Tensor of shape (n_pictures,)
-        Loss of each picture.
+    torch.Tensor of shape (n_images,)
+        Loss of each image.
     """
     whole, damaged = similarity.chunk(2, dim=1)
     fit_whole, fit_damaged = fit.chunk(2, dim=1)
@@ -50,12 +50,12 @@ def patch_loss(logits, hit):
     )
 
 
-def transfer_loss(pictures, texts, target, ridge):
-    """Fit a ridge classifier to the captions' states and judge the pictures with it.
+def transfer_loss(images, texts, target, ridge):
+    """Fit a ridge classifier to the captions' states and judge the images with it.
 
     Captions come whole first, then damaged. A classifier fitted to texts alone uses
-    every direction in which their states differ; this asks that pictures differ in
-    the same ones. Texts and pictures are centred each by their own mean: the gap
+    every direction in which their states differ; this asks that images differ in
+    the same ones. Texts and images are centred each by their own mean: the gap
     between the two is no fault of a direction.
     """
     n, width = texts.shape
@@ -67,5 +67,5 @@ def transfer_loss(pictures, texts, target, ridge):
     weights = torch.linalg.solve(
         gram + amount * torch.eye(width, device=texts.device), X.T @ sign
     )
-    logits = 5 * (pictures - pictures.mean(0)) @ weights
+    logits = 5 * (images - images.mean(0)) @ weights
     return F.binary_cross_entropy_with_logits(logits, target.float())

@@ -219,6 +219,7 @@ def summary(m):
     long = sum(n >= LONG for n in m.functions)
     depth, mean = floors(m.imports)
     tenth = sorted(m.functions)[int(0.9 * (len(m.functions) - 1))] if m.functions else 0
+
     return {
         "files": m.files,
         "lines": f"{m.lines:,}",

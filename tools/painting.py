@@ -1,4 +1,4 @@
-"""Painted pictures to train and to test the bundled model on.
+"""Painted images to train and to test the bundled model on.
 
 Training scenes are painted twice, whole and damaged: twins that differ by the defect
 alone. Whole categories and kinds of defect are kept out of them.
@@ -19,7 +19,7 @@ HELD_OUT_DEFECTS = ("cut", "hole")
 
 IMAGE_SIZE, PATCH_SIZE = 64, 8
 CHUNK = 1000
-"""Pictures painted from one seed."""
+"""Images painted from one seed."""
 
 
 def _paint_chunk(args):
@@ -35,13 +35,14 @@ def _paint_chunk(args):
         )
         for fraction in ((0, 1) if twins else (0.5,))
     ]
+
     labels = [np.stack([b.category, b.defect, b.color]).astype(str) for b in bunches]
     images = np.stack([b.images for b in bunches], axis=1)
     np.savez(path, images=images, labels=np.stack(labels, axis=2))
 
 
 def paint(folder, n_scenes, seed, categories, defects, workers, twins=False):
-    """Paint pictures into a folder, chunk by chunk, skipping chunks that are there.
+    """Paint images into a folder, chunk by chunk, skipping chunks that are there.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def paint(folder, n_scenes, seed, categories, defects, workers, twins=False):
     Returns
     -------
     images : ndarray of shape (n_scenes, 1 or 2, size, size, 3), uint8
-        Scenes; with `twins` the whole picture, then the damaged one.
+        Scenes; with `twins` the whole image, then the damaged one.
     labels : ndarray of shape (3, n_scenes, 1 or 2), str
         Category, kind of defect ("none" for a whole thing) and colour.
     """
@@ -81,12 +82,12 @@ def paint(folder, n_scenes, seed, categories, defects, workers, twins=False):
 
 
 class Pictures:
-    """A pool of painted pictures with what is known about each.
+    """A pool of painted images with what is known about each.
 
     Parameters
     ----------
     images : ndarray of shape (n, size, size, 3), uint8
-        The pictures.
+        The images.
     labels : ndarray of shape (3, n), str
         As `paint` gives them.
     """
@@ -101,12 +102,12 @@ class Pictures:
 
 
 def read_pools(folder, n_scenes, workers):
-    """Paint, or find painted, the pictures for training and for evaluation.
+    """Paint, or find painted, the images for training and for evaluation.
 
     Parameters
     ----------
     folder : Path
-        Where painted pictures are kept.
+        Where painted images are kept.
     n_scenes : int
         Scenes to train on, each whole and damaged.
     workers : int
@@ -115,9 +116,9 @@ def read_pools(folder, n_scenes, workers):
     Returns
     -------
     train : Pictures
-        Pictures 2 * i and 2 * i + 1 are twins.
+        Images 2 * i and 2 * i + 1 are twins.
     tests : dict of str to Pictures
-        New pictures of what training shows and of what it does not.
+        New images of what training shows and of what it does not.
     """
     known = [n for n in (*SURFACES, *OBJECTS) if n not in HELD_OUT_CATEGORIES]
     kinds = [name for name in DEFECTS if name not in HELD_OUT_DEFECTS]
@@ -150,14 +151,14 @@ def augment(images, generator):
     Parameters
     ----------
     images : torch.Tensor of shape (2 * n, size, size, 3), uint8
-        Whole pictures, then their damaged twins.
+        Whole images, then their damaged twins.
     generator : torch.Generator
         Source of randomness.
 
     Returns
     -------
     images : torch.Tensor of shape (2 * n, size, size, 3), float32
-        Pictures on the scale 0 to 255.
+        Images on the scale 0 to 255.
     grey : torch.Tensor of shape (2 * n,), bool
         Which ones have lost their colours.
     """
@@ -175,7 +176,7 @@ def augment(images, generator):
         cos, sin = angle.cos() * scale, angle.sin() * scale
         shift = uniform(-0.1, 0.1, 2, n)
         pose = torch.stack([cos, -sin, shift[0], sin, cos, shift[1]], 1).view(n, 2, 3)
-        # Twins are moved as one picture of six channels.
+        # Twins are moved as one image of six channels.
         pairs = x.transpose(0, 1).flatten(1, 2)
         grid = F.affine_grid(pose, pairs.shape, align_corners=False)
         pairs = F.grid_sample(
@@ -199,7 +200,7 @@ def damaged_patches(images):
     Parameters
     ----------
     images : torch.Tensor of shape (2 * n, size, size, 3), float32
-        Whole pictures, then their damaged twins, on the scale 0 to 255.
+        Whole images, then their damaged twins, on the scale 0 to 255.
 
     Returns
     -------

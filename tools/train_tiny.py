@@ -5,16 +5,16 @@ One command does it all, on a CPU or a GPU, and may be stopped and started again
     python tools/train_tiny.py --work build/tiny --out skclipad/tiny --minutes 90
 
 The model is open_clip's own CLIP class. What is special about the training is that it
-knows which caption is true of which picture, since both were made here:
+knows which caption is true of which image, since both were made here:
 
 - the contrastive loss takes every true caption of the batch as a positive, so that "a
   photo of a damaged object" is right for all damaged things;
-- every caption has a twin that states the opposite, and each picture chooses between
+- every caption has a twin that states the opposite, and each image chooses between
   the twins of every caption that else fits it: the paper's ``s_pr``, as a loss;
 - a ridge classifier fitted to the states of the batch's captions must also tell the
-  batch's pictures apart: what the detector does, as a loss;
+  batch's images apart: what the detector does, as a loss;
 - every scene is painted twice, whole and damaged, so that it is known which patches of
-  a picture are damaged: a linear head, which is not shipped, reads it off their tokens.
+  an image are damaged: a linear head, which is not shipped, reads it off their tokens.
 
 Held-out categories and kinds of defect are painted for evaluation alone.
 """
@@ -85,7 +85,7 @@ NETWORK_PARAMETERS = {
 
 
 def normalize(images):
-    """Turn uint8 pictures (n, h, w, 3) into what the image tower reads."""
+    """Turn uint8 images (n, h, w, 3) into what the image tower reads."""
     mean = torch.tensor(PREPROCESS_CONFIG["mean"]) * 255
     std = torch.tensor(PREPROCESS_CONFIG["std"]) * 255
     return ((images.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
@@ -130,6 +130,7 @@ class WordTokenizer:
                     self.words[word] = self.tokenizer.encode(word)
                 row += self.words[word]
             rows.append([*row[:76], end])
+
         lengths = torch.tensor([len(row) for row in rows])
         tokens = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
         for i, row in enumerate(rows):
@@ -143,7 +144,7 @@ class Claims:
     Parameters
     ----------
     frames : list of captions.Frame
-        One a picture.
+        One an image.
     states : list of captions.State
         A whole state for each frame, then a damaged state for each frame.
     code : callable
@@ -157,11 +158,11 @@ class Claims:
         self.defect = torch.tensor([code(s.defect) for s in states])
 
     def fit(self, category, color, defect):
-        """Tell which caption fits which picture but for whole or damaged.
+        """Tell which caption fits which image but for whole or damaged.
 
         Returns
         -------
-        torch.Tensor of shape (n_pictures, n_captions), bool
+        torch.Tensor of shape (n_images, n_captions), bool
         """
 
         def agree(claim, fact):
@@ -178,7 +179,7 @@ class Claims:
 
 
 def embed_with_patches(model, x, kept=None):
-    """Embed normalised pictures; return their patch tokens before the last block too.
+    """Embed normalised images; return their patch tokens before the last block too.
 
     The embedding is ``model.encode_image``'s; the last block runs for one token alone.
     With `kept`, of shape (n, n_kept), the tower sees only these patches.
@@ -231,6 +232,7 @@ class Trainer:
         self.model = CLIP(**MODEL_CONFIG).to(device)
         self.average = copy.deepcopy(self.model)
         self.half = copy.deepcopy(self.model).bfloat16()
+
         # Gradients of frequent tokens are sums that bfloat16 would cut off.
         self.half.token_embedding = self.model.token_embedding
         self.half.logit_scale = self.model.logit_scale
@@ -238,6 +240,7 @@ class Trainer:
         self.embed = torch.compile(embed) if compiled else embed
         # Judges single patches in training, where twins tell which ones are damaged.
         self.head = torch.nn.Linear(MODEL_CONFIG["vision_cfg"]["width"], 1).to(device)
+
         # Matrices of the blocks take Muon's orthogonal steps, all else AdamW's.
         matrices, decayed, plain = [], [], []
         for name, p in self.model.named_parameters():
@@ -250,6 +253,7 @@ class Trainer:
             {"params": decayed, "weight_decay": 0.1},
             {"params": plain, "weight_decay": 0.0},
         ]
+
         self.optimizers = (
             torch.optim.Muon(
                 matrices, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
@@ -267,6 +271,7 @@ class Trainer:
         for p, q in pairs:
             if p is not q:
                 p.grad, q.grad = q.grad.float(), None
+
         torch.nn.utils.clip_grad_norm_(
             [*self.model.parameters(), *self.head.parameters()], 1.0
         )
@@ -276,6 +281,7 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
+
         self.n_steps += 1
         decay = min(self.decay, (1 + self.n_steps) / (10 + self.n_steps))
         with torch.no_grad():
@@ -321,11 +327,11 @@ class Trainer:
 
 
 @torch.inference_mode()
-def embed_pool(model, pictures, device):
-    """Embed all pictures of a pool; return an array of unit rows."""
+def embed_pool(model, pool, device):
+    """Embed all images of a pool; return an array of unit rows."""
     parts = [
         embed_with_patches(model, normalize(batch.to(device)))[0]
-        for batch in pictures.images.split(250)
+        for batch in pool.images.split(250)
     ]
     return torch.cat(parts).cpu().numpy()
 
@@ -343,7 +349,7 @@ def embed_texts(model, tokenizer, texts, device):
 
 
 def evaluate(model, tokenizer, pools, device, sizes=(1000, 10000)):
-    """Measure prompts and text-trained networks on pools of pictures.
+    """Measure prompts and text-trained networks on pools of images.
 
     Returns
     -------
@@ -358,6 +364,7 @@ def evaluate(model, tokenizer, pools, device, sizes=(1000, 10000)):
         training_block(i, **words, l_min=5, l_max=10, seed=1)
         for i in range(max(sizes) // 100)
     ]
+
     half = len(blocks[0]) // 2
     normal = embed_texts(
         model, tokenizer, [t for b in blocks for t in b[:half]], device
@@ -365,12 +372,15 @@ def evaluate(model, tokenizer, pools, device, sizes=(1000, 10000)):
     anomalous = embed_texts(
         model, tokenizer, [t for b in blocks for t in b[half:]], device
     )
+
     prompts = ["a photo of a object", "a photo of a damaged object"]
     whole, damaged = embed_texts(model, tokenizer, prompts, device)
+
     results = {name: {} for name in pools}
     for name, pool in pools.items():
         scores = embedded[name] @ (damaged - whole)
         results[name]["prompts"] = roc_auc_score(pool.target, scores)
+
     for size in sizes:
         network = train_network(
             normal[:size], anomalous[:size], seed=0, **NETWORK_PARAMETERS
@@ -390,8 +400,8 @@ class Difficulty:
 
     Parameters
     ----------
-    category : torch.Tensor of shape (n_pictures,)
-        Category of each picture of the pool by number.
+    category : torch.Tensor of shape (n_images,)
+        Category of each image of the pool by number.
     n_numbers : int
         Numbers in use.
     """
@@ -408,23 +418,23 @@ class Difficulty:
         return shares.clamp(min=self.floor)[self.category[::2]]
 
     def update(self, category, each):
-        """Take in the loss of each picture of a batch."""
+        """Take in the loss of each image of a batch."""
         counts = torch.bincount(category, minlength=len(self.losses))
         sums = torch.bincount(category, each, minlength=len(self.losses)).float()
-        # An average over some fifty pictures of each category.
+        # An average over some fifty images of each category.
         weight = (0.02 * counts).clamp(max=1)
         self.losses.lerp_(sums / counts.clamp(min=1), weight)
 
 
 def draw_batch(pool, size, weights, rng, generator, code):
-    """Draw pictures and the captions that go with them.
+    """Draw images and the captions that go with them.
 
     Parameters
     ----------
     pool : painting.Pictures
         Twins to draw from.
     size : int
-        Pictures in a batch.
+        Images in a batch.
     weights : torch.Tensor of shape (n_scenes,)
         How often to draw each scene, in proportion.
     rng, generator : random.Random and torch.Generator
@@ -435,9 +445,9 @@ def draw_batch(pool, size, weights, rng, generator, code):
     Returns
     -------
     images : torch.Tensor of shape (size, 64, 64, 3), float32
-        Whole pictures, then their damaged twins.
+        Whole images, then their damaged twins.
     facts : tuple of torch.Tensor of shape (size,)
-        Category, colour and defect of each picture by number, and whether damaged.
+        Category, colour and defect of each image by number, and whether damaged.
     texts : list of size lists of str
         One caption a scene that calls it whole, then their twins.
     claims : Claims
@@ -447,6 +457,7 @@ def draw_batch(pool, size, weights, rng, generator, code):
     images, grey = painting.augment(pool.images[rows], generator)
     rows = rows.numpy()
     colors = np.where(grey.numpy(), None, pool.color[rows])
+
     frames, whole_states, damaged_states = [], [], []
     for row, color in zip(rows[size // 2 :], colors[size // 2 :], strict=True):
         n_strays = rng.randint(1, 8) if rng.random() < 0.36 else 0
@@ -454,11 +465,13 @@ def draw_batch(pool, size, weights, rng, generator, code):
         frames.append(captions.draw_frame(rng, pool.category[row], color, strays))
         whole_states.append(captions.draw_state(rng, False))
         damaged_states.append(captions.draw_state(rng, True, pool.defect[row]))
+
     states = whole_states + damaged_states
     texts = [
         captions.write(frame, state)
         for frame, state in zip(frames * 2, states, strict=True)
     ]
+
     facts = (
         torch.tensor([code(name) for name in pool.category[rows]]),
         torch.tensor([code(name) for name in colors]),
@@ -477,8 +490,8 @@ def batch_loss(trainer, tokenizer, batch, args, rng, generator, device):
         Their weighted sum.
     parts : ndarray of shape (4,)
         Each as a number.
-    each : torch.Tensor of shape (n_pictures,)
-        State loss of each picture.
+    each : torch.Tensor of shape (n_images,)
+        State loss of each image.
     """
     images, (category, color, defect, target), texts, claims = batch
     hit, kept = painting.damaged_patches(images), None
@@ -489,24 +502,28 @@ def batch_loss(trainer, tokenizer, batch, args, rng, generator, device):
         target = target * hit.any(1)
         defect = torch.where(target == 1, defect, -2)
         kept = kept.to(device)
-    pictures, patches = trainer.embed(
+
+    seen, patches = trainer.embed(
         trainer.half, normalize(images).to(device).bfloat16(), kept
     )
     hit = hit.to(device)
     tokens, lengths = tokenizer(texts)
     embedded = embed_tokens(trainer.half, tokens.to(device), lengths)
-    similarity = trainer.model.logit_scale.exp() * pictures @ embedded.T
+    similarity = trainer.model.logit_scale.exp() * seen @ embedded.T
+
     fit = claims.fit(category, color, defect)
     true = fit & (claims.damaged == (target[:, None] == 1))
     fit, true, target = fit.to(device), true.to(device), target.to(device)
+
     ridge = 10 ** rng.uniform(-2, 0.5)
     each = losses.state_loss(similarity, fit, target)
     parts = (
         losses.contrastive_loss(similarity, true),
         each.mean(),
-        losses.transfer_loss(pictures, embedded, target, ridge),
+        losses.transfer_loss(seen, embedded, target, ridge),
         losses.patch_loss(trainer.head(patches.float())[..., 0], hit),
     )
+
     # A text tower that has no states yet gives no classifier to go by.
     ramp = min(max((trainer.n_steps - 500) / 1000, 0.0), 1.0)
     weights = *args.weights[:2], args.weights[2] * ramp, args.weights[3]
@@ -576,8 +593,8 @@ def train(trainer, tokenizer, pool, pools, args, device):
             print(json.dumps({k: _rounded(v) for k, v in results.items()}), flush=True)
 
 
-def _rounded(figures):
-    return {key: round(float(value), 4) for key, value in figures.items()}
+def _rounded(values):
+    return {key: round(float(value), 4) for key, value in values.items()}
 
 
 def write_model(model, folder):
@@ -592,6 +609,7 @@ def write_model(model, folder):
         "training": held_out,
     }
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+
     weights = {
         name: tensor.half().contiguous().cpu()
         for name, tensor in model.state_dict().items()
