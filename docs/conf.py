@@ -80,6 +80,13 @@ sphinx_gallery_conf = {
 # The only warning that an essay asks for; the page would show paths of this machine.
 warnings.filterwarnings("ignore", message=".*could not be read", category=UserWarning)
 
+# Where an essay shows an estimator, its parameters link to its page of the reference.
+# Elsewhere they link nowhere: there is no published page that they could name.
+REFERENCE = "../generated/{estimator_module}.{estimator_name}.html"
+for estimator in (skclipad.CLIPImageEmbedder, skclipad.RandomWordCLIPDetector):
+    estimator._doc_link_module = "skclipad"
+    estimator._doc_link_template = REFERENCE
+
 # -- how it looks ----------------------------------------------------------------------
 
 html_theme = "pydata_sphinx_theme"

@@ -84,6 +84,18 @@ def test_every_public_name_is_in_the_reference():
     assert listed == set(public_names())
 
 
+def test_estimators_link_to_the_reference_in_essays_and_nowhere_else(monkeypatch):
+    conf = (DOCS / "conf.py").read_text(encoding="utf-8")
+    (template,) = re.findall(r'^REFERENCE = "(.+)"', conf, re.M)
+    for estimator in (skclipad.CLIPImageEmbedder, skclipad.RandomWordCLIPDetector):
+        assert estimator()._get_doc_link() == ""
+        monkeypatch.setattr(estimator, "_doc_link_module", "skclipad")
+        monkeypatch.setattr(estimator, "_doc_link_template", template)
+        page = f"../generated/skclipad.{estimator.__name__}.html"
+        assert estimator()._get_doc_link() == page
+        assert f'href="{page}' in estimator()._repr_html_()
+
+
 # Commands
 
 

@@ -8,17 +8,20 @@ order that is swapped. It is made in a copy of the tree in a temporary folder, a
 tests beside it are run there; it dies if one of them fails. First these tests must pass
 without any plant.
 
-When code moves, the table moves with it: a plant whose old text does not occur exactly
-once ends this script at once.
+A plant is found by its old text wherever in the package that stands, and however it is
+broken into lines. One whose old text does not occur exactly once ends this script at
+once: the table has to follow the code.
 """
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,10 +33,9 @@ FAILED = 1  # exit code of pytest when tests ran and some failed
 
 
 class Plant(NamedTuple):
-    """One fault: `old` in `path` becomes `new`, and `tests` should notice."""
+    """One fault: `old` becomes `new`, and `tests` should notice."""
 
     name: str
-    path: str
     old: str
     new: str
     tests: tuple
@@ -50,94 +52,81 @@ PLANTS = [
     # What a detector says
     Plant(
         "detector: the sign of the decision",
-        "skclipad/_detector.py",
-        "return self._combine_components(self.score_components(X)) - self.threshold",
-        "return self.threshold - self._combine_components(self.score_components(X))",
+        "(self.score_components(X)) - self.threshold",
+        "(self.score_components(X)) * -1 + self.threshold",
         DETECTOR,
     ),
     Plant(
         "detector: columns of predict_proba swapped",
-        "skclipad/_detector.py",
         "np.stack([1 - scores, scores], axis=1)",
         "np.stack([scores, 1 - scores], axis=1)",
         DETECTOR,
     ),
     Plant(
         "detector: a score at the threshold is anomalous",
-        "skclipad/_detector.py",
         "self.classes_[(decision > 0).astype(int)]",
         "self.classes_[(decision >= 0).astype(int)]",
         DETECTOR,
     ),
     Plant(
         "detector: lengths are normalised when they should not be",
-        "skclipad/_components.py",
-        "seen = unit(embeddings) if self.normalize else embeddings",
-        "seen = embeddings if self.normalize else unit(embeddings)",
+        'unit(embeddings) if self.fit_params_["normalize"] else embeddings',
+        'embeddings if self.fit_params_["normalize"] else unit(embeddings)',
         DETECTOR,
     ),
     Plant(
         "detector: references of an earlier fit stay",
-        "skclipad/_detector.py",
-        "self.reference_rows_ = self.references_ = None",
-        'self.references_ = getattr(self, "references_", None)\n'
-        "        self.reference_rows_ = None",
+        "self.reference_rows_, self.references_ = rows, references",
+        "self.reference_rows_, self.references_ = rows, references or getattr("
+        'self, "references_", None)',
         REFERENCES,
     ),
     Plant(
         "detector: prompts of objects in another order than the rows",
-        "skclipad/_components.py",
-        "return np.stack(prompts, axis=1)[:, rows]",
-        "return np.stack(prompts, axis=1)[:, np.sort(rows)]",
+        "np.stack(prompts, axis=1)[:, rows]",
+        "np.stack(prompts, axis=1)[:, np.sort(rows)]",
         DETECTOR,
     ),
     # What training is remembered by
     Plant(
         "training: the key lacks the seed",
-        "skclipad/_method/training.py",
-        "        normalize,\n        seed,\n",
-        "        normalize,\n",
+        "normalize, seed, sentences, *sorted(words.items())",
+        "normalize, sentences, *sorted(words.items())",
         TRAINING,
     ),
     Plant(
         "training: the key lacks normalize",
-        "skclipad/_method/training.py",
-        "        n_pairs,\n        normalize,\n",
-        "        n_pairs,\n",
+        "normalize, seed, sentences, *sorted(words.items())",
+        "seed, sentences, *sorted(words.items())",
         TRAINING,
     ),
     Plant(
         "training: equal values of other settings are the same",
-        "skclipad/_method/training.py",
-        "        *sorted(training.items()),\n",
-        "        *sorted(map(str, training.values())),\n",
+        "*sorted(training.items())",
+        "*sorted(map(str, training.values()))",
         TRAINING,
     ),
     # What a store keeps
     Plant(
         "store: the checksum does not cover the key",
-        "skclipad/_storage/store.py",
         'head = b"%d:%b%b" % (len(key), key, repr(shape).encode())',
         "head = repr(shape).encode()",
         STORE,
     ),
     Plant(
         "store: parts of a key run into each other",
-        "skclipad/_storage/store.py",
         'return b"%b%d:%b" % (tag, len(content), content)',
         'return b"%b%b" % (tag, content)',
         STORE,
     ),
     Plant(
         "store: the first array of a key stays",
-        "skclipad/_storage/store.py",
         "INSERT OR REPLACE INTO embeddings",
         "INSERT OR IGNORE INTO embeddings",
         STORE,
     ),
     Plant(
         "store: the last key of a chunk is left out",
-        "skclipad/_storage/store.py",
         "unique[start : start + _CHUNK]",
         "unique[start : start + _CHUNK - 1]",
         STORE,
@@ -145,21 +134,18 @@ PLANTS = [
     # The command line
     Plant(
         "cli: --resume takes rows of images that have changed",
-        "skclipad/cli/_resume.py",
-        "if stamp is not None and stamps.get(path) == stamp",
+        "if stamp is not None and stamps.of.get(path) == stamp",
         "if stamp is not None",
         RESUME,
     ),
     Plant(
         "cli: --resume keeps labels of another threshold",
-        "skclipad/cli/_resume.py",
-        'path: row | {"label": int(row["score"] > threshold)}',
+        'path: row | {"label": label_of(row["score"], threshold)}',
         "path: row",
         RESUME,
     ),
     Plant(
         "cli: --fpr lets one image more above the threshold",
-        "skclipad/cli/_score.py",
         "n_above = int(args.fpr * len(scores) + 1e-9)",
         "n_above = int(args.fpr * len(scores)) + 1",
         ("tests/cli/test_cli_score.py",),
@@ -167,28 +153,24 @@ PLANTS = [
     # The cluster
     Plant(
         "distributed: the identity of a run lacks the references",
-        "skclipad/scoring/_rows.py",
         '"prompt_embeddings_", "references_")',
         '"prompt_embeddings_")',
         DISTRIBUTED,
     ),
     Plant(
         "distributed: images that have changed keep their rows",
-        "skclipad/scoring/_cluster.py",
         'if found is None or found["images"] != stamps[block.start]',
         "if found is None",
         DISTRIBUTED,
     ),
     Plant(
         "distributed: runs of other blocks are mixed",
-        "skclipad/scoring/_cluster.py",
-        '        "block_size": int(block_size),\n',
+        '"block_size": int(block_size),',
         "",
         DISTRIBUTED,
     ),
     Plant(
         "distributed: runs of other objects are mixed",
-        "skclipad/scoring/_cluster.py",
         "digest.update(repr((name, column.to_pylist())).encode())",
         "digest.update(name.encode())",
         DISTRIBUTED,
@@ -235,15 +217,36 @@ def run_tests(folder, tests):
     return done.returncode
 
 
+def pattern_of(code):
+    """Match code whatever its line breaks and indentation are."""
+    tokens = re.findall(r"\w+|[^\w\s]", code)
+    pattern = re.escape(tokens[0])
+    for before, token in pairwise(tokens):
+        both_words = re.match(r"\w", before) and re.match(r"\w", token)
+        pattern += (r"\s+" if both_words else r"\s*") + re.escape(token)
+    return re.compile(pattern)
+
+
+def find(folder, plant):
+    """Return the only (path, match) of a plant's old text, or end the script."""
+    found = [
+        (path, match)
+        for path in sorted((folder / "skclipad").rglob("*.py"))
+        for match in pattern_of(plant.old).finditer(path.read_text(encoding="utf-8"))
+    ]
+    if len(found) != 1:
+        where = ", ".join(str(path.relative_to(folder)) for path, _ in found)
+        sys.exit(
+            f"The old text of {plant.name!r} occurs {len(found)} times in the package "
+            f"({where or 'nowhere'}), but expected once; bring the table up to date."
+        )
+    return found[0]
+
+
 def check_plants(plants):
     """End the script if the table does not fit the code."""
     for plant in plants:
-        n = (ROOT / plant.path).read_text(encoding="utf-8").count(plant.old)
-        if n != 1:
-            sys.exit(
-                f"The old text of {plant.name!r} occurs {n} times in {plant.path}, but "
-                "expected once; bring the table up to date."
-            )
+        find(ROOT, plant)
         missing = [test for test in plant.tests if not (ROOT / test).exists()]
         if missing:
             sys.exit(f"{plant.name!r} names the tests {missing}, which do not exist.")
@@ -251,9 +254,11 @@ def check_plants(plants):
 
 def dies(folder, plant):
     """Plant a fault, run its tests, and take it out again."""
-    path = folder / plant.path
-    sound = path.read_text(encoding="utf-8")
-    path.write_text(sound.replace(plant.old, plant.new), encoding="utf-8")
+    path, match = find(folder, plant)
+    sound = match.string
+    path.write_text(
+        sound[: match.start()] + plant.new + sound[match.end() :], encoding="utf-8"
+    )
     try:
         code = run_tests(folder, plant.tests)
     finally:
