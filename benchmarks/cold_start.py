@@ -36,7 +36,8 @@ times.append(time())
 import joblib
 detector = joblib.load(sys.argv[1])
 times.append(time())
-detector.embedder._load()
+from skclipad._embedder import load_clip
+load_clip(detector.embedder)
 times.append(time())
 detector.predict_proba([sys.argv[2]])
 times.append(time())

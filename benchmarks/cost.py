@@ -26,6 +26,7 @@ from _common import count_flop, describe_machine, print_table
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad._embedder import load_clip
 from skclipad._images.reading import read_image
 from skclipad.datasets import make_defect_images
 from skclipad.scoring._cluster import score_distributed
@@ -54,7 +55,7 @@ def rate(function, n):
 def cost_of(detector, paths):
     """Print what one process needs, part by part."""
     embedder = detector.embedder
-    backbone = embedder._load()
+    backbone = load_clip(embedder)
     size = backbone.image_size[0]
     some = paths[: min(len(paths), 64)]
     embedder.transform(some)  # warm

@@ -21,6 +21,7 @@ from time import perf_counter
 from _common import describe_machine, print_table
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad._embedder import load_clip
 
 
 def fit(args):
@@ -28,7 +29,7 @@ def fit(args):
     warnings.filterwarnings("ignore", message=".*random weights")
     embedder = CLIPImageEmbedder(args.model, None)
     start = perf_counter()
-    embedder._load()
+    load_clip(embedder)
     loaded = perf_counter()
     RandomWordCLIPDetector(
         N_p=args.pairs, embedder=embedder, memory=args.folder, random_state=0

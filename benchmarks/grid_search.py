@@ -19,6 +19,7 @@ from _common import describe_machine, print_table, take_turns
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad._embedder import load_clip
 from skclipad._method import training as _training
 from skclipad._method.prompt_embeddings import clear_prompt_cache, encode_pairs
 from skclipad._method.prompts import n_blocks
@@ -65,7 +66,7 @@ def main():
     warnings.filterwarnings("ignore", message=".*random weights")
     describe_machine()
     embedder = CountingEmbedder(args.model, None)
-    backbone = embedder._load()
+    backbone = load_clip(embedder)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((args.images, backbone.embed_dim)).astype(np.float32)
     y = np.arange(args.images) % 2

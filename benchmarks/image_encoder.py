@@ -37,7 +37,8 @@ from skclipad._clip.vision import (
     normalized,
     reads_class_token,
 )
-from skclipad._images.reading import read_image, resize_image
+from skclipad._images.crops import resize_image
+from skclipad._images.reading import read_image
 from skclipad.datasets import make_defect_images
 
 

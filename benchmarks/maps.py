@@ -15,6 +15,7 @@ import torch
 from _common import count_flop
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad._embedder import load_clip
 from skclipad.datasets import make_defect_images
 from skclipad.metrics import aupro, pixel_auroc, pixel_f1_max
 
@@ -94,7 +95,7 @@ def cost(args):
     embedder = CLIPImageEmbedder(args.backbone, pretrained=None, device="cpu")
     detector = RandomWordCLIPDetector(N_p=100, random_state=0, embedder=embedder).fit()
     picture = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
-    visual = embedder._load().model.visual
+    visual = load_clip(embedder).model.visual
     detector.anomaly_map([picture])
     done = count_flop(lambda: detector.anomaly_map([picture]))
     least = needed(visual)

@@ -10,7 +10,7 @@ within each class of each set::
 A question compares settings on the same seeds and images, the first one against each
 of the others; a row more in `QUESTIONS` is a setting more::
 
-    python benchmarks/photos.py --photos FOLDER --question early_stopping paired_words
+    python benchmarks/photos.py --photos FOLDER --question input_noise n_networks
 
 Folders hold SET/good and SET/KIND, or SET/test/good and SET/test/KIND; ``index.tsv`` in
 a folder or beside it may name the object of each file. The sets are split in two
@@ -30,13 +30,8 @@ import numpy as np
 from _common import describe_machine, print_table
 from scipy import stats
 
-from skclipad import (
-    ANOMALY_WORDS,
-    NORMAL_WORDS,
-    CLIPImageEmbedder,
-    RandomWordCLIPDetector,
-)
-from skclipad._method.prompts import query_prompts
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad._embedder import image_features
 from skclipad._method.scores import combine_views
 
 METHODS = ("CLIP", "ours", "CLIP + ours")
@@ -45,22 +40,9 @@ RESAMPLES = 2000
 KNOWN = "each image's own"
 """As `object_name`: what the index, or else the name of the set, says it shows."""
 
-OBJECTS = "sentences about the objects"
-"""As `validation_sentences`: two about each object of the sets."""
-
 RECOMMENDED = {"input_noise": 1.0, "n_networks": 5}  # as in docs/beyond.rst
-STATES = {"normal_word": NORMAL_WORDS, "anomaly_word": ANOMALY_WORDS}
-EARLY = {"early_stopping": True}
 WINCLIP = {"prompt_set": "winclip"}
 MULTI = {"embedder__crops": "multi"}
-
-
-def winclip_sentences():
-    """Return WinCLIP's prompts as validation sentences."""
-    classes = query_prompts(
-        "winclip", normal_word="a", anomaly_word="a damaged", object_name="object"
-    )
-    return dict(zip(("normal", "anomaly"), classes, strict=True))
 
 
 def alternatives(name, values):
@@ -91,20 +73,6 @@ QUESTIONS = {
         "known": {"object_name": KNOWN},
         "known, WinCLIP's prompts": {"object_name": KNOWN, **WINCLIP},
     },
-    "early_stopping": {"default": {}, "early stopping": EARLY},
-    "validation_sentences": {
-        "default": {},
-        "shipped sentences": EARLY,
-        "WinCLIP's prompts": EARLY | {"validation_sentences": winclip_sentences()},
-        "about the objects": EARLY | {"validation_sentences": OBJECTS},
-    },
-    "state_words": {
-        "one word each": {},
-        "drawn, both": STATES,
-        "drawn, normal": {"normal_word": NORMAL_WORDS},
-        "drawn, anomalous": {"anomaly_word": ANOMALY_WORDS},
-    },
-    "paired_words": {"default": {}, "paired words": {"paired_words": True}},
     "input_noise": {
         "input_noise = 0": {},
         **alternatives("input_noise", (0.25, 0.5, 1.0, 2.0)),
@@ -114,10 +82,6 @@ QUESTIONS = {
     "prompt_average": {
         "WinCLIP's, unit": WINCLIP,
         "WinCLIP's, raw": WINCLIP | {"prompt_average": "raw"},
-    },
-    "prompt_average_states": {
-        "drawn words, unit": STATES,
-        "drawn words, raw": STATES | {"prompt_average": "raw"},
     },
     "temperature": {
         "temperature = 0.01": {},
@@ -139,13 +103,9 @@ QUESTIONS = {
     "resize_mode": {"squash": {}, "shortest": {"embedder__resize_mode": "shortest"}},
     "levers": {
         "default": {},
-        "early stopping": EARLY,
-        "state words drawn": STATES,
-        "paired words": {"paired_words": True},
         "input noise": {"input_noise": 1.0},
         "5 networks": {"n_networks": 5},
         "recommended": RECOMMENDED,
-        "all together": RECOMMENDED | EARLY | STATES | {"paired_words": True},
     },
 }
 BASES = {"default": {}, "recommended": RECOMMENDED}
@@ -224,15 +184,6 @@ def read_objects(folder):
     return {}
 
 
-def object_sentences(sets):
-    """Write a sentence about a good and one about a damaged thing for each object."""
-    names = sorted({name for photos in sets for name in photos.objects})
-    return {
-        "normal": [f"The {name} is as good as new." for name in names],
-        "anomaly": [f"The {name} is damaged." for name in names],
-    }
-
-
 # Scores ------------------------------------------------------------------------------
 
 
@@ -291,8 +242,6 @@ class Measurement:
         start = "embedder__"
         for_embedder = {k: v for k, v in setting.items() if k.startswith(start)}
         rest = {k: v for k, v in setting.items() if k not in for_embedder}
-        if rest.get("validation_sentences") == OBJECTS:
-            rest["validation_sentences"] = object_sentences(self.sets)
         embedder = CLIPImageEmbedder(
             model_name=self.model,
             memory=self.memory,
@@ -314,7 +263,7 @@ class Measurement:
         key = embedder.crops, embedder.resize_mode
         if key not in self.embedded:
             paths = [path for photos in self.sets for path in photos.paths]
-            views = list(embedder._embed_views(paths))
+            views = [one.views for one in image_features(embedder, paths)]
             n_views = [len(each) for each in views]
             self.embedded[key] = np.concatenate(views), n_views
         return self.embedded[key]

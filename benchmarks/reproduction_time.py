@@ -20,6 +20,7 @@ from _common import describe_machine
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder
+from skclipad._embedder import image_features, load_clip
 from skclipad._method.maps import reference_map
 from skclipad._method.network import train_network
 from skclipad._method.prompts import training_block
@@ -63,18 +64,21 @@ def measure(embedder, folder, n_pictures, seconds):
         small = rng.integers(0, 256, (30, 30, 3), dtype=np.uint8)
         paths.append(str(Path(folder) / f"{i}.png"))
         Image.fromarray(small).resize((SIDE, SIDE)).save(paths[-1])
-    features = list(embedder._stream_windows(paths[:2], patches=True))
+    parts = {"crops": "whole", "parts": "patches"}
+    features = list(image_features(embedder, paths[:2], **parts))
     references = stack_features(features)
     texts = training_block(
         0, normal_word="a", anomaly_word="a damaged", l_min=5, l_max=10, seed=0
     )
     width = len(embedder.encode_text(texts[:1])[0])
     pairs = rng.normal(size=(2, 2_000, width)).astype(np.float32)
-    device = embedder._load().device
+    device = load_clip(embedder).device
     return {
-        "pictures": rate(lambda: embedder._embed_views(paths), n_pictures, seconds),
+        "pictures": rate(
+            lambda: list(image_features(embedder, paths)), n_pictures, seconds
+        ),
         "pictures' windows": rate(
-            lambda: list(embedder._stream_windows(paths, patches=True)),
+            lambda: list(image_features(embedder, paths, **parts)),
             n_pictures,
             seconds,
         ),

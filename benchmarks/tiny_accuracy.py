@@ -27,7 +27,13 @@ PAIRS = (100, 300, 1000, 3000, 10000, 30000)
 LENGTHS = ((1, 3), (2, 5), (3, 6), (5, 10), (8, 12))
 NORMAL_WORDS = ("a", "a normal", "a good", "a flawless")
 ANOMALY_WORDS = ("a damaged", "a broken", "a defective", "an anomalous")
-PARTS = ("sweep", "lengths", "words")
+SETTINGS = {
+    "default": {},
+    "input noise 1": {"input_noise": 1.0},
+    "5 networks": {"n_networks": 5},
+    "recommended": {"input_noise": 1.0, "n_networks": 5},  # as in docs/beyond.rst
+}
+PARTS = ("sweep", "lengths", "words", "settings")
 METHODS = ("CLIP", "ours", "CLIP + ours")
 
 
@@ -170,6 +176,12 @@ def main():
                 figures = measure(pools, embedder, few, memory, **words, **table)
                 rows.append((f"{normal} / {anomaly}", figures))
             print_table(f"Word pairs, {about}", rows, pools)
+        if "settings" in args.parts:
+            rows = [
+                (name, measure(pools, embedder, few, memory, **setting, **table))
+                for name, setting in SETTINGS.items()
+            ]
+            print_table(f"Beyond the paper, {about}", rows, pools)
 
 
 if __name__ == "__main__":

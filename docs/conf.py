@@ -43,7 +43,6 @@ ORDER = [
     "plot_few_shot.py",
     "plot_maps.py",
     "plot_random_words.py",
-    "plot_natural_sentences.py",
     "plot_reading_results.py",
 ]
 

@@ -11,9 +11,6 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "CLIPImageEmbedder": "skclipad._embedder",
     "RandomWordCLIPDetector": "skclipad._detector",
-    "NORMAL_WORDS": "skclipad._method.prompts",
-    "ANOMALY_WORDS": "skclipad._method.prompts",
-    "load_sentences": "skclipad._method.sentences",
     "clear_backbone_cache": "skclipad._clip.backbone",
     "clear_caches": "skclipad._storage.process_cache",
     "BackboneMismatchError": "skclipad._exceptions",

@@ -1,7 +1,7 @@
 """`RandomWordCLIPDetector`: from random words to anomaly scores."""
 
 from collections.abc import Mapping
-from copy import copy, deepcopy
+from dataclasses import asdict
 from functools import partial
 from itertools import cycle
 from numbers import Integral, Real
@@ -9,43 +9,45 @@ from time import perf_counter
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.utils import check_random_state
+from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skclipad._components import SCORES, ComponentScores
 from skclipad._embedder import (
     CLIPImageEmbedder,
-    as_embeddings,
-    check_labels,
-    keep_columns,
-    split_objects,
+    embed_images,
+    embedder_of,
+    image_features,
+    load_clip,
+    text_encoder,
 )
-from skclipad._images.reading import as_image_list, is_embeddings
-from skclipad._method.maps import height_and_width, picture_map
+from skclipad._exceptions import BackboneMismatchError
+from skclipad._inputs import check_labels, keep_columns, look_at
+from skclipad._method.maps import height_and_width, picture_map, reference_map
+from skclipad._method.network import network_layers
 from skclipad._method.prompt_embeddings import object_prompts
 from skclipad._method.prompts import query_templates
-from skclipad._method.references import (
-    choose_references,
-    reference_scores,
-    stack_features,
+from skclipad._method.references import choose_references, stack_features
+from skclipad._method.scores import (
+    combine_views,
+    combined_score,
+    network_score,
+    prompt_score,
+    unit,
 )
-from skclipad._method.sentences import checked_sentences
-from skclipad._method.training import check_setting, train_once
-from skclipad._repr import AnomalyMaps, FittedSummary
-from skclipad._storage.store import open_store
-
-# What training and the prompts depend on, and scores and displays need again.
-FIT_PARAMS = (
-    *("l_min", "l_max", "normal_word", "anomaly_word", "paired_words"),
-    *("prompt_average", "normalize"),
+from skclipad._method.training import (
+    TrainingPrompts,
+    TrainingSettings,
+    check_word,
+    train_once,
 )
+from skclipad._repr import AnomalyMaps, summary_html
+
+SCORES = {"prompt": "s_pr", "fnn": "s_fnn"}
 
 
-class RandomWordCLIPDetector(
-    ClassifierMixin, ComponentScores, FittedSummary, BaseEstimator
-):
-    """Tell damaged from normal pictures without any training picture.
+class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
+    """Tell damaged from normal images without any training image.
 
     `fit` writes pairs of prompts with random words in them, one of a pair about a
     normal and one about a damaged thing, turns them into text embeddings with CLIP,
@@ -58,21 +60,15 @@ class RandomWordCLIPDetector(
         Shortest and longest random word, in letters and digits.
     N_p : int, default=10000
         Number of prompt pairs.
-    normal_word, anomaly_word : str or sequence of str, default="a" and "a damaged"
+    normal_word, anomaly_word : str, default="a" and "a damaged"
         Words of state, with their article. They stand at [state], the paper's [n] and
         [a], in the prompts that images are compared with, "a photo of [state] object",
         and in those that the FNN is trained on, "[w] a [w] photo [w] of [w] [state]
-        [w]", where each [w] is another random word. Of several, such as
-        `skclipad.NORMAL_WORDS` and `skclipad.ANOMALY_WORDS`, one is drawn for every
-        training prompt, and images are compared with a prompt for each, averaged as
-        `prompt_average` says. The paper has one of both; more is our addition.
-    paired_words : bool, default=False
-        Whether both prompts of a pair have the same random words, which makes them
-        cheaper to encode. Our addition.
+        [w]", where each [w] is another random word.
     object_name : str, default="object"
-        What the pictures show, for the prompts that images are compared with. The
+        What the images show, for the prompts that images are compared with. The
         default is the paper's unknown-object set-up; "bottle" is a known object. For
-        pictures of several objects X may be a DataFrame with the columns "image" and
+        images of several objects X may be a DataFrame with the columns "image" and
         "object"; then each row is scored with the prompts of its own object, and this
         parameter is not used.
     scores : sequence of {"prompt", "fnn"}, default=("prompt", "fnn")
@@ -92,8 +88,8 @@ class RandomWordCLIPDetector(
         what a Pipeline with the embedder gives. Our choice, by
         ``benchmarks/crops.py``.
     n_shots : int, default=0
-        Number of normal pictures that `fit` draws from its X as references. With any,
-        the score ``s_img`` joins the combination; 0 needs no picture.
+        Number of normal images that `fit` draws from its X as references. With any,
+        the score ``s_img`` joins the combination; 0 needs no image.
     temperature : float, default=0.01
         ``T`` of the prompt score. A higher one draws ``s_pr`` towards 0.5, so that it
         weighs less in the combined score. The default is the paper's.
@@ -118,23 +114,17 @@ class RandomWordCLIPDetector(
     input_noise : float, default=0.0
         Length of a random vector that is added to each text embedding whenever it is
         trained on, as a multiple of the embedding's own length. It keeps the FNN from
-        what tells texts apart but not pictures. Our addition; we recommend 1.0, by
-        ``benchmarks/beyond.py``.
+        what tells texts apart but not images. Our addition; we recommend 1.0, by
+        ``benchmarks/tiny_accuracy.py``.
     n_networks : int, default=1
         Networks trained on the same prompts from different initial weights; the FNN
         is then their average. Our addition; we recommend 5, by
-        ``benchmarks/beyond.py``.
-    early_stopping : bool, default=False
-        Whether the FNN is the one that judged the validation sentences best during
-        training, of all that were looked at, one every five steps. Our addition.
-    validation_sentences : mapping or None, default=None
-        Sentences for `early_stopping`, without random words, as ``{"normal": [...],
-        "anomaly": [...]}``. None is those of `skclipad.load_sentences`.
+        ``benchmarks/tiny_accuracy.py``.
     normalize : bool, default=True
         Whether the FNN sees embeddings of unit length. Our choice, by
         ``benchmarks/choose_fnn.py``; the paper writes raw ones (Sec. 3.3).
     threshold : float, default=0.5
-        Combined score above which a picture is called anomalous.
+        Combined score above which a image is called anomalous.
     memory : str, path, joblib.Memory or None, default=None
         Folder where prompt embeddings are kept between runs. A larger `N_p` extends
         what a smaller one left there.
@@ -142,7 +132,7 @@ class RandomWordCLIPDetector(
         Drives words, initial weights, batches and dropout. Pass an int for results
         that repeat, and for a grid search that trains each setting once.
     embedder : CLIPImageEmbedder or None, default=None
-        The CLIP: its text tower encodes the prompts, its image tower the pictures.
+        The CLIP: its text tower encodes the prompts, its image tower the images.
         None is ``CLIPImageEmbedder()``, the paper's backbone.
 
     Attributes
@@ -156,10 +146,7 @@ class RandomWordCLIPDetector(
     loss_curve_ : list of float
         Binary cross-entropy of each training step.
     n_iter_ : int
-        Training steps that led to the FNN; all of them without `early_stopping`.
-    validation_scores_ : list of float or None
-        With `early_stopping`, the negative log loss on the validation sentences at
-        each check, up to 0, which is best.
+        Training steps.
     prompt_templates_ : tuple of two tuples of str
         Prompts of normal and of anomalous that images are compared with, ``{}`` where
         the object's name goes.
@@ -184,10 +171,6 @@ class RandomWordCLIPDetector(
     fit_time_ : float
         Seconds that `fit` took.
 
-    See Also
-    --------
-    CLIPImageEmbedder : Turns pictures into embeddings.
-
     Notes
     -----
     With ``e`` the embedding of an image, ``s_pr`` the softmax over its cosines to the
@@ -200,8 +183,8 @@ class RandomWordCLIPDetector(
     the references', ``(1 - cos) / 2`` to the most similar; scores of windows go to
     patches by harmonic mean; the three maps are averaged; ``s_img`` is the maximum.
     Image towers without a class token and patches (ResNets, most towers of timm) have
-    no patch tokens, and their windows are crops of the picture. References and windows
-    are taken from the whole picture, whatever the embedder's `crops`.
+    no patch tokens, and their windows are crops of the image. References and windows
+    are taken from the whole image, whatever the embedder's `crops`.
 
     Scikit-learn's outlier detectors call outliers -1; here anomalous is 1, as labels
     of anomaly data sets have it. ``1 - 2 * detector.predict(X)`` turns the sign.
@@ -231,9 +214,8 @@ class RandomWordCLIPDetector(
         "l_min": [Interval(Integral, 1, None, closed="left")],
         "l_max": [Interval(Integral, 1, None, closed="left")],
         "N_p": [Interval(Integral, 1, None, closed="left")],
-        "normal_word": [str, "array-like"],
-        "anomaly_word": [str, "array-like"],
-        "paired_words": ["boolean"],
+        "normal_word": [str],
+        "anomaly_word": [str],
         "object_name": [str],
         "scores": ["array-like"],
         "prompt_set": [StrOptions({"single", "winclip"}), Mapping],
@@ -250,8 +232,6 @@ class RandomWordCLIPDetector(
         "lr_decay": [Interval(Real, 0, None, closed="neither")],
         "input_noise": [Interval(Real, 0, None, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_sentences": [Mapping, None],
         "normalize": ["boolean"],
         "threshold": [Interval(Real, 0, 1, closed="both")],
         "memory": [str, HasMethods("__fspath__"), HasMethods("cache"), None],
@@ -267,7 +247,6 @@ class RandomWordCLIPDetector(
         *,
         normal_word="a",
         anomaly_word="a damaged",
-        paired_words=False,
         object_name="object",
         scores=("prompt", "fnn"),
         prompt_set="single",
@@ -284,8 +263,6 @@ class RandomWordCLIPDetector(
         lr_decay=0.1,
         input_noise=0.0,
         n_networks=1,
-        early_stopping=False,
-        validation_sentences=None,
         normalize=True,
         threshold=0.5,
         memory=None,
@@ -297,7 +274,6 @@ class RandomWordCLIPDetector(
         self.N_p = N_p
         self.normal_word = normal_word
         self.anomaly_word = anomaly_word
-        self.paired_words = paired_words
         self.object_name = object_name
         self.scores = scores
         self.prompt_set = prompt_set
@@ -314,8 +290,6 @@ class RandomWordCLIPDetector(
         self.lr_decay = lr_decay
         self.input_noise = input_noise
         self.n_networks = n_networks
-        self.early_stopping = early_stopping
-        self.validation_sentences = validation_sentences
         self.normalize = normalize
         self.threshold = threshold
         self.memory = memory
@@ -343,10 +317,6 @@ class RandomWordCLIPDetector(
         ValueError
             If there is no parameter of a name.
 
-        See Also
-        --------
-        get_params : The values.
-
         Examples
         --------
         >>> from skclipad import RandomWordCLIPDetector
@@ -360,14 +330,14 @@ class RandomWordCLIPDetector(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X=None, y=None):
-        """Train on prompts with random words; no picture is needed without `n_shots`.
+        """Train on prompts with random words; no image is needed without `n_shots`.
 
         The prompts are written, embedded and learnt from as in Sec. 3.2 and 3.3.
 
         Parameters
         ----------
         X : sequence of images, default=None
-            With `n_shots`, pictures to draw the references from. Else not read, unless
+            With `n_shots`, images to draw the references from. Else not read, unless
             it holds embeddings, whose width is checked.
         y : array-like of shape (n_samples,), default=None
             0 for normal and 1 for anomalous images; other labels are refused, since
@@ -384,7 +354,7 @@ class RandomWordCLIPDetector(
         ValueError
             If a parameter does not fit, X holds embeddings of another width than the
             model's, y holds other labels than 0 and 1, or X and y do not offer
-            `n_shots` normal pictures.
+            `n_shots` normal images.
         TypeError
             If `n_shots` is positive and X is None.
         ImageReadError
@@ -393,69 +363,36 @@ class RandomWordCLIPDetector(
             If a prompt does not fit the context of the text tower.
         WeightsNotFoundError
             If the weights are not on this machine and cannot be fetched.
-
-        See Also
-        --------
-        predict : Call images normal or anomalous.
-        score_components : Score images by each method alone.
-
-        Examples
-        --------
-        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-        >>> embedder = CLIPImageEmbedder(model_name="tiny")
-        >>> detector = RandomWordCLIPDetector(N_p=200, embedder=embedder).fit()
-        >>> detector.classes_
-        array([0, 1])
         """
         start = perf_counter()
-        self._check_parameters()
-        embedder = self._get_embedder()
-        backbone = embedder._load()
-        embeddings = None
-        if X is not None:
-            embeddings = as_embeddings(
-                self, X, width=lambda: backbone.embed_dim, check_names=False
-            )
-        y = check_labels(y, X)
+        embedder = embedder_of(self)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        settings = self._checked_settings(seed)
+        clip = load_clip(embedder)
+        inputs = look_at(X, self, width=lambda: clip.embed_dim, fitting=True)
+        y = check_labels(y, X)
 
-        rows = references = None
-        if self.n_shots > 0:
-            rows, references = self._collect_references(embedder, X, y, seed)
+        # Random words, Sec. 3.2: written and embedded when the network asks for them
+        texts = text_encoder(embedder, self.memory)
+        prompts = TrainingPrompts(texts, settings)
 
-        network = self._train_network(embedder, backbone, seed)
+        # The network, Sec. 3.3
+        network = train_once(prompts)
 
-        templates = query_templates(
-            self.prompt_set,
-            normal_word=self.normal_word,
-            anomaly_word=self.anomaly_word,
-        )
-        prompts = object_prompts(
-            embedder.encode_text,
-            embedder._text_cache_name(),
-            templates,
-            self.object_name,
-            average=self.prompt_average,
-            store=open_store(self.memory),
+        # What images are compared with, Sec. 3.1
+        templates = self._query_templates()
+        queries = object_prompts(
+            texts, templates, self.object_name, average=self.prompt_average
         )
 
-        # Nothing is set before all of it stands: a fit that fails changes nothing.
-        self.fit_params_ = {
-            **{name: deepcopy(getattr(self, name)) for name in FIT_PARAMS},
-            "embedder__resize_mode": embedder.resize_mode,
-        }
-        keep_columns(self, None if embeddings is None else X)
-        self.n_features_in_ = backbone.embed_dim
-        self.classes_ = np.array([0, 1])
-        self.backbone_ = backbone.fingerprint
+        # Few shots: normal images, with whose parts those of others are compared
+        rows, references = self._collect_references(embedder, inputs, y, seed)
+
+        # Nothing is set before all of it stands: a fit that fails changes nothing
+        self._keep_settings(clip, embedder, settings, inputs)
+        self._keep_network(network)
+        self.prompt_templates_, self.prompt_embeddings_ = templates, queries
         self.reference_rows_, self.references_ = rows, references
-        self.coefs_ = [coef.copy() for coef in network.coefs]
-        self.intercepts_ = [intercept.copy() for intercept in network.intercepts]
-        self.loss_curve_ = list(network.loss_curve)
-        self.n_iter_ = network.n_iter
-        self.validation_scores_ = copy(network.validation_scores)
-        self.prompt_templates_ = templates
-        self.prompt_embeddings_ = prompts
         self.fit_time_ = perf_counter() - start
         return self
 
@@ -488,52 +425,27 @@ class RandomWordCLIPDetector(
         ValueError
             If X holds embeddings of another width than the model's, or any embeddings
             where references need images.
-
-        See Also
-        --------
-        predict_proba : The combined score.
-        anomaly_map : Where images are anomalous.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-        >>> detector = RandomWordCLIPDetector(
-        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
-        ... ).fit()
-        >>> images = np.zeros((3, 64, 64, 3), dtype=np.uint8)
-        >>> sorted(detector.score_components(images))
-        ['s_fnn', 's_pr']
         """
         check_is_fitted(self)
-        images, objects = split_objects(X)
-        embeddings = as_embeddings(self, images, width=lambda: self.n_features_in_)
-        prompts = self._prompts_of(objects)
-        if embeddings is None:
-            if self.references_ is not None and not hasattr(images, "__len__"):
-                images = list(as_image_list(images))  # they are gone through twice
-            scores = self._score_images(images, prompts)
-        elif self.references_ is None:
-            scores = self._score_embeddings(embeddings, prompts)
-        else:
+        inputs = look_at(X, self, width=lambda: self.n_features_in_)
+        prompts = self._prompts_of(inputs.objects)
+        if inputs.embeddings is None:
+            return self._score_images(inputs.images(), prompts)
+
+        if self.references_ is not None:
             raise ValueError(
                 "Got embeddings, but this detector was fitted with n_shots="
-                f"{len(self.reference_rows_)} and compares pictures patch by patch. "
-                "Pass the pictures themselves, or fit with n_shots=0."
+                f"{len(self.reference_rows_)} and compares images patch by patch. Pass "
+                "the images themselves, or fit with n_shots=0."
             )
-        if self.references_ is not None:
-            stream = self._checked_embedder()._stream_windows(
-                images, patches=True, warn=False
-            )
-            scores.s_img = reference_scores(stream, self.references_)
-        return scores
+        return self._score_embeddings(inputs.embeddings, prompts)
 
     def anomaly_map(self, X, size=None):
         """Show where images are anomalous.
 
         Each part of an image is scored as images are, by what CLIP says of windows of
         patches (WinCLIP's way, see the references of the class); no mask and, without
-        `n_shots`, no picture is needed to learn it.
+        `n_shots`, no image is needed to learn it.
 
         Parameters
         ----------
@@ -548,7 +460,7 @@ class RandomWordCLIPDetector(
         list of ndarray of shape (height, width), dtype float32
             One map an image, in [0, 1], higher for more anomalous. An image that cannot
             be read has a map of NaN (`on_error="nan"`), of one pixel if `size` is None.
-            A notebook shows the list as pictures.
+            A notebook shows the list as images.
 
         Raises
         ------
@@ -558,12 +470,6 @@ class RandomWordCLIPDetector(
             If an image cannot be read.
         ValueError
             If X holds embeddings, or `size` is not positive.
-
-        See Also
-        --------
-        skclipad.plotting.AnomalyMapDisplay : Draws images and their maps.
-        score_components : Scores whole images.
-        skclipad.metrics.pixel_auroc : Compares maps with masks.
 
         Notes
         -----
@@ -586,23 +492,28 @@ class RandomWordCLIPDetector(
         """
         check_is_fitted(self)
         size = height_and_width(size)
-        images, objects = split_objects(X)
-        if is_embeddings(images):
+        inputs = look_at(X, self, width=lambda: self.n_features_in_)
+        if inputs.embeddings is not None:
             raise ValueError(
-                "Got embeddings, but a map is made of the parts of a picture. Pass the "
-                "pictures themselves."
+                "Got embeddings, but a map is made of the parts of an image. Pass the "
+                "images themselves."
             )
-        prompts = cycle(self._prompts_of(objects).swapaxes(0, 1))  # one pair for all
-        with_shots = self.references_ is not None
-        stream = self._checked_embedder()._stream_windows(images, patches=with_shots)
+
+        prompts = cycle(self._prompts_of(inputs.objects).swapaxes(0, 1))
+        features = image_features(
+            checked_embedder(self),
+            inputs.images(),
+            crops="whole",
+            parts="windows" if self.references_ is None else "patches",
+        )
         return AnomalyMaps(
             picture_map(
-                features,
+                one if one.error is None else None,
                 partial(self._chosen_scores, prompts=pair),
                 self.references_,
                 size,
             )
-            for features, pair in zip(stream, prompts, strict=False)
+            for one, pair in zip(features, prompts, strict=False)
         )
 
     def predict_proba(self, X):
@@ -620,24 +531,8 @@ class RandomWordCLIPDetector(
         -------
         ndarray of shape (n_samples, 2)
             Normal and anomalous; the second column is the combined score, in [0, 1].
-
-        See Also
-        --------
-        decision_function : The same relative to the threshold.
-        score_components : The scores that are combined.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-        >>> detector = RandomWordCLIPDetector(
-        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
-        ... ).fit()
-        >>> images = np.zeros((3, 64, 64, 3), dtype=np.uint8)
-        >>> detector.predict_proba(images).shape
-        (3, 2)
         """
-        scores = self._combine_components(self.score_components(X))
+        scores = self.combine_components(self.score_components(X))
         return np.stack([1 - scores, scores], axis=1)
 
     def decision_function(self, X):
@@ -654,24 +549,8 @@ class RandomWordCLIPDetector(
         -------
         ndarray of shape (n_samples,)
             Combined score minus `threshold`; positive means anomalous.
-
-        See Also
-        --------
-        predict : The sign of it as labels.
-        predict_proba : The combined score itself.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-        >>> detector = RandomWordCLIPDetector(
-        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
-        ... ).fit()
-        >>> images = np.zeros((3, 64, 64, 3), dtype=np.uint8)
-        >>> detector.decision_function(images).shape
-        (3,)
         """
-        return self._combine_components(self.score_components(X)) - self.threshold
+        return self.combine_components(self.score_components(X)) - self.threshold
 
     def predict(self, X):
         """Call images normal or anomalous.
@@ -691,23 +570,8 @@ class RandomWordCLIPDetector(
         Raises
         ------
         ValueError
-            If an image has no score (`on_error="nan"`): a picture that nobody saw is
+            If an image has no score (`on_error="nan"`): an image that nobody saw is
             called neither normal nor anomalous.
-
-        See Also
-        --------
-        decision_function : How far an image is from the threshold.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-        >>> detector = RandomWordCLIPDetector(
-        ...     N_p=200, embedder=CLIPImageEmbedder(model_name="tiny"), random_state=0
-        ... ).fit()
-        >>> images = np.zeros((3, 64, 64, 3), dtype=np.uint8)
-        >>> detector.predict(images).shape
-        (3,)
         """
         decision = self.decision_function(X)
         unscored = np.flatnonzero(np.isnan(decision))
@@ -720,53 +584,167 @@ class RandomWordCLIPDetector(
             )
         return self.classes_[(decision > 0).astype(int)]
 
-    def _collect_references(self, embedder, X, y, seed):
-        images, _ = split_objects(X)
-        rows, images = choose_references(images, y, self.n_shots, seed)
-        stream = embedder._stream_windows(images, patches=True, on_error="raise")
-        return rows, stack_features(stream)
+    def combine_components(self, components):
+        """Put scores of each method together, as `scores` says.
 
-    def _train_network(self, embedder, backbone, seed):
-        texts = (self.normal_word, self.anomaly_word)
-        normal, anomaly = (t if isinstance(t, str) else tuple(t) for t in texts)
-        sentences = None
-        if self.early_stopping:
-            sentences = checked_sentences(self.validation_sentences)
-        names = ("dropout", "n_epochs", "batch_size", "learning_rate")
-        names += ("weight_decay", "lr_decay", "input_noise", "n_networks")
-        return train_once(
-            embedder.encode_text,
-            embedder._text_cache_name(),
-            backbone.device,
-            n_pairs=self.N_p,
-            words={
-                "normal_word": normal,
-                "anomaly_word": anomaly,
-                "l_min": self.l_min,
-                "l_max": self.l_max,
-                "paired_words": bool(self.paired_words),
-            },
-            training={
-                "hidden_layer_sizes": tuple(self.hidden_layer_sizes),
-                **{name: getattr(self, name) for name in names},
-            },
-            normalize=bool(self.normalize),
-            seed=seed,
-            sentences=sentences,
-            memory=self.memory,
-        )
+        Parameters
+        ----------
+        components : mapping of str to ndarray of shape (n_samples,)
+            What `score_components` gives.
 
-    def _check_parameters(self):
-        names = ("normal_word", "anomaly_word", "object_name")
-        words = {name: getattr(self, name) for name in names}
-        check_setting(self.l_min, self.l_max, self.hidden_layer_sizes, **words)
-        checked_sentences(self.validation_sentences)
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The combined score: the mean of those asked for, and of ``s_img`` if there
+            is any.
+        """
+        chosen = [components[SCORES[name]] for name in self.scores]
+        chosen += [components[name] for name in components if name == "s_img"]
+        return combined_score(chosen)
+
+    # Fitting -------------------------------------------------------------------------
+
+    def _checked_settings(self, seed):
+        """Return what determines the network, or refuse it before anything is done."""
         unknown = [score for score in self.scores if score not in SCORES]
         if unknown or len(self.scores) == 0 or isinstance(self.scores, str):
             raise ValueError(
                 f"Got scores={self.scores!r} but expected a sequence of one or more of "
                 f"{list(SCORES)}, such as ('prompt', 'fnn')."
             )
+        check_word("object_name", self.object_name)
+        self._query_templates()  # refuses an unusable prompt_set
+
+        settings = TrainingSettings.of(self, seed)
+        settings.check()
+        return settings
+
+    def _query_templates(self):
+        return query_templates(
+            self.prompt_set,
+            normal_word=self.normal_word,
+            anomaly_word=self.anomaly_word,
+        )
+
+    def _collect_references(self, embedder, inputs, y, seed):
+        """Return the rows of the references and the features of their parts."""
+        if self.n_shots == 0:
+            return None, None
+        if inputs.embeddings is not None:
+            raise ValueError(
+                f"Got embeddings with n_shots={self.n_shots}, but references are "
+                "compared patch by patch, which needs the images themselves. Pass "
+                "these, or set n_shots=0."
+            )
+        if inputs.source is None:
+            raise TypeError(
+                f"Got X=None with n_shots={self.n_shots}, but expected as many normal "
+                "images at least. Pass them to fit, or set n_shots=0 for a detector "
+                "that needs no image."
+            )
+
+        rows, chosen = choose_references(list(inputs.images()), y, self.n_shots, seed)
+        features = image_features(
+            embedder, chosen, crops="whole", parts="patches", on_error="raise"
+        )
+        return rows, stack_features(features)
+
+    def _keep_settings(self, clip, embedder, settings, inputs):
+        keep_columns(self, inputs.columns)
+        self.n_features_in_ = clip.embed_dim
+        self.classes_ = np.array([0, 1])
+        self.backbone_ = clip.fingerprint
+        self.fit_params_ = {
+            **asdict(settings),
+            "prompt_average": self.prompt_average,
+            "embedder__resize_mode": embedder.resize_mode,
+        }
+
+    def _keep_network(self, network):
+        # Copies: the network is shared by all that have the same settings.
+        self.coefs_ = [coef.copy() for coef in network.coefs]
+        self.intercepts_ = [intercept.copy() for intercept in network.intercepts]
+        self.loss_curve_ = list(network.loss_curve)
+        self.n_iter_ = network.n_iter
+
+    # Scoring -------------------------------------------------------------------------
+
+    def _prompts_of(self, objects):
+        """Return the prompt embeddings of each row: (2, n_samples or 1, C_e)."""
+        if objects is None:
+            return self.prompt_embeddings_[:, None]
+
+        names, rows = np.unique(objects, return_inverse=True)
+        texts = text_encoder(checked_embedder(self), self.memory)
+        average = self.fit_params_["prompt_average"]
+        prompts = [
+            object_prompts(texts, self.prompt_templates_, str(name), average=average)
+            for name in names
+        ]
+        return np.stack(prompts, axis=1)[:, rows]
+
+    def _score_images(self, images, prompts):
+        """Score the views of each image, and put the scores of its views together."""
+        views, s_img = self._look_at_images(images)
+        how = self.combine_views
+        if how == "embeddings":
+            views, how = [one.mean(axis=0, keepdims=True) for one in views], "mean"
+
+        n_views = list(map(len, views))
+        if prompts.shape[1] > 1:
+            prompts = np.repeat(prompts, n_views, axis=1)
+        scores = self._score_embeddings(np.concatenate(views), prompts)
+        for name, values in scores.items():
+            scores[name] = combine_views(values, n_views, how)
+
+        if s_img is not None:
+            scores.s_img = s_img
+        return scores
+
+    def _look_at_images(self, images):
+        """Return the embeddings of each image's views, and ``s_img`` or None."""
+        embedder = checked_embedder(self)
+        if self.references_ is None:
+            if embedder.crops == "whole":
+                return list(embed_images(embedder, images)[:, None]), None
+            return [one.views for one in image_features(embedder, images)], None
+
+        views, s_img = [], []
+        for one in image_features(embedder, images, parts="patches"):
+            views.append(one.views)
+            unread = one.error is not None
+            s_img.append(
+                np.nan if unread else reference_map(one.parts, self.references_).max()
+            )
+        return views, np.array(s_img, dtype=np.float64)
+
+    def _score_embeddings(self, embeddings, prompts):
+        seen = unit(embeddings) if self.fit_params_["normalize"] else embeddings
+        logits = network_layers(seen, self.coefs_, self.intercepts_)[-1][:, 0]
+
+        # In double precision, as thresholds are: a score that is printed and read
+        # back is on the same side of every threshold.
+        return Bunch(
+            s_pr=prompt_score(
+                embeddings.astype(np.float64), *prompts, self.temperature
+            ),
+            s_fnn=network_score(logits.astype(np.float64)),
+        )
+
+    def _chosen_scores(self, embeddings, prompts):
+        components = self._score_embeddings(embeddings, prompts)
+        return [components[SCORES[name]] for name in self.scores]
+
+    # What scikit-learn and notebooks ask for -----------------------------------------
+
+    def _repr_html_inner(self):
+        return super()._repr_html_inner() + summary_html(self)
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:
+            bundle["text/html"] = self._repr_html_inner()
+        return bundle
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -775,3 +753,42 @@ class RandomWordCLIPDetector(
         tags.classifier_tags.poor_score = True  # y is never seen
         tags.input_tags.string = True
         return tags
+
+
+def checked_embedder(detector):
+    """Return the embedder of a detector, if it still is what `fit` used.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector.
+
+    Returns
+    -------
+    CLIPImageEmbedder
+        Its embedder.
+
+    Raises
+    ------
+    BackboneMismatchError
+        If it holds another CLIP than `fit` used.
+    ValueError
+        If there are references, and it reads images in another `resize_mode`.
+    """
+    embedder = embedder_of(detector)
+    if load_clip(embedder).fingerprint != detector.backbone_:
+        raise BackboneMismatchError(
+            f"The embedder holds {embedder.model_name!r} (pretrained="
+            f"{embedder.pretrained!r}), which is not the CLIP that this detector was "
+            "fitted with: texts and images would not share a space. Set the embedder "
+            "back, or call fit again."
+        )
+
+    resize_mode = detector.fit_params_["embedder__resize_mode"]
+    if detector.references_ is not None and embedder.resize_mode != resize_mode:
+        raise ValueError(
+            f"Got embedder__resize_mode={embedder.resize_mode!r}, but the references "
+            f"of this detector were read with {resize_mode!r}: their parts would not "
+            "compare. Set it back, or call fit again."
+        )
+    return embedder

@@ -10,190 +10,13 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import (
-    assert_all_finite,
-    check_array,
-    column_or_1d,
-    validate_data,
-)
 
 from skclipad._clip.backbone import PRECISIONS, embedding_width, load_backbone
+from skclipad._clip.features import ImageOptions, stream_features
 from skclipad._clip.text import encode_texts
-from skclipad._clip.vision import encode_images
-from skclipad._clip.windows import stream_windows
-from skclipad._images.reading import as_image_list, is_embeddings
+from skclipad._inputs import keep_columns, look_at
+from skclipad._method.prompt_embeddings import TextEncoder
 from skclipad._storage.store import open_store
-
-
-def as_embeddings(estimator, X, *, width, check_names=True):
-    """Return X as checked embeddings, or None if it holds images.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Who asks.
-    X : sequence of images, or array-like of shape (n_samples, C_e)
-        What a user passed as X. Two-dimensional numbers are embeddings.
-    width : callable
-        Returns ``C_e``.
-    check_names : bool, default=True
-        Whether the columns must have the names that `estimator` was fitted on; False
-        while it is being fitted.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, C_e), dtype float32, or None
-        Embeddings; NaN and infinity pass.
-
-    Raises
-    ------
-    ValueError
-        If the embeddings have another width, or an array holds neither embeddings nor
-        images.
-    """
-    if not is_embeddings(X):
-        if isinstance(X, np.ndarray):
-            as_image_list(X)  # refuses other shapes before anything is computed
-        return None
-    checked = check_array(
-        X,
-        dtype=np.float32,
-        ensure_all_finite=False,
-        estimator=estimator,
-        input_name="X",
-    )
-    if checked.shape[1] != width():
-        raise ValueError(
-            f"X has {checked.shape[1]} features, but {type(estimator).__name__} is "
-            f"expecting {width()} features as input: 2-D numbers are taken as "
-            "embeddings, and those of its CLIP have this width. Pass images as paths, "
-            "PIL images or arrays of shape (n, height, width, 3)."
-        )
-    # A fit that needed no X knows no names, and misses none.
-    if check_names and hasattr(estimator, "feature_names_in_"):
-        validate_data(estimator, X, reset=False, skip_check_array=True)
-    return checked
-
-
-def embed_images(embedder, X):
-    """Embed images into an array, whatever output scikit-learn is set to.
-
-    Parameters
-    ----------
-    embedder : CLIPImageEmbedder
-        Embeds.
-    X : sequence of images
-        See `CLIPImageEmbedder.transform`.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, C_e), dtype float32
-        Raw embeddings. With ``set_output`` or ``transform_output``, `transform` itself
-        gives a frame of pandas or polars.
-    """
-    return np.ascontiguousarray(embedder.transform(X), dtype=np.float32)
-
-
-def keep_columns(estimator, X):
-    """Remember the number and the names of the columns that an estimator was fitted on.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Who is being fitted; what an earlier fit left in it is forgotten.
-    X : array-like of shape (n_samples, C_e) or None
-        Embeddings that `as_embeddings` has accepted; None if there were none.
-    """
-    for learnt in ("feature_names_in_", "n_features_in_"):
-        vars(estimator).pop(learnt, None)
-    if X is not None:
-        validate_data(estimator, X, reset=True, skip_check_array=True)
-
-
-def split_objects(X):
-    """Part X into its images and what each of them shows.
-
-    Parameters
-    ----------
-    X : object
-        What a user passed as X.
-
-    Returns
-    -------
-    images : object
-        The column "image" of a table that has a column "object" too; else X.
-    objects : list of str or None
-        That column "object", or None.
-
-    Raises
-    ------
-    ValueError
-        If an object has no name.
-    """
-    # A table of pyarrow keeps its columns under "columns", and their names elsewhere.
-    names = getattr(X, "column_names", getattr(X, "columns", ()))
-    if not {"image", "object"} <= set(names):
-        return X, None
-
-    column = X["object"]
-    objects = column.to_pylist() if hasattr(column, "to_pylist") else list(column)
-    for row, name in enumerate(objects):
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(
-                f"Got {name!r} in row {row} of the column 'object', but expected the "
-                "name of what the image shows, such as 'bottle'; 'object' stands for "
-                "anything."
-            )
-    return X["image"], objects
-
-
-def check_labels(y, X=None):
-    """Return labels as an array of 0 and 1, or refuse them.
-
-    Metrics take the larger label as the positive one, whatever the detector means by
-    it: with 1 for normal and -1 for anomalous, or with names, a search for the best
-    ROC AUC would pick the worst setting without a word.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,) or None
-        What a user passed as y: 0 (or False) for normal, 1 (or True) for anomalous.
-    X : object
-        What came with it; if it has a length, y must have it too.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,), dtype int, or None
-        The labels; None if y is None.
-
-    Raises
-    ------
-    ValueError
-        If y is not one-dimensional, of another length than X, or holds other labels.
-
-    Examples
-    --------
-    >>> from skclipad._embedder import check_labels
-    >>> check_labels([False, True, False])
-    array([0, 1, 0])
-    """
-    if y is None:
-        return None
-    y = column_or_1d(y)
-    assert_all_finite(y, input_name="y")
-    if hasattr(X, "__len__") and len(X) != len(y):
-        raise ValueError(
-            f"Got {len(y)} labels in y for {len(X)} images in X, but expected one "
-            "label for each."
-        )
-    wrong = [label for label in dict.fromkeys(y.tolist()) if label not in (0, 1)]
-    if wrong:
-        raise ValueError(
-            f"Got the label {wrong[0]!r} in y, but expected 0 (normal) or 1 "
-            "(anomalous). Of names make labels first, say y != 'good'; of "
-            "scikit-learn's 1 and -1, y == -1."
-        )
-    return y.astype(int)
 
 
 class CLIPImageEmbedder(
@@ -362,10 +185,8 @@ class CLIPImageEmbedder(
         >>> CLIPImageEmbedder(model_name="tiny").fit()
         CLIPImageEmbedder(model_name='tiny')
         """
-        embeddings = None
-        if X is not None:
-            embeddings = as_embeddings(self, X, width=self._width, check_names=False)
-        keep_columns(self, None if embeddings is None else X)
+        inputs = look_at(X, self, width=self._width, fitting=True)
+        keep_columns(self, inputs.columns)
         return self
 
     def transform(self, X):
@@ -415,25 +236,12 @@ class CLIPImageEmbedder(
         3
         """
         self._validate_params()
-        embeddings = as_embeddings(self, X, width=self._width)
-        if embeddings is not None:
-            return embeddings
-        return np.stack([views.mean(axis=0) for views in self._embed_views(X)])
+        inputs = look_at(X, self, width=self._width)
+        if inputs.embeddings is not None:
+            return inputs.embeddings
 
-    def _embed_views(self, X):
-        """Return the embeddings of each image's views: list of (n_views, C_e)."""
-        return encode_images(
-            self._load(),
-            X,
-            crops=self.crops,
-            resize_mode=self.resize_mode,
-            batch_size=self.batch_size,
-            n_jobs=self.n_jobs,
-            on_error=self.on_error,
-            store=open_store(self.memory),
-            bit_depth=self.bit_depth,
-            verbose=self.verbose,
-        )
+        features = image_features(self, inputs.images())
+        return np.stack([one.views.mean(axis=0) for one in features])
 
     def encode_text(self, texts):
         """Embed texts with the text tower of the same CLIP.
@@ -478,22 +286,6 @@ class CLIPImageEmbedder(
             return self._load().cache_name
         return None
 
-    def _stream_windows(self, X, *, patches, on_error=None, warn=True):
-        """Yield the `WindowFeatures` of the whole view of each image, or None."""
-        return stream_windows(
-            self._load(),
-            X,
-            patches=patches,
-            resize_mode=self.resize_mode,
-            batch_size=self.batch_size,
-            n_jobs=self.n_jobs,
-            on_error=self.on_error if on_error is None else on_error,
-            store=open_store(self.memory),
-            bit_depth=self.bit_depth,
-            warn=warn,
-            verbose=self.verbose,
-        )
-
     def _load(self):
         return load_backbone(
             self.model_name,
@@ -525,3 +317,84 @@ class CLIPImageEmbedder(
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+# What other rooms ask of an embedder -------------------------------------------------
+
+
+def embedder_of(detector):
+    """Return the embedder of a detector, the default one where it has none."""
+    return CLIPImageEmbedder() if detector.embedder is None else detector.embedder
+
+
+def load_clip(embedder):
+    """Return the `Backbone` that an embedder names, loaded once in a process."""
+    return embedder._load()
+
+
+def embed_images(embedder, X):
+    """Embed images into an array, whatever output scikit-learn is set to.
+
+    With ``set_output`` or ``transform_output``, `transform` itself gives a frame of
+    pandas or polars.
+
+    Parameters
+    ----------
+    embedder : CLIPImageEmbedder
+        Embeds.
+    X : sequence of images
+        See `CLIPImageEmbedder.transform`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, C_e), dtype float32
+        Raw embeddings.
+    """
+    return np.ascontiguousarray(embedder.transform(X), dtype=np.float32)
+
+
+def image_features(embedder, images, **options):
+    """Yield the features of images, read as the embedder reads them.
+
+    Parameters
+    ----------
+    embedder : CLIPImageEmbedder
+        Says how.
+    images : iterable
+        Images, one by one.
+    **options : dict
+        Attributes of `ImageOptions` that differ from the embedder's parameters.
+
+    Yields
+    ------
+    ImageFeatures
+        Of each image, in order.
+    """
+    names = ("crops", "resize_mode", "bit_depth", "batch_size", "n_jobs")
+    names += ("on_error", "verbose")
+    given = {name: getattr(embedder, name) for name in names}
+    given["store"] = open_store(embedder.memory)
+    return stream_features(load_clip(embedder), images, ImageOptions(**given | options))
+
+
+def text_encoder(embedder, memory=None):
+    """Return the text tower of an embedder as the method uses it.
+
+    Parameters
+    ----------
+    embedder : CLIPImageEmbedder
+        Encodes.
+    memory : str, path, joblib.Memory or None, default=None
+        Folder where embeddings of texts are kept between runs.
+
+    Returns
+    -------
+    TextEncoder
+        It keeps nothing of a subclass that encodes texts its own way.
+    """
+    return TextEncoder(
+        embedder.encode_text,
+        embedder._text_cache_name(),
+        load_clip(embedder).device,
+        open_store(memory),
+    )

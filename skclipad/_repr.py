@@ -1,4 +1,4 @@
-"""What a notebook shows: a fitted detector in a few words, maps as pictures."""
+"""What a notebook shows: a fitted detector in a few words, maps as images."""
 
 import base64
 import io
@@ -7,6 +7,9 @@ from html import escape
 import numpy as np
 from PIL import Image
 from sklearn.utils.validation import _is_fitted
+
+from skclipad._clip.backbone import BUNDLED
+from skclipad._embedder import embedder_of
 
 # Stops from black through purple and orange to yellow, dark to bright.
 STOPS = [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)]
@@ -21,54 +24,55 @@ STYLE = "margin:0.5em 0 0 0;border-collapse:collapse;font-size:0.9em"
 CELL = "text-align:left;padding:0.15em 1em 0.15em 0"
 
 
-class FittedSummary:
-    """Adds what `fit` made to the HTML that scikit-learn shows of an estimator.
+def summary_html(detector):
+    """Return a table of what `fit` made, for the HTML that scikit-learn shows.
 
-    Text representations stay as they are: they are code that makes the estimator.
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A detector.
+
+    Returns
+    -------
+    str
+        HTML; empty if the detector is not fitted.
     """
+    if not _is_fitted(detector):
+        return ""
+    rows = "".join(
+        f'<tr><th style="{CELL}">{escape(name)}</th>'
+        f'<td style="{CELL}">{escape(value)}</td></tr>'
+        for name, value in _summary(detector).items()
+    )
+    return f'<table class="skclipad-summary" style="{STYLE}">{rows}</table>'
 
-    def _repr_html_inner(self):
-        return super()._repr_html_inner() + self._summary_html()
 
-    def _repr_mimebundle_(self, **kwargs):
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if "text/html" in bundle:
-            bundle["text/html"] = self._repr_html_inner()
-        return bundle
+def _summary(detector):
+    """Describe what `fit` made: dict of str to str."""
+    widths = [detector.n_features_in_, *map(len, detector.intercepts_)]
+    arrays = [*detector.coefs_, *detector.intercepts_, detector.prompt_embeddings_]
+    rows = {
+        "Backbone": f"{_clip_name(embedder_of(detector))} ({detector.backbone_[:8]})",
+        "Network": f"{' - '.join(map(str, widths))}, {detector.n_iter_:,} steps",
+    }
 
-    def _summary_html(self):
-        """Return a table of what `fit` made; nothing if there was no `fit`."""
-        if not _is_fitted(self):
-            return ""
-        rows = "".join(
-            f'<tr><th style="{CELL}">{escape(name)}</th>'
-            f'<td style="{CELL}">{escape(value)}</td></tr>'
-            for name, value in self._summary().items()
-        )
-        return f'<table class="skclipad-summary" style="{STYLE}">{rows}</table>'
+    if detector.references_ is not None:
+        arrays += detector.references_.values()
+        rows["References"] = f"{len(detector.reference_rows_)} images"
+    rows["Size"] = f"{sum(array.nbytes for array in arrays) / 1000:,.0f} kB"
+    rows["Fitted in"] = f"{detector.fit_time_:.3g} s"
+    return rows
 
-    def _summary(self):
-        """Describe what `fit` made: dict of str to str."""
-        embedder = self._get_embedder()
-        names = [embedder.model_name]
-        if embedder.model_name != "tiny" and embedder.pretrained is not None:
-            names.append(embedder.pretrained)
-        widths = [self.n_features_in_, *(len(b) for b in self.intercepts_)]
-        arrays = [*self.coefs_, *self.intercepts_, self.prompt_embeddings_]
-        rows = {
-            "Backbone": f"{', '.join(names)} ({self.backbone_[:8]})",
-            "Network": f"{' - '.join(map(str, widths))}, {self.n_iter_:,} steps",
-        }
-        if self.references_ is not None:
-            arrays += self.references_.values()
-            rows["References"] = f"{len(self.reference_rows_)} pictures"
-        rows["Size"] = f"{sum(a.nbytes for a in arrays) / 1000:,.0f} kB"
-        rows["Fitted in"] = f"{self.fit_time_:.3g} s"
-        return rows
+
+def _clip_name(embedder):
+    names = [embedder.model_name]
+    if embedder.model_name not in BUNDLED and embedder.pretrained is not None:
+        names.append(embedder.pretrained)
+    return ", ".join(names)
 
 
 class AnomalyMaps(list):
-    """A list of anomaly maps, which a notebook shows as pictures.
+    """A list of anomaly maps, which a notebook shows as images.
 
     It is a list of arrays in every respect; a slice of it can be shown, too.
 
@@ -93,11 +97,11 @@ class AnomalyMaps(list):
             return f"<p>{len(self)} maps, none with a value</p>"
         low = float(min(values.min() for values in finite))
         high = float(max(values.max() for values in finite))
-        pictures = "".join(_drawn(m, low, high) for m in self[:N_DRAWN])
+        images = "".join(_drawn(m, low, high) for m in self[:N_DRAWN])
         more = len(self) - N_DRAWN
         rest = f", the first {N_DRAWN} of them" if more > 0 else ""
         return (
-            f'<div style="display:flex;flex-wrap:wrap;gap:4px">{pictures}</div>'
+            f'<div style="display:flex;flex-wrap:wrap;gap:4px">{images}</div>'
             f"<p>{len(self)} anomaly maps{rest}: black {low:.3f}, yellow {high:.3f}</p>"
         )
 

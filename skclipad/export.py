@@ -23,9 +23,13 @@ from torch import nn
 from skclipad._clip.backbone import _quiet_root_logger
 from skclipad._clip.transformer import run_blocks
 from skclipad._clip.vision import reads_class_token
-from skclipad._clip.windows import _grid, _window_tokens
-from skclipad._detector import SCORES
-from skclipad._images.reading import BitDepth, as_image_list, read_image, resize_image
+from skclipad._clip.windows import _window_tokens, grid_of
+from skclipad._detector import SCORES, checked_embedder
+from skclipad._embedder import embedder_of, load_clip
+from skclipad._images.bit_depth import BitDepth
+from skclipad._images.crops import resize_image
+from skclipad._images.reading import read_image
+from skclipad._inputs import as_image_list
 from skclipad._method.scores import unit
 from skclipad._optional import import_optional
 
@@ -143,7 +147,7 @@ def export_onnx(detector, path, *, int8=False, images=None):
     check_is_fitted(detector)
 
     detector = _on_cpu(detector)
-    backbone = detector._checked_embedder()._load()
+    backbone = load_clip(checked_embedder(detector))
     graph = ScoringGraph(detector, backbone)
     _check_size(graph)
     pixels = _compared_pixels(detector.embedder, backbone, images)
@@ -266,7 +270,7 @@ class ScoringGraph(nn.Module):
 
     def _reference_score(self, tokens, patches):
         """Compute ``s_img``: see `skclipad._method.maps.reference_map`."""
-        grid = _grid(self.tower)
+        grid = grid_of(self.tower)
         maps = []
         for side in self.sides:
             if side == 1:
@@ -309,7 +313,7 @@ def _window_map(scores, side):
 
 def _on_cpu(detector):
     """Return the detector with an embedder of its own, which computes in float32."""
-    embedder = detector._get_embedder()
+    embedder = embedder_of(detector)
     if embedder.crops != "whole":
         raise ValueError(
             f"Got a detector with crops={embedder.crops!r}, but a graph from pixels "

@@ -252,10 +252,10 @@ PAPER = {
 }
 OURS = {"hidden_layer_sizes", "dropout", "lr_decay", "combine_views", "threshold"}
 NOT_THE_PAPERS = {"normalize"}
-ADDED = {"paired_words", "input_noise", "n_networks", "early_stopping"}
+ADDED = {"input_noise", "n_networks"}
 NOT_OF_THE_METHOD = {"memory", "random_state", "embedder"}
-# They matter only with an addition or several prompts.
-WITH_OTHERS = {"validation_sentences", "prompt_average"}
+# It matters only with several prompts.
+WITH_OTHERS = {"prompt_average"}
 
 
 def test_fidelity_says_of_every_default_whose_it_is():
@@ -299,14 +299,14 @@ def test_extras_of_the_readme_are_those_of_the_package():
     assert extras["all"] == set().union(*(extras[name] for name in shown))
 
 
-def test_rings_of_contributing_are_those_that_are_checked():
+def test_map_of_contributing_is_the_one_that_is_checked():
     from test_imports import RINGS
 
     text = (ROOT / "CONTRIBUTING.rst").read_text(encoding="utf-8")
-    table = text.partition("ring files\n")[2].partition("\n====\n")[0]
-    rows = re.split(r"^(?=\d )", table, flags=re.M)[1:]
-    found = [set(re.findall(r"``(\w+)``", row.partition(";")[0])) for row in rows]
-    assert found == [set(ring) for ring in RINGS]
+    tree = text.partition("    skclipad/\n")[2].partition("\n\n")[0]
+    rings = re.split(r"^      ring \d: .*\n", tree, flags=re.M)[1:]
+    found = [re.findall(r"^        (\w+)(?:\.py|/) ", ring, re.M) for ring in rings]
+    assert found == RINGS
 
 
 def test_what_is_loaded_when_is_as_the_faq_says():

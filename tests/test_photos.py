@@ -150,9 +150,9 @@ def test_command_prints_every_set_and_what_settings_gain(photos, folder, capsys)
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("coins", "keys", "old_lids", "mean"))
 
-    photos.main([*common, "--half", "a", "--question", "early_stopping"])
+    photos.main([*common, "--half", "a", "--question", "normalize"])
     rows = capsys.readouterr().out.splitlines()
     assert [row.split("  ")[0] for row in rows if "ours" in row] == [
-        *["default"] * 2,
-        *["early stopping"] * 2,
+        *["normalize = True"] * 2,
+        *["normalize = False"] * 2,
     ]

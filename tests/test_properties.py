@@ -99,14 +99,12 @@ def own_folder(tmp_path, monkeypatch):
 
 VALID = {
     "combine_views": ["max", "mean", "embeddings"],
-    "early_stopping": [False],
     "embedder": [StandInEmbedder()],
     "hidden_layer_sizes": [(4, 3, 2), (2,), [3, 2]],
     "memory": [None],
     "n_shots": [0],
     "random_state": [0, 1, None],
     "scores": [("fnn",), ("prompt",), ["prompt", "fnn"]],
-    "validation_sentences": [None],
 }
 
 

@@ -33,12 +33,8 @@ from pathlib import Path
 from PIL import Image, features
 
 from skclipad._exceptions import ImageReadError
-from skclipad._images.reading import (
-    crop_boxes,
-    image_identity,
-    read_image,
-    resize_image,
-)
+from skclipad._images.crops import crop_boxes, resize_image
+from skclipad._images.reading import image_identity, read_image
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF")
 SIDE = 64  # pixels that the model would read

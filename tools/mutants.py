@@ -95,8 +95,8 @@ PLANTS = [
     Plant(
         "training: the key lacks the seed",
         "skclipad/_method/training.py",
-        "        seed,\n        sentences,\n",
-        "        sentences,\n",
+        "        normalize,\n        seed,\n",
+        "        normalize,\n",
         TRAINING,
     ),
     Plant(

@@ -10,7 +10,6 @@ import torch
 from tqdm.auto import tqdm
 
 from skclipad._clip.transformer import (
-    Branches,
     has_plain_blocks,
     run_last_packed_block,
     run_packed_blocks,
@@ -21,10 +20,6 @@ from skclipad._exceptions import PromptTooLongError
 TEXTS_PER_GROUP = 200
 """Texts that may share a batch: a block of training prompts, so that its embeddings are
 the same bits whatever else is encoded with it, and a detector the same for its seed."""
-
-FEWEST_SHARED = 8
-"""Texts share the computation of their beginning if it has so many tokens: pairs of
-prompts with the same random words do, those with words of their own never."""
 
 # ASCII that open_clip's cleaning (ftfy, HTML entities, white space) leaves as it is.
 _PLAIN = re.compile("[ -%(-;=-~]*")
@@ -57,8 +52,7 @@ def encode_texts(backbone, texts, *, verbose=False):
     -----
     In a causal tower pooled at the end-of-text token (EOT), that token's embedding
     does not see what follows it. Each text is therefore cut there, and a batch holds
-    the tokens of its texts one after another; texts of one length attend together,
-    and a long beginning that texts of a group have in common is computed once.
+    the tokens of its texts one after another; texts of one length attend together.
     This is exact and several times faster than padding to the full context. Other
     towers run at full length.
     """
@@ -67,26 +61,20 @@ def encode_texts(backbone, texts, *, verbose=False):
     tower = _causal_tower(backbone.model)
     if tower is None:
         lengths = np.full(len(tokens), tokens.shape[1])
-        trunks, shared = np.arange(len(tokens)), np.zeros(len(tokens), dtype=int)
     else:
         lengths = _end_positions(backbone.model, tower, tokens).numpy() + 1
-        trunks, shared = _find_trunks(tokens.numpy(), lengths)
     embeddings = np.empty((len(tokens), backbone.embed_dim), dtype=np.float32)
     progress = tqdm(
         total=len(tokens), desc="Encoding texts", unit="text", disable=not verbose
     )
     with torch.inference_mode(), progress:
-        for rows, at in _batches(
-            lengths, trunks, shared, tokens_per_batch(backbone.device)
-        ):
+        for rows in _batches(lengths, tokens_per_batch(backbone.device)):
             batch = tokens[torch.from_numpy(rows)]
             if tower is None:
                 batch = batch.to(backbone.device)
                 encoded = backbone.model.encode_text(batch, normalize=False)
             else:
-                encoded = _encode_causal(
-                    tower, batch, lengths[rows], at, shared[rows], backbone.device
-                )
+                encoded = _encode_causal(tower, batch, lengths[rows], backbone.device)
             embeddings[rows] = encoded.float().cpu().numpy()
             progress.update(len(rows))
     return embeddings[[places[text] for text in texts]]
@@ -232,82 +220,32 @@ def _end_positions(model, tower, tokens):
     return tokens.argmax(dim=1)
 
 
-def _find_trunks(tokens, lengths):
-    """Find the texts of each group that begin as another one, their trunk, does.
-
-    Returns
-    -------
-    trunks : ndarray of shape (n_texts,)
-        Which text each one begins as; most begin as themselves.
-    shared : ndarray of shape (n_texts,)
-        How many tokens they share; 0 for trunks.
-    """
-    n_texts, context = tokens.shape
-    trunks, shared = np.arange(n_texts), np.zeros(n_texts, dtype=int)
-    for first in range(0, n_texts, TEXTS_PER_GROUP):
-        group = tokens[first : first + TEXTS_PER_GROUP]
-        order = np.lexsort(group.T[::-1])
-        is_equal = group[order[1:]] == group[order[:-1]]
-        with_previous = np.where(is_equal.all(axis=1), context, is_equal.argmin(axis=1))
-        trunk, with_trunk = order[0], context
-        for i, n_common in zip(order[1:], with_previous, strict=True):
-            with_trunk = min(with_trunk, n_common)
-            n_shared = min(with_trunk, lengths[first + i] - 1)
-            if n_shared < FEWEST_SHARED:
-                trunk, with_trunk = i, context
-            else:
-                trunks[first + i], shared[first + i] = first + trunk, n_shared
-    return trunks, shared
-
-
-def _batches(lengths, trunks, shared, n_tokens):
-    """Cut each group into even batches of about `n_tokens`.
-
-    Yields
-    ------
-    rows : ndarray of shape (n_batch,)
-        Texts of a batch, short ones first; a text is in the batch of its trunk, and
-        trunks come before what begins as they do.
-    at : ndarray of shape (n_batch,)
-        Where in `rows` the trunk of each lies.
-    """
-    place = np.empty(len(lengths), dtype=int)
+def _batches(lengths, n_tokens):
+    """Cut each group, shortest text first, into even batches of about `n_tokens`."""
     for first in range(0, len(lengths), TEXTS_PER_GROUP):
-        group = np.arange(first, min(first + TEXTS_PER_GROUP, len(lengths)))
-        is_branch = shared[group] > 0
-        order = np.lexsort((is_branch, trunks[group], lengths[trunks[group]]))
-        group, is_branch = group[order], is_branch[order]
-        ends = (lengths - shared)[group].cumsum()
+        group = lengths[first : first + TEXTS_PER_GROUP]
+        order = first + np.argsort(group, kind="stable")
+        ends = lengths[order].cumsum()
         n_batches = -(-ends[-1] // n_tokens)
         batch = (ends - 1) * n_batches // ends[-1]
-        own_trunk = np.where(is_branch, 0, np.arange(len(group)))
-        batch = batch[np.maximum.accumulate(own_trunk)]
-        for rows in np.split(group, np.flatnonzero(np.diff(batch)) + 1):
-            rows = rows[np.argsort(shared[rows] > 0, kind="stable")]
-            place[rows] = np.arange(len(rows))
-            yield rows, place[trunks[rows]]
+        yield from np.split(order, np.flatnonzero(np.diff(batch)) + 1)
 
 
-def _encode_causal(tower, tokens, lengths, trunks, shared, device):
-    """Encode texts, trunks first and by length, without any padding between them."""
+def _encode_causal(tower, tokens, lengths, device):
+    """Encode texts, sorted by length, without any padding between them."""
     transformer = tower.transformer
     dtype = transformer.get_cast_dtype()
-    place = torch.arange(int(lengths.max())).expand(len(tokens), -1)
+    place = torch.arange(int(lengths[-1])).expand(len(tokens), -1)
     is_read = place < torch.from_numpy(lengths)[:, None]
-    is_read &= place >= torch.from_numpy(shared)[:, None]
     place = place[is_read].to(device)
     tokens = tokens[:, : is_read.shape[1]][is_read].to(device)
+
     x = tower.token_embedding(tokens).to(dtype)  # (n_tokens_in_all, width)
     x = x + tower.positional_embedding[place].to(dtype)
-    branches, n_trunks = None, int((shared == 0).sum())
-    if n_trunks < len(lengths):
-        ends = (array[n_trunks:] for array in (trunks, shared, lengths))
-        branches = Branches(lengths[:n_trunks], *ends, device)
-    counted = Counter(lengths[:n_trunks].tolist())
-    runs = [(n, length) for length, n in sorted(counted.items())]
+    runs = [(n, length) for length, n in Counter(lengths.tolist()).items()]
     *blocks, last = transformer.resblocks
-    run_packed_blocks(blocks, x, runs, causal=True, branches=branches)
-    x = run_last_packed_block(last, x, runs, branches)  # (n, width)
+    run_packed_blocks(blocks, x, runs, causal=True)
+    x = run_last_packed_block(last, x, runs)  # (n, width)
     return _project_text(tower, tower.ln_final(x))
 
 

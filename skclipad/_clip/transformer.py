@@ -5,7 +5,6 @@ computes every token in every block, at full context, while a text or image embe
 is read at one token of the last block.
 """
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -67,70 +66,6 @@ def _is_plain(block):
     )
 
 
-class Branches:
-    """Sequences whose beginning is computed with another sequence, the trunk.
-
-    In a causal transformer tokens do not see what follows them, so that sequences which
-    begin alike share keys and values of these tokens. A branch's own tokens lie, in the
-    packed tokens, after all trunks.
-
-    Parameters
-    ----------
-    trunk_lengths : ndarray of shape (n_trunks,)
-        Lengths of the trunks, as they lie one after another.
-    trunks : ndarray of shape (n,)
-        Which trunk each branch begins with.
-    shared : ndarray of shape (n,)
-        How many tokens of the trunk each branch begins with.
-    lengths : ndarray of shape (n,)
-        Lengths of the branches with what they share, so longer than that.
-    device : torch.device
-        Where the tokens lie.
-
-    Attributes
-    ----------
-    own : torch.Tensor of shape (n, most_own)
-        Where each branch's own tokens lie; the last is repeated as padding.
-    is_own : torch.Tensor of shape (n, most_own), dtype bool
-        What is no padding.
-    last : torch.Tensor of shape (n,)
-        Where each branch's last token lies.
-    read : torch.Tensor of shape (n, longest)
-        Where all tokens of each branch lie, padded likewise.
-    sees : torch.Tensor of shape (n, 1, most_own, longest), dtype bool
-        Which of these an own token sees.
-    last_sees : torch.Tensor of shape (n, 1, 1, longest), dtype bool
-        Which of these the last token sees.
-    """
-
-    def __init__(self, trunk_lengths, trunks, shared, lengths, device):
-        n_own = lengths - shared
-        trunk_starts = np.cumsum(trunk_lengths) - trunk_lengths
-        starts = trunk_lengths.sum() + np.cumsum(n_own) - n_own
-        shared, lengths, n_own, starts = (
-            array[:, None] for array in (shared, lengths, n_own, starts)
-        )
-        step, place = np.arange(n_own.max()), np.arange(lengths.max())
-        own = starts + np.minimum(step, n_own - 1)
-        read = np.where(
-            place < shared,
-            trunk_starts[trunks][:, None] + place,
-            starts + np.minimum(place, lengths - 1) - shared,
-        )
-        sees = place <= (shared + step)[:, :, None]
-        self.own, self.is_own, self.last, self.read, self.sees, self.last_sees = (
-            torch.from_numpy(array).to(device)
-            for array in (
-                own,
-                step < n_own,
-                own[:, -1],
-                read,
-                sees[:, None],
-                (place < lengths)[:, None, None],
-            )
-        )
-
-
 def run_blocks(blocks, x, *, causal=False):
     """Run transformer blocks over all tokens.
 
@@ -160,7 +95,7 @@ def run_blocks(blocks, x, *, causal=False):
     return x.view(n, n_tokens, width)
 
 
-def run_packed_blocks(blocks, x, runs, *, causal=False, branches=None):
+def run_packed_blocks(blocks, x, runs, *, causal=False):
     """Run transformer blocks over sequences of several lengths, in place.
 
     Parameters
@@ -174,8 +109,6 @@ def run_packed_blocks(blocks, x, runs, *, causal=False, branches=None):
         Number and length of the sequences that have the same length, in order.
     causal : bool, default=False
         Whether a token sees only itself and those before it.
-    branches : Branches or None, default=None
-        Sequences that begin as those of `runs`, after them in `x`.
     """
     # One piece of memory for the wide activations of all blocks: to allocate it anew
     # costs as much as attention.
@@ -184,13 +117,13 @@ def run_packed_blocks(blocks, x, runs, *, causal=False, branches=None):
         attention, mlp = block.attn, block.mlp
         weight, bias = attention.in_proj_weight, attention.in_proj_bias
         qkv = _linear(block.ln_1(x), weight, bias, scratch)
-        attended = _attend(attention, runs, qkv, causal=causal, branches=branches)
+        attended = _attend(attention, runs, qkv, causal=causal)
         _add_linear(x, attended, attention.out_proj, block.ls_1)
         hidden = _linear(block.ln_2(x), mlp.c_fc.weight, mlp.c_fc.bias, scratch)
         _add_linear(x, _activate(mlp.gelu, hidden), mlp.c_proj, block.ls_2)
 
 
-def run_last_packed_block(block, x, runs, branches=None):
+def run_last_packed_block(block, x, runs):
     """Run the last block for the last token of each sequence.
 
     Parameters
@@ -201,8 +134,6 @@ def run_last_packed_block(block, x, runs, branches=None):
         Tokens of all sequences before the block, one after another.
     runs : sequence of (int, int)
         Number and length of the sequences that have the same length, in order.
-    branches : Branches or None, default=None
-        Sequences that begin as those of `runs`, after them in `x`.
 
     Returns
     -------
@@ -212,45 +143,27 @@ def run_last_packed_block(block, x, runs, branches=None):
     width = x.shape[-1]
     lengths = [length for n, length in runs for _ in range(n)]
     last = torch.tensor(lengths, device=x.device).cumsum(0) - 1
-    if branches is not None:
-        last = torch.cat([last, branches.last])
     weight, bias = block.attn.in_proj_weight, block.attn.in_proj_bias
     normed = block.ln_1(x)
     q = F.linear(normed[last], weight[:width], bias[:width])
     kv = F.linear(normed, weight[width:], bias[width:])
-    attended = _attend(block.attn, runs, kv, q, branches=branches)
+    attended = _attend(block.attn, runs, kv, q)
     return _finish(block, x[last], attended)
 
 
-def _attend(attention, runs, qkv, q_of_last=None, *, causal=False, branches=None):
+def _attend(attention, runs, qkv, q_of_last=None, *, causal=False):
     """Let each sequence attend to itself; of all tokens, or of the last ones given."""
     n_parts = 3 if q_of_last is None else 2
-    done, first, rest = [], 0, qkv
+    done, first = [], 0
     for n, length in runs:
-        part = rest[: n * length].view(n, length, -1)
+        part = qkv[: n * length].view(n, length, -1)
         *q, k, v = _split_heads(part, attention, n_parts)
         if q_of_last is not None:
             q = _split_heads(q_of_last[first : first + n][:, None], attention, 1)
         attended = F.scaled_dot_product_attention(q[0], k, v, is_causal=causal)
         done.append(_merge_heads(attended).flatten(0, 1))
-        rest, first = rest[n * length :], first + n
-    if branches is not None:
-        q = None if q_of_last is None else q_of_last[first:]
-        done.append(_attend_branches(attention, branches, qkv, q))
+        qkv, first = qkv[n * length :], first + n
     return done[0] if len(done) == 1 else torch.cat(done)
-
-
-def _attend_branches(attention, branches, qkv, q_of_last):
-    """Let branches attend to what they share with their trunk and to themselves."""
-    width = attention.embed_dim
-    if q_of_last is None:
-        q, kv, sees = qkv[:, :width][branches.own], qkv[:, width:], branches.sees
-    else:
-        q, kv, sees = q_of_last[:, None], qkv, branches.last_sees
-    (q,) = _split_heads(q, attention, 1)
-    k, v = _split_heads(kv[branches.read], attention, 2)
-    attended = _merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=sees))
-    return attended[branches.is_own] if q_of_last is None else attended[:, 0]
 
 
 def _widest(block):

@@ -5,7 +5,6 @@ ones matter, a file is decoded once more for them, as if its bytes came in the o
 order.
 """
 
-import threading
 import warnings
 
 import numpy as np
@@ -40,27 +39,10 @@ class BitDepth:
     def __init__(self, bits=None):
         self.bits = bits
         self.top = 2 ** (bits or FULL) - 1
-        self._lock = threading.Lock()
         self._brightest = []
 
     def to_uint8(self, array):
-        """Scale values of 16 bits to 0..255.
-
-        Parameters
-        ----------
-        array : ndarray of dtype uint16
-            Values, at least one.
-
-        Returns
-        -------
-        ndarray of dtype uint8
-            The same values of 8 bits, rounded.
-
-        Raises
-        ------
-        ValueError
-            If a value has more bits.
-        """
+        """Scale values of dtype uint16 to 0..255, none of them above the top."""
         brightest = int(array.max())
         if brightest > self.top:
             raise ValueError(
@@ -74,28 +56,16 @@ class BitDepth:
         )
 
     def note(self, brightest):
-        """Remember the brightest value of a 16-bit image.
-
-        Parameters
-        ----------
-        brightest : int
-            The value.
-        """
-        with self._lock:
-            self._brightest.append(brightest)
+        """Remember the brightest value of a 16-bit image."""
+        self._brightest.append(brightest)  # one step, in any number of threads
 
     def warn_if_dark(self, stacklevel):
-        """Warn if all 16-bit images together leave most of their range unused.
-
-        Parameters
-        ----------
-        stacklevel : int
-            As in `warnings.warn`, counted from the caller.
-        """
+        """Warn if all 16-bit images together leave most of their range unused."""
         brightest = max(self._brightest, default=0)
         # What is black all over is black at any depth.
         if self.bits is not None or not 0 < brightest < 2**FULL // DARK:
             return
+
         likely = next(bits for bits in COMMON_DEPTHS if brightest < 2**bits)
         warnings.warn(
             f"No 16-bit image reaches an eighth of its range 0..{self.top}: the "
@@ -109,18 +79,7 @@ class BitDepth:
 
 
 def raw_mode(image):
-    """Return Pillow's name of how a file holds pixels.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        An image.
-
-    Returns
-    -------
-    str
-        Such as "RGB;16B"; empty if the image is decoded already.
-    """
+    """Return Pillow's name of how a file holds pixels, "" once it is decoded."""
     for *_, args in getattr(image, "tile", None) or ():
         name = args if isinstance(args, str) else next(iter(args or ()), "")
         return name if isinstance(name, str) else ""
@@ -128,38 +87,14 @@ def raw_mode(image):
 
 
 def loses_bits(image, raw):
-    """Tell whether Pillow keeps the upper 8 of 16 bits alone.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        An image of a file.
-    raw : str
-        Its raw mode before it was decoded, from `raw_mode`.
-
-    Returns
-    -------
-    bool
-        True for 16-bit colour; grey of 16 bits is whole.
-    """
+    """Tell whether Pillow keeps the upper 8 of 16 bits alone, as it does of colour."""
     if image.mode.startswith("I"):
         return False
     return ";16" in raw or FULL in tiff_tag(image, BITS_PER_SAMPLE)
 
 
 def mend_layout(image):
-    """Correct what Pillow is about to decode wrongly, or refuse it.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        An image, which may be decoded already; then nothing is done.
-
-    Raises
-    ------
-    ValueError
-        If the layout cannot be decoded rightly.
-    """
+    """Correct what Pillow is about to decode wrongly, or raise ValueError."""
     raw = raw_mode(image)
     if (
         image.format == "TIFF"
@@ -181,11 +116,13 @@ def _mend_planes(image, raw):
     compressed = image.tile[0][0] == "libtiff"
     if n_channels == 1 and not compressed:
         return _mend_only_plane(image)
+
     if compressed and n_channels in (2, 4) and image.mode in ("LA", "RGBA"):
         # libtiff hands out the alpha of these only if the file says that it is one,
         # and of grey never.
         if image.mode == "LA" or not tiff_tag(image, EXTRA_SAMPLES):
             raise ValueError(_refusal("planes with one for alpha, compressed"))
+
     if not compressed and FULL in tiff_tag(image, BITS_PER_SAMPLE) and len(raw) == 1:
         order = "B" if image.tag_v2.prefix == b"MM" else "L"
         if image.mode not in ("RGB", "RGBA"):
@@ -222,20 +159,7 @@ def _rename_tiles(image, rename):
 
 
 def tiff_tag(image, tag):
-    """Return the values of a tag.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        An image.
-    tag : int
-        Number of the tag.
-
-    Returns
-    -------
-    tuple
-        Its values; empty if the image is no TIFF or has no such tag.
-    """
+    """Return the values of a tag as a tuple, empty if there is no such tag."""
     values = getattr(image, "tag_v2", {}).get(tag, ())
     return values if isinstance(values, tuple) else (values,)
 
@@ -243,19 +167,7 @@ def tiff_tag(image, tag):
 def all_bits(upper, raw, file):
     """Decode a file once more for the lower bits that Pillow drops.
 
-    Parameters
-    ----------
-    upper : PIL.Image.Image
-        The image as Pillow decodes it.
-    raw : str
-        Its raw mode before it was decoded.
-    file : file
-        The open file.
-
-    Returns
-    -------
-    ndarray of shape (height, width, channels), dtype uint16, or None
-        The pixels; None if the lower bits of this layout cannot be had.
+    Returns (height, width, channels), uint16; None if they cannot be had.
     """
     file.seek(0)
     with Image.open(file) as lower:

@@ -1,4 +1,4 @@
-"""Which parts of a picture the model looks at, and how each becomes its input."""
+"""Which parts of an image the model looks at, and how each becomes its input."""
 
 import math
 
@@ -24,37 +24,30 @@ GEOMETRY = (TILE_STRIDE, MULTI_SHARE, MULTI_STRIDE, MAX_ALONG)
 
 
 def crop_boxes(width, height, crops="whole"):
-    """Return the boxes of a picture that are shown to the model.
+    """Return the boxes of an image that are shown to the model.
 
     Parameters
     ----------
     width, height : int
-        Size of the picture in pixels, both at least 1.
+        Size of the image in pixels.
     crops : {"whole", "tiles", "multi"} or callable, default="whole"
         Which boxes:
 
-        - ``"whole"``: one box, the whole picture.
-        - ``"tiles"``: a square picture whole; any other cut into squares of its short
+        - ``"whole"``: one box, the whole image.
+        - ``"tiles"``: a square image whole; any other cut into squares of its short
           side, 0.8 of a side apart, the last one flush with the end.
-        - ``"multi"``: the whole picture and overlapping square crops of 0.85 of its
-          short side, evenly spread: 2 x 2 in a square picture, in others as many along
+        - ``"multi"``: the whole image and overlapping square crops of 0.85 of its
+          short side, evenly spread: 2 x 2 in a square image, in others as many along
           the long side as overlap by a third or more.
         - a callable: ``crops(width, height)`` returns the boxes.
 
-        At most 16 crops stand along one side; in a picture longer than that allows,
+        At most 16 crops stand along one side; in an image longer than that allows,
         they grow along it.
 
     Returns
     -------
     list of tuple
-        Boxes (left, top, right, bottom) in pixels, not empty and inside the picture.
-        Integers, but for a callable's own fractions.
-
-    Raises
-    ------
-    ValueError
-        If `crops` is none of these, or a callable gives no box, an empty one, or one
-        that leaves the picture.
+        Boxes (left, top, right, bottom) in pixels, not empty and inside the image.
 
     Examples
     --------
@@ -67,6 +60,7 @@ def crop_boxes(width, height, crops="whole"):
     whole = (0, 0, width, height)
     if callable(crops):
         return _checked_boxes(crops(width, height), width, height)
+
     if crops == "whole" or (crops == "tiles" and width == height):
         return [whole]
     if crops == "tiles":
@@ -76,6 +70,7 @@ def crop_boxes(width, height, crops="whole"):
         side = math.ceil(MULTI_SHARE * min(width, height) - 1e-9)
         boxes = _grid(_multi_spans(width, side), _multi_spans(height, side))
         return list(dict.fromkeys([whole, *boxes]))
+
     raise ValueError(
         f"Got crops={crops!r}, but expected one of {', '.join(map(repr, CROPS))} or a "
         "callable (width, height) -> boxes."
@@ -89,7 +84,7 @@ def _grid(columns, rows):
 
 
 def _tile_spans(length, side):
-    """Return (start, end) of tiles along one side of a picture, the last one flush."""
+    """Return (start, end) of tiles along one side of an image, the last one flush."""
     side = max(side, math.ceil(length / (1 + (MAX_ALONG - 1) * TILE_STRIDE)))
     stride, last = TILE_STRIDE * side, length - side
     starts = [round(i * stride) for i in range(math.ceil(last / stride - 1e-9))]
@@ -111,17 +106,15 @@ def _checked_boxes(boxes, width, height):
         for box in boxes:
             left, top, right, bottom = map(float, box)
             if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-                raise ValueError(f"{box!r} is empty or leaves the picture")
-            checked.append(
-                tuple(
-                    int(v) if v.is_integer() else v for v in (left, top, right, bottom)
-                )
-            )
+                raise ValueError(f"{box!r} is empty or leaves the image")
+            sides = (left, top, right, bottom)
+            checked.append(tuple(int(v) if v.is_integer() else v for v in sides))
+
         if not checked:
             raise ValueError("there is no box")
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"Got {boxes!r} from the callable crops for a picture {width} wide and "
+            f"Got {boxes!r} from the callable crops for an image {width} wide and "
             f"{height} high ({error}), but expected boxes (left, top, right, bottom) "
             f"in pixels with 0 <= left < right <= {width} and 0 <= top < bottom <= "
             f"{height}."
@@ -132,12 +125,12 @@ def _checked_boxes(boxes, width, height):
 def resize_image(
     image, box, size, resize_mode="squash", interpolation="bicubic", fill=0
 ):
-    """Cut a box out of a picture and resize it to the model's input size.
+    """Cut a box out of an image and resize it to the model's input size.
 
     Parameters
     ----------
     image : PIL.Image.Image
-        A picture in mode RGB. It is not changed.
+        An image in mode RGB. It is not changed.
     box : tuple of 4 numbers
         Left, top, right and bottom in pixels, see :func:`crop_boxes`.
     size : int or (int, int)
@@ -156,22 +149,18 @@ def resize_image(
     ndarray of shape (height, width, 3), dtype uint8
         The pixels, writable.
 
-    Raises
-    ------
-    ValueError
-        If `resize_mode` or `interpolation` is unknown.
-
     Notes
     -----
     Crop and resize are one operation of Pillow's, so a crop costs what its output
     costs, even the centre of a strip of 1 x 30000 pixels. Near the border of a box the
-    filter sees the pixels outside, as it would if the picture were resized first.
+    filter sees the pixels outside, as it would if the image were resized first.
     """
     if interpolation not in INTERPOLATIONS:
         raise ValueError(
             f"Got interpolation={interpolation!r}, but expected one of "
             f"{', '.join(map(repr, INTERPOLATIONS))}."
         )
+
     height, width = (size, size) if np.isscalar(size) else size
     resample = INTERPOLATIONS[interpolation]
     if resize_mode == "squash":
@@ -185,6 +174,7 @@ def resize_image(
         canvas = Image.new("RGB", (width, height), colour)
         canvas.paste(image.resize(inner, resample, box), corner)
         return np.array(canvas)
+
     raise ValueError(
         f"Got resize_mode={resize_mode!r}, but expected one of "
         f"{', '.join(map(repr, RESIZE_MODES))}."
@@ -192,22 +182,10 @@ def resize_image(
 
 
 def seen_box(width, height, size, resize_mode="squash"):
-    """Return which part of a picture fills the model's input.
+    """Return which part of an image fills the model's input of (height, width) pixels.
 
-    Parameters
-    ----------
-    width, height : int
-        Size of the picture in pixels.
-    size : (int, int)
-        Height and width of the model's input.
-    resize_mode : {"squash", "shortest", "longest"}, default="squash"
-        As in :func:`resize_image`, with the whole picture as its box.
-
-    Returns
-    -------
-    tuple of 4 numbers
-        Left, top, right and bottom in pixels of the picture. They lie inside it where
-        "shortest" cuts off, and outside where "longest" pads.
+    Left, top, right and bottom lie inside the image where "shortest" cuts off, and
+    outside where "longest" pads.
 
     Examples
     --------
@@ -219,6 +197,7 @@ def seen_box(width, height, size, resize_mode="squash"):
         return (0, 0, width, height)
     if resize_mode == "shortest":
         return _centre_box((0, 0, width, height), size[1], size[0])
+
     inner, corner = _fitted_inside(width, height, size[1], size[0])
     zoom = width / inner[0], height / inner[1]
     left, top = -corner[0] * zoom[0], -corner[1] * zoom[1]
@@ -241,11 +220,12 @@ def _centre_box(box, width, height):
     left, top, right, bottom = box
     scale = max(width / (right - left), height / (bottom - top))
     # torchvision's Resize rounds down, open_clip's own for oblong input does not.
-    whole = int if width == height else round
+    to_pixels = int if width == height else round
+
     centre = []
     for start, end, target in ((left, right, width), (top, bottom, height)):
         length = end - start
-        resized = max(target, whole(scale * length))
+        resized = max(target, to_pixels(scale * length))
         offset = round((resized - target) / 2)
         unit = length / resized
         centre.append((start + offset * unit, start + (offset + target) * unit))

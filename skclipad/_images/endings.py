@@ -15,12 +15,7 @@ def image_endings():
 
     They are those that Pillow has registered, with those of plugins that were loaded
     before (AVIF, HEIF), without the formats that it only writes, such as PDF, or that
-    it cannot decode by itself, such as WMF.
-
-    Returns
-    -------
-    frozenset of str
-        Endings in small letters, each with its dot.
+    it cannot decode by itself, such as WMF. Each has its dot and small letters.
 
     Examples
     --------

@@ -1,22 +1,19 @@
-"""Anything that holds a picture, read as 8-bit RGB under a name made of its content."""
+"""One image of any kind, read as 8-bit RGB, and the name of its content."""
 
 import hashlib
 import io
 import math
-import numbers
 import os
 import stat
-from collections.abc import Mapping, Set
 from functools import partial
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from skclipad._exceptions import ImageReadError
 from skclipad._images.bit_depth import (
     BITS_PER_SAMPLE,
     PHOTOMETRIC,
-    WHITE_IS_ZERO,
     BitDepth,
     all_bits,
     loses_bits,
@@ -24,35 +21,18 @@ from skclipad._images.bit_depth import (
     raw_mode,
     tiff_tag,
 )
-from skclipad._images.crops import crop_boxes, resize_image
+from skclipad._images.rgb import array_to_image, upright_rgb
 from skclipad._storage.forks import ForkSafeLock
-
-# The rooms above ask this one for everything about pictures, their crops included.
-__all__ = [
-    "BitDepth",
-    "as_image_list",
-    "column_names",
-    "column_of",
-    "crop_boxes",
-    "describe_item",
-    "image_identity",
-    "is_embeddings",
-    "read_image",
-    "resize_image",
-    "snapshot",
-]
 
 # Version of the code that reads, a part of every name that `image_identity` gives, so
 # that caches forget what was read in another way. Raise it with each change here that
 # gives any readable item other pixels.
 READING = 1
 
-CHANNELS = (1, 3, 4)
-FLOAT_TOLERANCE = 1e-6  # how far float pixels may overshoot 0..1 and still be clipped
 CHUNK = 1 << 20  # bytes of a file that are hashed at a time
 _LONGEST_NAME = 300  # letters of a path that a message repeats
 
-# EXIF tag 274 -> what turns the picture upright; 1 is upright already.
+# EXIF tag 274 -> what turns the image upright; 1 is upright already.
 ORIENTATION_TAG = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -70,279 +50,13 @@ UPRIGHT = {
 _LOADING = tuple(ForkSafeLock() for _ in range(32))
 
 
-def is_embeddings(X):
-    """Tell whether X is a table of embeddings, not a collection of images.
-
-    Two-dimensional and numeric means embeddings, always; nothing is guessed from the
-    width or the values.
-
-    Parameters
-    ----------
-    X : object
-        What a user passed as X.
-
-    Returns
-    -------
-    bool
-        True for a 2-D numeric array, tensor, DataFrame or pyarrow table, also if its
-        numbers are held as objects, and for a list or tuple of rows of numbers.
-
-    Raises
-    ------
-    TypeError
-        If X is sparse.
-
-    Examples
-    --------
-    >>> from skclipad._images.reading import is_embeddings
-    >>> is_embeddings([[0.1, 0.2], [0.3, 0.4]]), is_embeddings(["a.jpg", "b.jpg"])
-    (True, False)
-    """
-    if type(X).__module__.startswith("scipy.sparse") or (
-        _is_tensor(X) and "sparse" in str(X.layout)
-    ):
-        raise TypeError(
-            f"Got a sparse {type(X).__name__}, but sparse input is not supported; "
-            "pass X.toarray() or X.to_dense()."
-        )
-    if isinstance(X, (list, tuple)):
-        return len(X) > 0 and all(map(_is_number_row, X))
-    if _is_single(X):
-        return False
-    if (names := column_names(X)) is not None:
-        return len(names) > 0 and _all_numeric(X)
-    if _is_tensor(X):
-        return X.ndim == 2
-    if not hasattr(X, "__array__"):
-        return False
-    X = np.asarray(X)
-    if X.ndim == 2 and X.dtype.kind == "O":
-        # An object array may hold numbers, as pandas makes them, or paths.
-        return len(X) > 0 and not any(map(_is_item, X.flat))
-    return X.ndim == 2 and X.dtype.kind in "biufc"
-
-
-def as_image_list(X):
-    """Return any accepted collection of images as an iterable of single images.
-
-    Parameters
-    ----------
-    X : list, tuple, ndarray, torch.Tensor, Series, DataFrame, Table or iterator
-        - a list, tuple, 1-D array, (n, 1) array, pandas or polars Series, one-column
-          DataFrame or pyarrow table: of items for :func:`read_image`;
-        - an array of shape (n, H, W) or (n, H, W, C) with C in 1, 3, 4;
-        - a tensor of shape (n, H, W) or (n, C, H, W) with C in 1, 3, 4;
-        - a generator or another iterator of items. It is read once, one at a time.
-
-    Returns
-    -------
-    iterable
-        The items in order. It has a length unless X has none.
-
-    Raises
-    ------
-    TypeError
-        If X is a single path or PIL image, or holds no sequence of images.
-    ValueError
-        If X is empty (an iterator: when it ends), a single image given as an array, or
-        an array of another shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skclipad._images.reading import as_image_list
-    >>> [image.shape for image in as_image_list(np.zeros((2, 8, 9, 3)))]
-    [(8, 9, 3), (8, 9, 3)]
-    """
-    if _is_single(X):
-        raise TypeError(
-            f"Got a single image, {describe_item(X)}, but expected a sequence of "
-            "images; pass [image]."
-        )
-    if (names := column_names(X)) is not None:
-        if len(names) != 1:
-            one = "X.select([name])" if _is_arrow(X) else "X[[name]]"
-            raise ValueError(
-                f"Got a {type(X).__name__} with the {len(names)} columns {names!r}, "
-                "but expected one column of images or only columns of numbers "
-                f"(embeddings); pass {one}."
-            )
-        X = column_of(X, names[0])
-    if _is_tensor(X):
-        _check_stack(X.shape, 1, "a tensor", "X.permute(0, 3, 1, 2)")
-    elif not isinstance(X, (list, tuple)) and hasattr(X, "__array__"):
-        X = np.asarray(X)
-        if X.ndim == 2 and X.shape[1] == 1:
-            X = X[:, 0]
-        if X.ndim != 1 or X.dtype.kind in "biufc":
-            _check_stack(X.shape, -1, "an array", "np.moveaxis(X, 1, -1)")
-    elif isinstance(X, (Mapping, Set)) or not (
-        hasattr(X, "__iter__") or hasattr(X, "__getitem__")
-    ):
-        raise TypeError(
-            f"Got X of type {type(X).__name__}, but expected a sequence of images "
-            "(paths, PIL images, arrays, tensors) or a 2-D array of embeddings."
-        )
-    if not hasattr(X, "__len__"):
-        return _at_least_one(X)
-    if len(X) == 0:
-        raise ValueError(_no_samples(getattr(X, "shape", (0,))))
-    if all(isinstance(item, numbers.Number) for item in X):
-        _check_stack((len(X),), -1, f"a {type(X).__name__}", "")
-    return X
-
-
-def _check_stack(shape, channel_axis, kind, to_standard):
-    """Refuse an array or tensor that is no stack of images, saying what to write."""
-    shape = tuple(shape)
-    got = f"{kind} of shape {shape}"
-    if 0 in shape[:1]:
-        raise ValueError(_no_samples(shape))
-    if len(shape) == 1:
-        raise ValueError(
-            f"Got {got} holding numbers, but expected images or a 2-D array of "
-            "embeddings. Reshape your data: X.reshape(1, -1) is one embedding."
-        )
-    if len(shape) == 3 and shape[0 if channel_axis == 1 else -1] in CHANNELS:
-        raise ValueError(
-            f"Got a single image, {got}, but expected a sequence of images; pass "
-            f"[image], or list(X) if it is a stack of {shape[0]} grey images."
-        )
-    if len(shape) == 4 and shape[channel_axis] not in CHANNELS:
-        moved = shape[-1 if channel_axis == 1 else 1] in CHANNELS
-        raise ValueError(
-            f"Got {got}, but expected 1, 3 or 4 channels on axis {channel_axis}"
-            + (f"; pass {to_standard}." if moved else ".")
-        )
-    if len(shape) not in (3, 4):
-        channels = "C, H, W" if channel_axis == 1 else "H, W, C"
-        raise ValueError(
-            f"Got {got}, but expected a stack of images of shape (n, H, W) or "
-            f"(n, {channels})."
-        )
-
-
-def _no_samples(shape):
-    # scikit-learn's words: its own tools and checks look for them.
-    return (
-        f"Found array with 0 sample(s) (shape={tuple(shape)}) while a minimum of 1 is "
-        "required."
-    )
-
-
-def _at_least_one(iterable):
-    row = -1
-    for row, item in enumerate(iterable):  # noqa: B007
-        yield item
-    if row < 0:
-        raise ValueError(_no_samples((0,)))
-
-
-def _is_single(X):
-    return isinstance(X, (str, bytes, bytearray, os.PathLike, Image.Image))
-
-
-def _is_tensor(X):
+def is_tensor(X):
+    """Tell whether X is a tensor of torch."""
     # By name: this file must work, and load fast, where torch is not needed.
     return any(
         cls.__name__ == "Tensor" and cls.__module__.split(".")[0] == "torch"
         for cls in type(X).__mro__
     )
-
-
-def column_names(X):
-    """Return the names of a table's columns.
-
-    Parameters
-    ----------
-    X : object
-        What a user passed as X.
-
-    Returns
-    -------
-    list or None
-        Names of the columns of a pandas or polars DataFrame or a pyarrow table; None if
-        X is neither.
-    """
-    if _is_arrow(X):
-        return list(X.column_names)
-    if hasattr(X, "columns") and hasattr(X, "dtypes"):
-        return list(X.columns)
-    return None
-
-
-def column_of(X, name):
-    """Return one column of a table.
-
-    Parameters
-    ----------
-    X : DataFrame or pyarrow.Table
-        A table, for which `column_names` gives names.
-    name : object
-        One of the names.
-
-    Returns
-    -------
-    Series or list
-        Its values; a list if X is of pyarrow.
-    """
-    return X.column(name).to_pylist() if _is_arrow(X) else X[name]
-
-
-def _is_arrow(X):
-    # Their `columns` are the values, not the names, as in pandas and polars.
-    return type(X).__module__.startswith("pyarrow") and hasattr(X, "column_names")
-
-
-def _all_numeric(X):
-    """Tell whether all columns of a table hold numbers, perhaps as objects."""
-    if _is_arrow(X):
-        return all(_arrow_kind(kind) in "biufc" for kind in X.schema.types)
-    kinds = list(map(_column_kind, X.dtypes))
-    if not set(kinds) <= set("biufcO"):
-        return False
-    held_as_objects = [i for i, kind in enumerate(kinds) if kind == "O"]
-    return all(_are_numbers(X.iloc[:, i]) for i in held_as_objects)
-
-
-def _column_kind(dtype):
-    if hasattr(dtype, "is_numeric"):  # polars
-        return "f" if dtype.is_numeric() else "-"
-    return getattr(dtype, "kind", "-")
-
-
-def _arrow_kind(kind):
-    try:
-        return np.dtype(kind.to_pandas_dtype()).kind
-    except (NotImplementedError, TypeError):
-        return "-"
-
-
-def _are_numbers(values):
-    """Tell whether objects are numbers, some of which may be missing."""
-    missing = 0
-    for value in values:
-        if value is None:
-            missing += 1
-        elif not isinstance(value, numbers.Number):
-            return False
-    return missing < len(values)
-
-
-def _is_number_row(row):
-    if isinstance(row, (list, tuple)):
-        return len(row) > 0 and isinstance(row[0], numbers.Number)
-    if isinstance(row, np.ndarray):
-        return row.ndim == 1 and (
-            row.dtype.kind in "biufc" or (row.dtype.kind == "O" and _are_numbers(row))
-        )
-    return _is_tensor(row) and row.ndim == 1
-
-
-def _is_item(X):
-    if isinstance(X, np.generic):  # a number that came out of an array, or a string
-        return isinstance(X, str)
-    return _is_single(X) or _is_tensor(X) or hasattr(X, "__array__")
 
 
 def read_image(item, row=None, draft_size=None, depth=None):
@@ -372,22 +86,21 @@ def read_image(item, row=None, draft_size=None, depth=None):
     Returns
     -------
     PIL.Image.Image
-        The picture in mode RGB. For a PIL image that is upright RGB already it is the
-        item itself: do not write to it.
+        In mode RGB. A PIL image that is upright RGB already is returned itself: do not
+        write to it.
 
     Raises
     ------
     ImageReadError
-        Whatever is wrong with the item: missing, not an image, truncated, without
-        pixels, more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, values out of range...
+        Whatever is wrong with the item: missing, truncated, out of range...
     """
     depth = BitDepth() if depth is None else depth
     try:
         if isinstance(item, (str, os.PathLike)):
             return _read_file(item, draft_size, depth)
         if isinstance(item, Image.Image):
-            return _upright_rgb(item, _load(item), depth)
-        return _upright_rgb(_array_to_image(*_pixels(item), depth=depth))
+            return upright_rgb(item, _load(item), depth)
+        return upright_rgb(array_to_image(*_pixels(item), depth=depth))
     # Broken files make Pillow raise about every type there is, and so may an object
     # of somebody else's class.
     except Exception as error:
@@ -398,27 +111,11 @@ def image_identity(item, row=None):
     """Return a name for the content of an image: equal content, equal name.
 
     A file is named by its bytes, so copies and links share a name and a changed file
-    gets another. Another version of the code that reads images gives other names.
-    Nothing is decoded but PIL images.
-
-    Parameters
-    ----------
-    item : str, os.PathLike, PIL.Image.Image, ndarray or torch.Tensor
-        See :func:`read_image`.
-    row : int, default=None
-        Row of the item in X, for the message of the error.
-
-    Returns
-    -------
-    str
-        40 hexadecimal digits.
-
-    Raises
-    ------
-    ImageReadError
-        If the item cannot be read. That it can be does not say that it is a picture.
+    gets another. Nothing is decoded but PIL images, so that a file may have a name and
+    be no image.
     """
     digest = hashlib.blake2b(f"{READING}\0".encode(), digest_size=20)
+
     try:
         if isinstance(item, (str, os.PathLike)):
             digest.update(b"file\0")
@@ -444,6 +141,7 @@ def image_identity(item, row=None):
             digest.update(np.ascontiguousarray(array).data)
     except Exception as error:
         raise _read_error(item, row, error) from error
+
     return digest.hexdigest()
 
 
@@ -462,28 +160,11 @@ class _ReadFile(os.PathLike):
 
 
 def snapshot(item, row=None):
-    """Take hold of the content that an item has now.
+    """Return an item of the same kind that keeps the content it has now.
 
-    A file or an array may change between two looks at it. Of a snapshot,
-    `image_identity` names the very content that `read_image` decodes.
-
-    Parameters
-    ----------
-    item : str, os.PathLike, PIL.Image.Image, ndarray or torch.Tensor
-        See :func:`read_image`.
-    row : int, default=None
-        Row of the item in X, for the message of the error.
-
-    Returns
-    -------
-    object
-        An item of the same kind with a content of its own. PIL images and objects of
-        other classes are returned as they are.
-
-    Raises
-    ------
-    ImageReadError
-        If the item is a file that cannot be read or holds no image.
+    A file or an array may change between two looks at it; of a snapshot,
+    `image_identity` names the very content that `read_image` decodes. PIL images and
+    objects of other classes are returned as they are.
     """
     if isinstance(item, (str, os.PathLike)):
         try:
@@ -492,28 +173,11 @@ def snapshot(item, row=None):
             raise _read_error(item, row, error) from error
     if isinstance(item, np.ndarray):
         return item.copy()
-    return item.detach().clone() if _is_tensor(item) else item
+    return item.detach().clone() if is_tensor(item) else item
 
 
 def describe_item(item):
-    """Say in a few words what an item is, for a message.
-
-    Parameters
-    ----------
-    item : object
-        An image, or what somebody passed for one.
-
-    Returns
-    -------
-    str
-        The path in quotes, or kind, shape and dtype. Always printable.
-
-    Examples
-    --------
-    >>> from skclipad._images.reading import describe_item
-    >>> print(describe_item("b.jpg"), "and", describe_item(np.zeros((2, 3))))
-    'b.jpg' and array of shape (2, 3) and dtype float64
-    """
+    """Say in a few printable words what an item is, for a message."""
     try:
         if isinstance(item, (str, os.PathLike)):
             name = repr(_path(item))  # escapes what is not UTF-8
@@ -521,12 +185,14 @@ def describe_item(item):
                 half = _LONGEST_NAME // 2
                 name = f"{name[:half]}...{name[-half:]}"
             return name
+
         if isinstance(item, Image.Image):
             width, height = item.size
             return f"PIL image of mode {item.mode} and size {width}x{height}"
-        if isinstance(item, np.ndarray) or _is_tensor(item):
-            kind = "tensor" if _is_tensor(item) else "array"
+        if isinstance(item, np.ndarray) or is_tensor(item):
+            kind = "tensor" if is_tensor(item) else "array"
             return f"{kind} of shape {tuple(item.shape)} and dtype {item.dtype}"
+
         if item is None or (isinstance(item, float) and math.isnan(item)):
             return f"{item}, a missing value"
     except Exception:
@@ -544,12 +210,15 @@ def _read_error(item, row, error):
         reason = str(error)
     else:
         reason = f"{type(error).__name__}: {error}"
+
     reason = reason.rstrip(".")
     image = f"Image{'' if row is None else f' {row}'} ({describe_item(item)})"
-    is_file = isinstance(item, (str, os.PathLike))
+    remedy = "Correct the item"
+    if isinstance(item, (str, os.PathLike)):
+        remedy = "Replace the file"
+
     error = ImageReadError(
-        f"{image} cannot be read: {reason}. "
-        f"{'Replace the file' if is_file else 'Correct the item'}, or set "
+        f"{image} cannot be read: {reason}. {remedy}, or set "
         'on_error="nan" to give its row NaN.'
     )
     error.image, error.reason = image, reason
@@ -593,7 +262,7 @@ def _decode(image, file, depth):
     turn = _load(image)
     if loses_bits(image, raw):
         image = _all_of_16_bits(image, raw, clear, file, depth)
-    return _upright_rgb(image, turn, depth)
+    return upright_rgb(image, turn, depth)
 
 
 def _all_of_16_bits(image, raw, clear, file, depth):
@@ -605,6 +274,7 @@ def _all_of_16_bits(image, raw, clear, file, depth):
         if image.mode != "CMYK":
             depth.note(brightest << 8 | 255)
         return image
+
     values = all_bits(image, raw, file)
     if values is None:
         if depth.top == 65535:
@@ -614,6 +284,7 @@ def _all_of_16_bits(image, raw, clear, file, depth):
             f"alone, too few for bit_depth={depth.bits}; pass it as an array of dtype "
             "uint16"
         )
+
     image = Image.frombytes(image.mode, image.size, depth.to_uint8(values).tobytes())
     if clear is not None:
         shown = (values != clear).any(axis=-1)
@@ -645,131 +316,12 @@ def _load(image):
             return None  # broken EXIF does not spoil the pixels
 
 
-def _upright_rgb(image, turn=None, depth=None):
-    """Return a loaded PIL image of any mode as upright 8-bit RGB."""
-    if 0 in image.size:
-        raise ValueError("it has no pixels (size {}x{})".format(*image.size))
-    if image.mode == "F" or image.mode.startswith("I"):  # I, I;16, I;16B, ...
-        image = _grey(image, depth)
-    elif image.mode == "RGB":
-        image = _with_8_bit_transparency(image)
-    if _is_transparent(image):
-        image = _on_white(image)
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    return image if turn is None else image.transpose(turn)
-
-
-def _grey(image, depth):
-    """Return an image of one channel of more than 8 bits as one of 8."""
-    array, clear = np.asarray(image), image.info.get("transparency")
-    if image.mode == "F":
-        grey = _array_to_image(array)
-    else:
-        twelve = tiff_tag(image, BITS_PER_SAMPLE) == (12,)
-        depth = BitDepth(12) if twelve else depth
-        grey = _array_to_image(_full_range(array), depth=depth)
-    if tiff_tag(image, PHOTOMETRIC) == (WHITE_IS_ZERO,):
-        grey = ImageOps.invert(grey)
-    if isinstance(clear, int):  # of a PNG: this very value is transparent
-        shown = (array != clear).astype(np.uint8) * 255
-        grey.putalpha(Image.fromarray(shown))
-    return grey
-
-
-def _with_8_bit_transparency(image):
-    """Return an image whose transparent colour, if it has 16 bits, is cut to 8."""
-    clear = image.info.get("transparency")
-    if not isinstance(clear, tuple) or max(clear) < 256:
-        return image
-    image = image.copy()
-    image.info["transparency"] = tuple(value >> 8 for value in clear)
-    return image
-
-
-def _full_range(array):
-    low, high = array.min(), array.max()
-    if low < 0 or high > 65535:
-        raise ValueError(
-            f"its integer values reach from {low} to {high}, but must lie in 0..65535, "
-            "the range of 16 bits"
-        )
-    return array.astype(np.uint16)
-
-
-def _is_transparent(image):
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        return True
-    if image.mode == "P" and getattr(image.palette, "mode", "RGB") == "RGBA":
-        return True
-    return image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info
-
-
-def _on_white(image):
-    if image.mode == "La":  # Pillow goes from La to LA and nowhere else
-        image = image.convert("LA")
-    image = image.convert("RGBA")
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image)
-    return white
-
-
 def _pixels(item):
     """Return an array-like as an ndarray and whether its channels come first."""
-    if _is_tensor(item):
+    if is_tensor(item):
         if item.is_floating_point() and item.element_size() < 4:
             item = item.float()  # numpy has no bfloat16
         return item.numpy(force=True), True
-    if _is_single(item) or not hasattr(item, "__array__"):
+    if isinstance(item, bytes) or not hasattr(item, "__array__"):
         raise TypeError("expected a path, a PIL image, an array or a tensor")
     return np.asarray(item), False
-
-
-def _array_to_image(array, channels_first=False, depth=None):
-    """Return an array as a PIL image of mode L, RGB or RGBA."""
-    axis = 0 if channels_first else -1
-    if array.ndim not in (2, 3) or (
-        array.ndim == 3 and array.shape[axis] not in CHANNELS
-    ):
-        layouts = "(H, W) or (C, H, W)" if channels_first else "(H, W) or (H, W, C)"
-        reason = f"its shape is {array.shape}, but {layouts} with C in 1, 3, 4 is taken"
-        if array.ndim == 3 and array.shape[-1 - axis] in CHANNELS:
-            move = "permute(2, 0, 1)" if channels_first else "transpose(1, 2, 0)"
-            reason += f"; write image.{move}"
-        raise ValueError(reason)
-    if array.size == 0:
-        raise ValueError(f"it has no pixels (shape {array.shape})")
-    if array.ndim == 3:
-        array = np.moveaxis(array, axis, -1)
-        array = array[..., 0] if array.shape[-1] == 1 else array
-    return Image.fromarray(np.ascontiguousarray(_to_uint8(array, depth)))
-
-
-def _to_uint8(array, depth=None):
-    """Scale pixels from the range of their dtype, or of `depth`, to 0..255."""
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8) * 255
-    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        return depth.to_uint8(array)
-    if array.dtype.kind != "f":
-        reason = (
-            f"its dtype is {array.dtype}, but uint8 (0..255), uint16 (0..65535), bool "
-            "and float (0..1) are taken"
-        )
-        if array.dtype.kind in "iu":
-            reason += (
-                "; if its values lie in 0..255, write image.astype(np.uint8), for a "
-                "tensor image.to(torch.uint8)"
-            )
-        raise ValueError(reason)
-    low, high = array.min(), array.max()
-    if not np.isfinite([low, high]).all():
-        raise ValueError("it holds NaN or infinite values")
-    if low < -FLOAT_TOLERANCE or high > 1 + FLOAT_TOLERANCE:
-        raise ValueError(
-            f"its float values reach from {low:.6g} to {high:.6g}, but must lie in "
-            "0..1; divide by 255, or pass dtype uint8, whose range is 0..255"
-        )
-    return np.rint(array.clip(0, 1).astype(np.float32) * 255).astype(np.uint8)

@@ -9,9 +9,7 @@ from scipy.linalg import block_diag
 from torch import nn
 from torch.nn import functional as F
 
-CHECK_EVERY = 5
 N_CHECKED = 1000  # pairs on which a trained network must give numbers
-"""Training steps from one look at the validation texts to the next."""
 
 
 @dataclass
@@ -25,16 +23,10 @@ class TrainedNetwork:
         has them, n networks take n times the room of these.
     loss_curve : list of float
         Training loss of every step.
-    n_iter : int
-        Steps that led to these weights.
-    validation_scores : list of float or None
-        Negative log loss on the validation texts at each check.
     """
 
     members: list
     loss_curve: list
-    n_iter: int
-    validation_scores: list | None = None
 
     @property
     def coefs(self):
@@ -45,6 +37,11 @@ class TrainedNetwork:
     def intercepts(self):
         """Their biases: list of ndarray of shape (n_out,)."""
         return average_networks(self.members)[1]
+
+    @property
+    def n_iter(self):
+        """Number of training steps."""
+        return len(self.loss_curve)
 
     @property
     def nbytes(self):
@@ -184,7 +181,6 @@ def train_network(
     seed,
     input_noise=0.0,
     n_networks=1,
-    validation=None,
     device="cpu",
 ):
     """Train the network on pairs of text embeddings (Sec. 3.3 and 4.2).
@@ -219,9 +215,6 @@ def train_network(
     n_networks : int, default=1
         Networks to train on the same pairs, from seeds of their own, and to average;
         the first is that of `seed` alone.
-    validation : (ndarray, ndarray), default=None
-        Embeddings of other normal and anomalous texts. Given these, the weights kept
-        are those with the lowest log loss on them, of all that were looked at.
     device : str or torch.device, default="cpu"
         Where to train.
 
@@ -237,8 +230,8 @@ def train_network(
     """
     classes = [torch.tensor(texts, device=device) for texts in (normal, anomalous)]
     others = np.random.default_rng(seed).integers(2**31, size=n_networks - 1)
-    trainings = [
-        training_steps(
+    trained = [
+        _train_one(
             *classes,
             hidden_layer_sizes=hidden_layer_sizes,
             dropout=dropout,
@@ -252,38 +245,22 @@ def train_network(
         )
         for one_seed in (seed, *others.tolist())
     ]
-    n_steps = n_epochs * math.ceil(len(normal) / max(1, batch_size // 2))
-    losses, scores, kept, n_iter = [], [], None, n_steps
-    for step, states in enumerate(zip(*trainings, strict=True), 1):
-        networks, step_losses = zip(*states, strict=True)
-        losses.append(torch.stack(step_losses).mean())
-        if validation is None or (step % CHECK_EVERY and step < n_steps):
-            continue
-        checked = [fold_batch_norm(network) for network in networks]
-        scores.append(_negative_log_loss(*average_networks(checked), *validation))
-        if scores[-1] > max(scores[:-1], default=-math.inf):
-            kept, n_iter = checked, step
-    if kept is None:
-        kept = [fold_batch_norm(network) for network in networks]
+    members = [fold_batch_norm(network) for network, _ in trained]
+    losses = torch.stack([loss for _, loss in trained]).mean(dim=0)
+
     with np.errstate(all="ignore"):
-        final = _negative_log_loss(
-            *average_networks(kept), normal[:N_CHECKED], anomalous[:N_CHECKED]
-        )
-    if not math.isfinite(final):
+        checked = np.concatenate([normal[:N_CHECKED], anomalous[:N_CHECKED]])
+        logits = network_layers(checked, *average_networks(members))[-1]
+    if not np.isfinite(logits).all():
         raise ValueError(
             f"Got learning_rate={learning_rate}, weight_decay={weight_decay} and "
             f"input_noise={input_noise}, with which training diverged: the network's "
             "scores are no numbers. Make the largest of them smaller."
         )
-    return TrainedNetwork(
-        kept,
-        loss_curve=torch.stack(losses).tolist(),
-        n_iter=n_iter,
-        validation_scores=None if validation is None else scores,
-    )
+    return TrainedNetwork(members, loss_curve=losses.tolist())
 
 
-def training_steps(
+def _train_one(
     normal,
     anomalous,
     *,
@@ -294,33 +271,18 @@ def training_steps(
     learning_rate,
     weight_decay,
     lr_decay,
+    input_noise,
     seed,
-    input_noise=0.0,
 ):
-    """Train one network step by step.
-
-    Parameters
-    ----------
-    normal, anomalous : torch.Tensor of shape (n_pairs, C_e), dtype float32
-        Embeddings, on the device to train on.
-    hidden_layer_sizes, dropout, n_epochs, batch_size, learning_rate : object
-        As in `train_network`.
-    weight_decay, lr_decay, seed, input_noise : object
-        As in `train_network`.
-
-    Yields
-    ------
-    network : torch.nn.Sequential
-        The network after a step, always the same object: it goes on to be trained.
-    loss : torch.Tensor of shape ()
-        Binary cross-entropy of the step's batch, before the step.
-    """
+    """Train one network; return it with the losses of all steps, as a tensor."""
     device = normal.device
     generator = torch.Generator(device).manual_seed(seed)
     order_rng = np.random.default_rng(seed)
     network = build_network(normal.shape[1], hidden_layer_sizes, dropout, generator)
     optimizer = AdamW(network.parameters(), weight_decay)
     pairs_per_batch = max(1, batch_size // 2)
+    losses = []
+
     network.train()
     for epoch in range(n_epochs):
         order = torch.from_numpy(order_rng.permutation(len(normal))).to(device)
@@ -334,7 +296,8 @@ def training_steps(
             )
             loss.backward()
             optimizer.step(learning_rate * lr_decay**epoch)
-            yield network, loss.detach()
+            losses.append(loss.detach())
+    return network, torch.stack(losses)
 
 
 def _with_noise(batch, length, generator):
@@ -406,15 +369,6 @@ def average_networks(networks):
     coefs[-1] = coefs[-1].mean(axis=1, keepdims=True)
     intercepts[-1] = intercepts[-1].mean(keepdims=True)
     return coefs, intercepts
-
-
-def _negative_log_loss(coefs, intercepts, normal, anomalous):
-    """Score a network on texts, both classes weighing the same; at most 0."""
-    logits = [
-        network_layers(texts, coefs, intercepts)[-1] for texts in (normal, anomalous)
-    ]
-    losses = np.logaddexp(0, logits[0]).mean(), np.logaddexp(0, -logits[1]).mean()
-    return -float(np.mean(losses))
 
 
 def network_layers(X, coefs, intercepts):

@@ -1,138 +1,54 @@
 """Prompts to embeddings, never twice: training pairs in blocks, and query prompts."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from skclipad._method.prompts import BLOCK_SIZE, n_blocks, query_prompts, training_block
+from skclipad._method.prompts import (
+    BLOCK_SIZE,
+    n_blocks,
+    query_prompts,
+    training_block,
+)
 from skclipad._method.scores import prototype
 from skclipad._storage.process_cache import ProcessCache
-from skclipad._storage.store import store_key
+from skclipad._storage.store import EmbeddingStore, store_key
 
 CACHE_BYTES = 512 * 2**20
 BLOCKS_AT_ONCE = 10
 _cache = ProcessCache(CACHE_BYTES, size_of=lambda embeddings: embeddings.nbytes)
 
 
-def encode_pairs(encode, cache_name, n_pairs, *, seed, store=None, **words):
-    """Embed the training pairs of a detector.
+@dataclass(frozen=True)
+class TextEncoder:
+    """The text tower of a CLIP, and where its embeddings are kept.
 
-    Blocks of pairs are looked up in a cache of this process (the last 512 MB used),
-    then in `store`; what is new is encoded and kept in both.
+    Embeddings are looked up in a cache of this process (the last 512 MB used), then in
+    the store; what is new is encoded and kept in both.
 
-    Parameters
+    Attributes
     ----------
     encode : callable
         Turns a list of texts into an ndarray of shape (n_texts, C_e).
-    cache_name : str or None
+    name : str or None
         Names what `encode` computes with. None keeps nothing, nor looks it up.
-    n_pairs : int
-        ``N_p``.
-    seed : int
-        Seed of the random words.
-    store : EmbeddingStore or None, default=None
-        Where blocks are kept between processes.
-    **words : dict
-        Parameters of `training_block` but the block and the seed.
-
-    Returns
-    -------
-    normal, anomalous : ndarray of shape (n_pairs, C_e), dtype float32
-        Raw embeddings; row ``i`` of both is a pair.
+    device : torch.device
+        Where the tower computes.
+    store : EmbeddingStore or None
+        Where embeddings are kept between processes.
     """
-    setting = [part for item in sorted(words.items()) for part in item]
-    keys = [
-        store_key("pairs", cache_name, *setting, seed, BLOCK_SIZE, block)
-        for block in range(n_blocks(n_pairs))
-    ]
-    kept = _Kept(cache_name, store)
-    found = kept.look_up(keys)
-    missing = [i for i, key in enumerate(keys) if key not in found]
-    if kept.store is not None:
-        # Processes that share the store begin at different blocks, and find those of
-        # the others when they come to them.
-        np.random.default_rng(os.getpid()).shuffle(missing)
 
-    while missing:
-        batch, missing = missing[:BLOCKS_AT_ONCE], missing[BLOCKS_AT_ONCE:]
-        found |= kept.look_up([keys[i] for i in batch])
-        batch = [i for i in batch if keys[i] not in found]
-        if batch:
-            prompts = [p for i in batch for p in training_block(i, seed=seed, **words)]
-            blocks = np.split(encode(prompts), len(batch))
-            new = {keys[i]: block for i, block in zip(batch, blocks, strict=True)}
-            found |= kept.keep(new)
-
-    pairs = np.stack([found[key] for key in keys])
-    pairs = pairs.reshape(len(keys), 2, BLOCK_SIZE, -1)
-    return tuple(
-        pairs[:, label].reshape(-1, pairs.shape[-1])[:n_pairs] for label in (0, 1)
-    )
-
-
-def encode_queries(encode, cache_name, texts, *, store=None):
-    """Embed the prompts that images are compared with.
-
-    Parameters
-    ----------
-    encode, cache_name, store
-        As in `encode_pairs`.
-    texts : sequence of str
-        Prompts of one class.
-
-    Returns
-    -------
-    ndarray of shape (n_texts, C_e), dtype float32
-        Raw embeddings.
-    """
-    key = store_key("texts", cache_name, *texts)
-    kept = _Kept(cache_name, store)
-    found = kept.look_up([key])
-    if key not in found:
-        found = kept.keep({key: encode(texts)})
-    return found[key]
-
-
-def object_prompts(
-    encode, cache_name, templates, object_name, *, average="unit", store=None
-):
-    """Embed what the images of one object are compared with (Sec. 3.1).
-
-    Parameters
-    ----------
-    encode, cache_name, store
-        As in `encode_pairs`.
-    templates : (sequence of str, sequence of str)
-        Prompts of normal and of anomalous, with ``{}`` for the object.
-    object_name : str
-        What the images show.
-    average : {"unit", "raw"}, default="unit"
-        Whether the embeddings are averaged at unit length or as they are.
-
-    Returns
-    -------
-    ndarray of shape (2, C_e), dtype float32
-        Unit embeddings of normal and of anomalous.
-    """
-    embedded = (
-        encode_queries(
-            encode, cache_name, query_prompts(prompts, object_name), store=store
-        )
-        for prompts in templates
-    )
-    return np.stack([prototype(e, normalize=average == "unit") for e in embedded])
-
-
-class _Kept:
-    """Embeddings kept in this process and in a store; nowhere without a name."""
-
-    def __init__(self, cache_name, store):
-        self.named = cache_name is not None
-        self.store = store if self.named else None
+    encode: Callable
+    name: str | None
+    device: torch.device = torch.device("cpu")
+    store: EmbeddingStore | None = None
 
     def look_up(self, keys):
         """Return what is kept of these keys, by key."""
-        if not self.named:
+        if self.name is None:
             return {}
 
         found = {key: _cache.get(key) for key in keys}
@@ -148,11 +64,107 @@ class _Kept:
 
     def keep(self, embeddings):
         """Keep embeddings by their key, and return them."""
-        if self.store is not None:
-            self.store.put_many(list(embeddings), list(embeddings.values()))
-        if self.named:
+        if self.name is not None:
+            if self.store is not None:
+                self.store.put_many(list(embeddings), list(embeddings.values()))
             _remember(embeddings)
         return embeddings
+
+
+def encode_pairs(texts, n_pairs, *, seed, **words):
+    """Embed the training pairs of a detector (Sec. 3.2).
+
+    Parameters
+    ----------
+    texts : TextEncoder
+        The text tower.
+    n_pairs : int
+        ``N_p``.
+    seed : int
+        Seed of the random words.
+    **words : dict
+        Parameters of `training_block` but the block and the seed.
+
+    Returns
+    -------
+    normal, anomalous : ndarray of shape (n_pairs, C_e), dtype float32
+        Raw embeddings; row ``i`` of both is a pair.
+    """
+    setting = [part for item in sorted(words.items()) for part in item]
+    keys = [
+        store_key("pairs", texts.name, *setting, seed, BLOCK_SIZE, block)
+        for block in range(n_blocks(n_pairs))
+    ]
+    found = texts.look_up(keys)
+    missing = [i for i, key in enumerate(keys) if key not in found]
+    if texts.name is not None and texts.store is not None:
+        # Processes that share the store begin at different blocks, and find those of
+        # the others when they come to them.
+        np.random.default_rng(os.getpid()).shuffle(missing)
+
+    while missing:
+        batch, missing = missing[:BLOCKS_AT_ONCE], missing[BLOCKS_AT_ONCE:]
+        found |= texts.look_up([keys[i] for i in batch])
+        batch = [i for i in batch if keys[i] not in found]
+        if batch:
+            prompts = [p for i in batch for p in training_block(i, seed=seed, **words)]
+            blocks = np.split(texts.encode(prompts), len(batch))
+            new = {keys[i]: block for i, block in zip(batch, blocks, strict=True)}
+            found |= texts.keep(new)
+
+    pairs = np.stack([found[key] for key in keys])
+    pairs = pairs.reshape(len(keys), 2, BLOCK_SIZE, -1)
+    normal, anomalous = pairs.swapaxes(0, 1)
+    width = pairs.shape[-1]
+    return normal.reshape(-1, width)[:n_pairs], anomalous.reshape(-1, width)[:n_pairs]
+
+
+def encode_queries(texts, prompts):
+    """Embed the prompts of one class that images are compared with.
+
+    Parameters
+    ----------
+    texts : TextEncoder
+        The text tower.
+    prompts : sequence of str
+        Prompts.
+
+    Returns
+    -------
+    ndarray of shape (n_prompts, C_e), dtype float32
+        Raw embeddings.
+    """
+    key = store_key("texts", texts.name, *prompts)
+    found = texts.look_up([key])
+    if key not in found:
+        found = texts.keep({key: texts.encode(prompts)})
+    return found[key]
+
+
+def object_prompts(texts, templates, object_name, *, average="unit"):
+    """Embed what the images of one object are compared with (Sec. 3.1).
+
+    Parameters
+    ----------
+    texts : TextEncoder
+        The text tower.
+    templates : (sequence of str, sequence of str)
+        Prompts of normal and of anomalous, with ``{}`` for the object.
+    object_name : str
+        What the images show.
+    average : {"unit", "raw"}, default="unit"
+        Whether the embeddings are averaged at unit length or as they are.
+
+    Returns
+    -------
+    ndarray of shape (2, C_e), dtype float32
+        Unit embeddings of normal and of anomalous.
+    """
+    embedded = (
+        encode_queries(texts, query_prompts(prompts, object_name))
+        for prompts in templates
+    )
+    return np.stack([prototype(e, normalize=average == "unit") for e in embedded])
 
 
 def _remember(embeddings):

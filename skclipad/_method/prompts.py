@@ -17,28 +17,6 @@ WORDS_PER_PROMPT = TRAINING_TEMPLATE.count("{}")
 BLOCK_SIZE = 100
 """Pairs drawn from one seed, encoded together and kept together by every cache."""
 
-NORMAL_WORDS = (
-    "a",
-    "a normal",
-    "a good",
-    "a perfect",
-    "a flawless",
-    "an intact",
-    "an undamaged",
-    "an unbroken",
-)
-ANOMALY_WORDS = (
-    "a damaged",
-    "a broken",
-    "a defective",
-    "a faulty",
-    "a flawed",
-    "a ruined",
-    "an imperfect",
-    "an abnormal",
-)
-"""Words of state to draw from: general ones, none that names a kind of damage."""
-
 WINCLIP_STATES = {
     "normal": (
         "{}",
@@ -92,9 +70,7 @@ def n_blocks(n_pairs):
     return -(-n_pairs // BLOCK_SIZE)
 
 
-def training_block(
-    block, *, normal_word, anomaly_word, l_min, l_max, seed, paired_words=False
-):
+def training_block(block, *, normal_word, anomaly_word, l_min, l_max, seed):
     """Write the prompts of one block of training pairs.
 
     A block has a seed of its own, made of `seed` and its number, so that a larger
@@ -104,15 +80,12 @@ def training_block(
     ----------
     block : int
         Number of the block, from 0.
-    normal_word, anomaly_word : str or sequence of str
-        Words of state put at "[n]" and "[a]"; of several, one is drawn for each prompt.
+    normal_word, anomaly_word : str
+        Words of state put at "[n]" and "[a]".
     l_min, l_max : int
         Shortest and longest random word.
     seed : int
         Seed of the whole set of prompts.
-    paired_words : bool, default=False
-        Whether both prompts of a pair have the same random words; else, as in the
-        paper, each has its own.
 
     Returns
     -------
@@ -121,41 +94,15 @@ def training_block(
         ``BLOCK_SIZE + i`` are a pair.
     """
     rng = np.random.default_rng([seed, block])
-    n_words = (1 if paired_words else 2) * BLOCK_SIZE * WORDS_PER_PROMPT
+    n_words = 2 * BLOCK_SIZE * WORDS_PER_PROMPT
     words = random_words(n_words, l_min, l_max, rng)
     five = [words[i : i + WORDS_PER_PROMPT] for i in range(0, n_words, 5)]
     # Ten words to a pair: the first five are the normal prompt's, w0 to w4.
-    normal, anomalous = (five, five) if paired_words else (five[::2], five[1::2])
-    # Drawn after the random words, which thus are the same whatever the state.
     return [
         TRAINING_TEMPLATE.format(*group, state=state)
-        for word, groups in ((normal_word, normal), (anomaly_word, anomalous))
-        for group, state in zip(groups, _draw_states(word, rng), strict=True)
+        for state, groups in ((normal_word, five[::2]), (anomaly_word, five[1::2]))
+        for group in groups
     ]
-
-
-def state_words(word):
-    """Return the words of state that a parameter names, as a tuple.
-
-    Parameters
-    ----------
-    word : str or sequence of str
-        One word of state, or several.
-
-    Returns
-    -------
-    tuple of str
-        The words.
-    """
-    return (word,) if isinstance(word, str) else tuple(word)
-
-
-def _draw_states(word, rng):
-    """Return a word of state for each prompt of a block."""
-    if isinstance(word, str):
-        return [word] * BLOCK_SIZE
-    words = state_words(word)
-    return [words[i] for i in rng.integers(len(words), size=BLOCK_SIZE)]
 
 
 def query_templates(prompt_set, *, normal_word, anomaly_word):
@@ -164,11 +111,11 @@ def query_templates(prompt_set, *, normal_word, anomaly_word):
     Parameters
     ----------
     prompt_set : {"single", "winclip"} or mapping
-        ``"single"``: the paper's one prompt for a word of state; ``"winclip"``:
-        WinCLIP's 154 normal and 88 anomaly prompts; a mapping with the keys "normal"
-        and "anomaly" holds sequences of prompts with ``{}`` for the object.
-    normal_word, anomaly_word : str or sequence of str
-        Words of state, used by ``"single"`` alone: one prompt for each of them.
+        ``"single"``: the paper's one prompt a class; ``"winclip"``: WinCLIP's 154
+        normal and 88 anomaly prompts; a mapping with the keys "normal" and "anomaly"
+        holds sequences of prompts with ``{}`` for the object.
+    normal_word, anomaly_word : str
+        Words of state, used by ``"single"`` alone.
 
     Returns
     -------
@@ -187,8 +134,8 @@ def query_templates(prompt_set, *, normal_word, anomaly_word):
     else:
         words = {"normal": normal_word, "anomaly": anomaly_word}
         templates = {
-            label: [QUERY_TEMPLATE.format(state=s, object="{}") for s in state_words(w)]
-            for label, w in words.items()
+            label: [QUERY_TEMPLATE.format(state=word, object="{}")]
+            for label, word in words.items()
         }
 
     return tuple(

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from skclipad._images.reading import as_image_list, is_embeddings
 from skclipad._method.maps import reference_map
 
 
-def choose_references(X, y, n_shots, seed):
+def choose_references(images, y, n_shots, seed):
     """Draw the normal pictures that others are compared with.
 
     The pictures of a smaller `n_shots` are among those of a larger one with the same
@@ -14,10 +13,10 @@ def choose_references(X, y, n_shots, seed):
 
     Parameters
     ----------
-    X : sequence of images or None
-        Pictures, as `CLIPImageEmbedder.transform` takes them.
+    images : list
+        Pictures.
     y : ndarray of shape (n_samples,) or None
-        Labels, as `check_labels` gives them. None takes all of X as normal.
+        Labels, as `check_labels` gives them. None takes all as normal.
     n_shots : int
         Number of references, at least 1.
     seed : int
@@ -26,16 +25,14 @@ def choose_references(X, y, n_shots, seed):
     Returns
     -------
     rows : ndarray of shape (n_shots,), dtype int
-        Which rows of X were drawn.
+        Which rows were drawn.
     images : list of length n_shots
         The pictures.
 
     Raises
     ------
-    TypeError
-        If X is None or no sequence of images.
     ValueError
-        If X holds embeddings or too few normal pictures.
+        If there are too few normal pictures.
 
     Examples
     --------
@@ -46,19 +43,6 @@ def choose_references(X, y, n_shots, seed):
     >>> sorted(images)
     ['b', 'd']
     """
-    if X is None:
-        raise TypeError(
-            f"Got X=None with n_shots={n_shots}, but expected as many normal pictures "
-            "at least. Pass them to fit, or set n_shots=0 for a detector that needs no "
-            "picture."
-        )
-    if is_embeddings(X):
-        raise ValueError(
-            f"Got embeddings with n_shots={n_shots}, but references are compared patch "
-            "by patch, which needs the pictures themselves. Pass these, or set "
-            "n_shots=0."
-        )
-    images = list(as_image_list(X))
     normal = np.arange(len(images)) if y is None else np.flatnonzero(y == 0)
     if len(normal) < n_shots:
         raise ValueError(

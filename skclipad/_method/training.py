@@ -1,36 +1,135 @@
-"""Words to a trained network, each setting once in a process."""
+"""Words to a trained network, each setting once in a process (Sec. 3.2 and 3.3)."""
 
 from collections import defaultdict
+from dataclasses import asdict, dataclass, fields
 from numbers import Integral
 
 from skclipad._method.network import train_network
-from skclipad._method.prompt_embeddings import encode_pairs, encode_queries
-from skclipad._method.prompts import state_words
+from skclipad._method.prompt_embeddings import encode_pairs
 from skclipad._method.scores import unit
 from skclipad._storage.forks import ForkSafeLock
 from skclipad._storage.process_cache import ProcessCache
-from skclipad._storage.store import open_store, store_key
+from skclipad._storage.store import store_key
 
 KEPT_BYTES = 256 * 2**20
+NETWORK = (
+    *("hidden_layer_sizes", "dropout", "n_epochs", "batch_size", "learning_rate"),
+    *("weight_decay", "lr_decay", "input_noise", "n_networks"),
+)
+WORDS = ("l_min", "l_max", "normal_word", "anomaly_word")
 _fits = ProcessCache(KEPT_BYTES, size_of=lambda network: network.nbytes)
 # One training at a time on a device: it uses all of it, and the next may be the same.
-_turns = defaultdict(ForkSafeLock)
+_training = defaultdict(ForkSafeLock)
 _choosing = ForkSafeLock()
 
 
-def train_once(
-    encode,
-    cache_name,
-    device,
-    *,
-    n_pairs,
-    words,
-    training,
-    normalize,
-    seed,
-    sentences=None,
-    memory=None,
-):
+@dataclass(frozen=True)
+class TrainingSettings:
+    """All that determines the network of a detector, beside its CLIP.
+
+    The attributes are parameters of `RandomWordCLIPDetector`, but for `seed`, the one
+    of words, initial weights, batches and dropout.
+    """
+
+    l_min: int
+    l_max: int
+    N_p: int
+    normal_word: str
+    anomaly_word: str
+    hidden_layer_sizes: tuple
+    dropout: float
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    lr_decay: float
+    input_noise: float
+    n_networks: int
+    normalize: bool
+    seed: int
+
+    @classmethod
+    def of(cls, detector, seed):
+        """Take the settings of a detector, which are checked."""
+        names = [field.name for field in fields(cls) if field.name != "seed"]
+        values = {name: getattr(detector, name) for name in names}
+        values["hidden_layer_sizes"] = tuple(values["hidden_layer_sizes"])
+        values["normalize"] = bool(values["normalize"])
+        return cls(**values, seed=seed)
+
+    @property
+    def words(self):
+        """How prompts are written: parameters of `training_block`."""
+        return {name: getattr(self, name) for name in WORDS}
+
+    def check(self):
+        """Refuse what cannot be trained, before anything is computed.
+
+        Raises
+        ------
+        ValueError
+            If the shortest word is longer than the longest, a word is blank, or a width
+            is no positive integer.
+        """
+        if self.l_min > self.l_max:
+            raise ValueError(
+                f"Got l_min={self.l_min} and l_max={self.l_max} but expected l_min <= "
+                "l_max: the shortest and the longest random word."
+            )
+        for name in ("normal_word", "anomaly_word"):
+            check_word(name, getattr(self, name))
+        for size in self.hidden_layer_sizes:
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(
+                    f"Got hidden_layer_sizes={self.hidden_layer_sizes!r} but expected "
+                    "positive integers, such as (128, 32, 16)."
+                )
+
+
+def check_word(name, word):
+    """Refuse a blank word of state or name of an object."""
+    if not word.strip():
+        raise ValueError(
+            f"Got {name}={word!r} but expected words, such as 'a damaged'."
+        )
+
+
+@dataclass(frozen=True)
+class TrainingPrompts:
+    """The prompts that a network is trained on, written and embedded when asked for.
+
+    Attributes
+    ----------
+    texts : TextEncoder
+        The text tower.
+    settings : TrainingSettings
+        Its words, number of pairs and seed.
+    """
+
+    texts: object
+    settings: TrainingSettings
+
+    def embed(self):
+        """Return the embeddings of the normal and of the anomalous prompts.
+
+        Returns
+        -------
+        normal, anomalous : ndarray of shape (N_p, C_e), dtype float32
+            Of unit length if the settings say so; row ``i`` of both is a pair.
+
+        Raises
+        ------
+        PromptTooLongError
+            If a prompt does not fit the context of the text tower.
+        """
+        settings = self.settings
+        pairs = encode_pairs(
+            self.texts, settings.N_p, seed=settings.seed, **settings.words
+        )
+        return tuple(map(unit, pairs)) if settings.normalize else pairs
+
+
+def train_once(prompts):
     """Train the network, or return the one that the same setting gave before.
 
     Images have no part in it, so that in a grid search all folds of a setting share
@@ -38,121 +137,41 @@ def train_once(
 
     Parameters
     ----------
-    encode : callable
-        Turns a list of texts into an ndarray of shape (n_texts, C_e).
-    cache_name : str or None
-        Names what `encode` computes with. None keeps neither network nor embeddings.
-    device : torch.device
-        Where the network is trained.
-    n_pairs : int
-        Number of prompt pairs, ``N_p``.
-    words : dict
-        Parameters of `training_block` but the block and the seed.
-    training : dict
-        Parameters of `train_network` but the seed, the device and the validation.
-    normalize : bool
-        Whether the network sees embeddings of unit length.
-    seed : int
-        Seed of the words, initial weights, batches and dropout.
-    sentences : (tuple of str, tuple of str), default=None
-        Normal and anomalous sentences for early stopping.
-    memory : str, path, joblib.Memory or None, default=None
-        Folder where embeddings of texts are kept between runs.
+    prompts : TrainingPrompts
+        What it is trained on.
 
     Returns
     -------
     TrainedNetwork
         The network as numpy arrays, shared by all who ask: do not write to it.
-
-    Raises
-    ------
-    PromptTooLongError
-        If a prompt does not fit the context of the text tower.
     """
+    texts, settings = prompts.texts, prompts.settings
     # Names with values: equal values of different parameters are different settings.
-    key = store_key(
-        cache_name,
-        str(device),
-        n_pairs,
-        normalize,
-        seed,
-        sentences,
-        *sorted(words.items()),
-        *sorted(training.items()),
-    )
+    key = store_key(texts.name, str(texts.device), *sorted(asdict(settings).items()))
     known = _fits.get(key)
     if known is not None:
         return known
 
     with _choosing:
-        turn = _turns[str(device)]
-    with turn:
+        training = _training[str(texts.device)]
+    with training:
         network = _fits.get(key)
         if network is None:
-            pairs, validation = _embed_texts(
-                encode, cache_name, n_pairs, words, normalize, seed, sentences, memory
-            )
-            network = train_network(
-                *pairs,
-                seed=seed,
-                validation=validation or None,
-                device=device,
-                **training,
-            )
-            if cache_name is not None:
+            network = train(prompts)
+            if texts.name is not None:
                 _fits.put(key, network)
         return network
 
 
-def _embed_texts(
-    encode, cache_name, n_pairs, words, normalize, seed, sentences, memory
-):
-    """Return the embeddings of the pairs and of the sentences, as lists of arrays."""
-    store = open_store(memory)
-    # Before the prompts, which take minutes: they may not fit the context.
-    validation = [
-        encode_queries(encode, cache_name, texts, store=store)
-        for texts in sentences or ()
-    ]
-    pairs = encode_pairs(encode, cache_name, n_pairs, seed=seed, store=store, **words)
-
-    if normalize:
-        pairs, validation = map(unit, pairs), map(unit, validation)
-    return list(pairs), list(validation)
-
-
-def check_setting(l_min, l_max, hidden_layer_sizes, **words):
-    """Refuse what cannot be trained, before anything is computed.
-
-    Parameters
-    ----------
-    l_min, l_max : int
-        Shortest and longest random word.
-    hidden_layer_sizes : sequence of int
-        Widths of the hidden layers.
-    **words : dict of str or sequence of str
-        Words that must not be blank, by the name of their parameter.
-
-    Raises
-    ------
-    ValueError
-        If the shortest word is longer than the longest, words are blank, or a width
-        is no positive integer.
-    """
-    if l_min > l_max:
-        raise ValueError(
-            f"Got l_min={l_min} and l_max={l_max} but expected l_min <= l_max: the "
-            "shortest and the longest random word."
-        )
-    for name, word in words.items():
-        given = state_words(word)
-        if not given or not all(isinstance(w, str) and w.strip() for w in given):
-            raise ValueError(
-                f"Got {name}={word!r} but expected words, such as 'a damaged'."
-            )
-    for size in hidden_layer_sizes:
-        if not isinstance(size, Integral) or size < 1:
-            raise ValueError(
-                f"Got hidden_layer_sizes={hidden_layer_sizes!r} but expected positive "
-                "integers, such as (128, 32, 16)."
-            )
+def train(prompts):
+    """Train the network on the prompts (Sec. 3.3)."""
+    normal, anomalous = prompts.embed()
+    settings = asdict(prompts.settings)
+    network = {name: settings[name] for name in NETWORK}
+    return train_network(
+        normal,
+        anomalous,
+        seed=prompts.settings.seed,
+        device=prompts.texts.device,
+        **network,
+    )

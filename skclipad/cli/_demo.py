@@ -56,7 +56,7 @@ def _show(args, out):
     painted = time.perf_counter()
     say(f"... {painted - start:.1f} s. Scoring them ...")
     components = detector.score_components(bunch.images)
-    score = np.asarray(detector._combine_components(components), dtype=np.float64)
+    score = np.asarray(detector.combine_components(components), dtype=np.float64)
     columns = {"score": score, **components}
     scored = time.perf_counter()
     say(f"... {scored - painted:.1f} s. Making heat maps ...")

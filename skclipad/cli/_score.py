@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from tqdm.auto import tqdm
 
+from skclipad._embedder import load_clip
 from skclipad._storage.stopped import Work
 from skclipad.cli._detectors import load_detector, new_detector, warn_of_tiny
 from skclipad.cli._files import checked_table, checked_target
@@ -155,7 +156,7 @@ def _say_failures(rows):
 
 def _identity(detector):
     """Say what determines the scores; labels are made anew by the threshold."""
-    numbers = str(detector.embedder._load().dtype)
+    numbers = str(load_clip(detector.embedder).dtype)
     return detector_identity(detector, leave_out=("threshold",)) | {"numbers": numbers}
 
 

@@ -3,7 +3,6 @@
 import ctypes
 import logging
 import re
-import threading
 import warnings
 from contextlib import contextmanager
 
@@ -52,7 +51,6 @@ class _Collected(logging.Handler):
     def __init__(self):
         super().__init__(logging.WARNING)
         self._found = {}  # kind -> [the first text of it, how many]
-        self._guard = threading.Lock()
 
     def show(self, message, category, filename, lineno, file=None, line=None):
         """Take the place of `warnings.showwarning`."""
@@ -77,7 +75,9 @@ class _Collected(logging.Handler):
         text = " ".join(text.split())
         if len(text) > LONGEST:
             text = f"{text[:LONGEST]}..."
-        with self._guard:  # pictures are read by several threads
+        # Images are read by several threads. The lock is that of every handler, which
+        # logging makes anew in a forked child.
+        with self.lock:
             self._found.setdefault(re.sub(r"\d+", "0", text), [text, 0])[1] += 1
 
 

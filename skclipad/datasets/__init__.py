@@ -1,4 +1,4 @@
-"""Pictures to judge: painted ones, the paper's three data sets, and your own."""
+"""Images to judge: painted ones, the paper's three data sets, and your own."""
 
 from skclipad.datasets._folder import load_folder
 from skclipad.datasets._mvtec import load_mvtec_ad

@@ -1,20 +1,21 @@
-"""`load_folder`: your own pictures, labelled by their folders or by a CSV file."""
+"""`load_folder`: your own images, labelled by their folders or by a CSV file."""
 
+from functools import partial
 from pathlib import Path
 
 from skclipad.datasets._layout import (
     SPLITS,
     image_files,
     is_category,
-    read_category,
+    read_categories,
     read_kind,
     sub_folders,
 )
 from skclipad.datasets._pictures import (
     GOOD,
     DataSet,
-    Picture,
-    check_option,
+    ImageRecord,
+    check_options,
     choose_categories,
     not_found,
     present,
@@ -23,12 +24,12 @@ from skclipad.datasets._pictures import (
 )
 
 LAYOUT = (
-    "one folder of pictures for each kind, such as good/ and scratch/, or these below "
+    "one folder of images for each kind, such as good/ and scratch/, or these below "
     "test/ or CATEGORY/test/; or a CSV file with the columns path and label"
 )
 COLUMNS = ("path", "label")
 _DESCR = """\
-Pictures of your own
+Images of your own
 --------------------
 
 Read from {where}.
@@ -44,7 +45,7 @@ def load_folder(
     good="good",
     on_missing="raise",
 ):
-    """Load pictures of your own, labelled by their folders or by a CSV file.
+    """Load images of your own, labelled by their folders or by a CSV file.
 
     These layouts are told apart, in this order:
 
@@ -57,7 +58,7 @@ def load_folder(
     - ``root/KIND``.
 
     Where masks lie in ``ground_truth/KIND`` beside ``test``, they are found. No
-    picture is opened.
+    image is opened.
 
     Parameters
     ----------
@@ -67,37 +68,33 @@ def load_folder(
         Which categories; None takes all. Without folders or a column of categories,
         the name of `root` is the only one.
     split : {"test", "train", "all"}, default="test"
-        "test" for the pictures to be judged; "train" for normal training pictures,
+        "test" for the images to be judged; "train" for normal training images,
         which few-shot detection draws from; "all" for both. Where nothing tells the
-        two apart, all pictures are for testing.
+        two apart, all images are for testing.
     labels : str or path-like, default=None
-        A CSV file, if the labels stand in one and `root` is the folder of pictures; a
+        A CSV file, if the labels stand in one and `root` is the folder of images; a
         name that is not found where you are is looked for in `root`.
     good : str, default="good"
-        The folder's name, or the label, that marks normal pictures.
+        The folder's name, or the label, that marks normal images.
     on_missing : {"raise", "list"}, default="raise"
-        Whether a picture or mask that the CSV file names and that is not there is an
+        Whether an image or mask that the CSV file names and that is not there is an
         error or is left out and listed in ``missing``.
 
     Returns
     -------
     :class:`~sklearn.utils.Bunch`
         The attributes of `load_mvtec_ad`'s; ``name`` is that of the folder. ``defect``
-        is "good" for a normal picture, else the folder's name or the label ("anomaly"
-        for 1). Pictures of a CSV file come in its order.
+        is "good" for a normal image, else the folder's name or the label ("anomaly"
+        for 1). Images of a CSV file come in its order.
 
     Raises
     ------
     FileNotFoundError
-        If `root` has none of these layouts, there is no picture for that `split`, or
+        If `root` has none of these layouts, there is no image for that `split`, or
         something is missing (see `on_missing`).
     ValueError
         If no label or folder is `good`, a category is not there, a parameter has no
         such value, or the CSV file lacks a column.
-
-    See Also
-    --------
-    load_mvtec_ad : The same for MVTec-AD; says what is returned.
 
     Examples
     --------
@@ -113,34 +110,36 @@ def load_folder(
     >>> data.target, data.defect.tolist(), data.category_names
     (array([1, 0, 0]), ['cracked', 'good', 'good'], ['mugs'])
     """
-    check_option("split", split, SPLITS)
-    check_option("on_missing", on_missing, ("raise", "list"))
+    check_options(split, SPLITS, on_missing)
     root = Path(root)
+
     table = _find_table(root, labels)
     base = root.parent if table == root else root
     name = base.resolve().name
     mine = DataSet(name, title=name, layout=LAYOUT)
+
     if table is not None:
-        pictures = _read_labels(table, base, name, good)
-        found = {picture.category for picture in pictures}
+        images = _read_labels(table, base, name, good)
+        found = {image.category for image in images}
         names = choose_categories(found, category, mine, table)
-        pictures, missing = present(
-            picture
-            for picture in pictures
-            if picture.category in names and split in (picture.split, "all")
+        images, missing = present(
+            image
+            for image in images
+            if image.category in names and split in (image.split, "all")
         )
     else:
-        pictures, missing = _read_folders(root, mine, category, split, good)
+        images, missing = _read_folders(root, mine, category, split, good)
+
     descr = _DESCR.format(where=table or root)
-    return to_bunch(pictures, missing, mine, root, split, on_missing, descr=descr)
+    return to_bunch(images, missing, mine, root, split, on_missing, descr=descr)
 
 
 def _find_table(root, labels):
     """Return the CSV file that holds the labels, or None."""
     if labels is None:
         return root if root.is_file() else None
-    places = [Path(labels), root / labels]
-    table = next((place for place in places if place.is_file()), None)
+    possible = [Path(labels), root / labels]
+    table = next((path for path in possible if path.is_file()), None)
     if table is None:
         raise FileNotFoundError(
             f"Got labels={str(labels)!r} but there is no such file, neither there nor "
@@ -150,13 +149,14 @@ def _find_table(root, labels):
 
 
 def _read_labels(table, base, name, good):
-    """Return the pictures that a CSV file tells of, whether or not they are there."""
+    """Return the images that a CSV file tells of, whether or not they are there."""
     rows = read_table(table, COLUMNS)
     labels = {row["label"] for row in rows}
     words = {"0": GOOD, "1": "anomaly"} if labels <= {"0", "1"} else {good: GOOD}
     _check_good(words.keys() & labels - {"1"}, labels, good, table)
+
     return [
-        Picture(
+        ImageRecord(
             path=str(base / row["path"]),
             category=row.get("category") or name,
             defect=words.get(row["label"], row["label"]),
@@ -168,7 +168,7 @@ def _read_labels(table, base, name, good):
 
 
 def _read_folders(root, mine, category, split, good):
-    """Return (pictures, missing) of whichever layout of folders it is."""
+    """Return (images, missing) of whichever layout of folders it is."""
     folders = {f.name: f for f in sub_folders(root) if is_category(f)}
     if is_category(root):
         folders = {mine.name: root}
@@ -179,26 +179,23 @@ def _read_folders(root, mine, category, split, good):
         kinds = [kind for kind in sub_folders(root) if image_files(kind)]
     if not kinds:
         raise not_found(mine, root)
+
     words = {kind.name for kind in kinds}
     _check_good(words & {good}, words, good, root)
     names = choose_categories(folders or {mine.name}, category, mine, root)
-    pictures, missing = [], []
+
     if folders:
-        for name in names:
-            here, absent = read_category(
-                folders[name], name, split, good=good, masks_expected=False
-            )
-            pictures += here
-            missing += absent
-    elif split in ("test", "all"):
-        for kind in kinds:
-            pictures += read_kind(kind, mine.name, "test", good=good)
-    return pictures, missing
+        chosen = {name: folders[name] for name in names}
+        return read_categories(chosen, split, good=good, masks_expected=False)
+    if split == "train":
+        return [], []
+    read = partial(read_kind, category=mine.name, split="test", good=good)
+    return [image for kind in kinds for image in read(kind)], []
 
 
 def _check_good(normal, names, good, where):
     if not normal:
         raise ValueError(
             f"Got good={good!r} but {where} has {', '.join(sorted(names)) or 'nothing'}"
-            ". Pass as `good` the one that marks normal pictures."
+            ". Pass as `good` the one that marks normal images."
         )

@@ -2,9 +2,9 @@
 
 ::
 
-    CATEGORY/train/good/*          normal pictures to train with
-    CATEGORY/test/good/*           normal pictures
-    CATEGORY/test/KIND/*           pictures with that kind of defect
+    CATEGORY/train/good/*          normal images to train with
+    CATEGORY/test/good/*           normal images
+    CATEGORY/test/KIND/*           images with that kind of defect
     CATEGORY/ground_truth/KIND/*   their masks, named NAME_mask.png or NAME.png
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from skclipad._images.endings import image_endings
 from skclipad.datasets._pictures import (
     GOOD,
-    Picture,
+    ImageRecord,
     choose_categories,
     not_found,
 )
@@ -25,21 +25,19 @@ def sub_folders(folder):
     """Return the folders in a folder, sorted, without hidden ones."""
     if not folder.is_dir():
         return []
-    return sorted(
-        e for e in folder.iterdir() if e.is_dir() and not e.name.startswith(".")
-    )
+    return sorted(f for f in _visible(folder) if f.is_dir())
 
 
 def image_files(folder):
-    """Return the pictures that lie directly in a folder, sorted."""
+    """Return the images that lie directly in a folder, sorted."""
     if not folder.is_dir():
         return []
     endings = image_endings()
-    return sorted(
-        e
-        for e in folder.iterdir()
-        if e.suffix.lower() in endings and not e.name.startswith(".")
-    )
+    return sorted(f for f in _visible(folder) if f.suffix.lower() in endings)
+
+
+def _visible(folder):
+    return (entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 def is_category(folder):
@@ -48,8 +46,7 @@ def is_category(folder):
 
 
 def read_layout(root, data_set, category, split):
-    """Return (pictures, missing) of a data set in this layout, its masks expected."""
-    root = Path(root)
+    """Return (images, missing) of a data set in this layout, its masks expected."""
     # An official name counts even where the folder is empty: that is half-unpacked.
     found = {
         folder.name: folder
@@ -58,70 +55,66 @@ def read_layout(root, data_set, category, split):
     }
     if not found:
         raise not_found(data_set, root)
-    pictures, missing = [], []
-    for name in choose_categories(found, category, data_set, root):
-        here, absent = read_category(found[name], name, split)
-        pictures += here
-        missing += absent
-    return pictures, missing
+
+    names = choose_categories(found, category, data_set, root)
+    return read_categories({name: found[name] for name in names}, split)
 
 
-def read_category(folder, name, split, *, good=GOOD, masks_expected=True):
-    """Return (pictures, missing) of one category.
+def read_categories(folders, split, *, good=GOOD, masks_expected=True):
+    """Return (images, missing) of categories, whose folders are given by name.
 
-    Parameters
-    ----------
-    folder : Path
-        The category's folder.
-    name : str
-        What to call it.
-    split : {"test", "train", "all"}
-        Which part; "all" takes those that there are.
-    good : str
-        Name of the folder of normal pictures.
-    masks_expected : bool
-        Whether a picture with a defect and without a mask counts as incomplete.
+    `good` is the folder of normal images; `masks_expected` says whether an image with
+    a defect and without a mask counts as incomplete.
     """
-    pictures, missing = [], []
+    images, missing = [], []
+    for name, folder in folders.items():
+        here, absent = _read_category(folder, name, split, good, masks_expected)
+        images += here
+        missing += absent
+    return images, missing
+
+
+def _read_category(folder, name, split, good, masks_expected):
+    images, missing = [], []
     if split in ("test", "all"):
         for kind in sub_folders(folder / "test"):
-            pictures += read_kind(kind, name, "test", good=good)
-        pictures = [with_mask(picture, folder) for picture in pictures]
+            images += read_kind(kind, name, "test", good=good)
+        images = [_with_mask(image, folder) for image in images]
     if masks_expected:
-        missing += missing_masks(pictures, folder)
+        missing += _missing_masks(images, folder)
+
     if split in ("train", "all"):
-        pictures += read_kind(folder / "train" / good, name, "train", good=good)
-    if not pictures:
+        images += read_kind(folder / "train" / good, name, "train", good=good)
+    if not images:
         missing.append(str(folder / ("test" if split == "all" else split)))
-    return pictures, missing
+    return images, missing
 
 
-def missing_masks(pictures, folder):
+def _missing_masks(images, folder):
     """Return the masks that are not there; of a folder that is not, the folder."""
     missing = {}  # a dict for its order
-    for picture in pictures:
-        if picture.defect != GOOD and picture.mask is None:
-            masks = folder / "ground_truth" / picture.defect
-            mask = masks / f"{Path(picture.path).stem}_mask.png"
+    for image in images:
+        if image.defect != GOOD and image.mask is None:
+            masks = folder / "ground_truth" / image.defect
+            mask = masks / f"{Path(image.path).stem}_mask.png"
             missing[str(mask if masks.is_dir() else masks)] = True
     return list(missing)
 
 
-def read_kind(folder, category, split, *, good=GOOD):
-    """Return the pictures of one kind, which their folder's name tells."""
+def read_kind(folder, category, split, *, good):
+    """Return the images of one kind, which their folder's name tells."""
     kind = GOOD if folder.name == good else folder.name
-    return [
-        Picture(str(file), category, kind, None, split) for file in image_files(folder)
-    ]
+    files = map(str, image_files(folder))
+    return [ImageRecord(file, category, kind, None, split) for file in files]
 
 
-def with_mask(picture, folder):
-    """Return the picture with its mask, if there is one."""
-    if picture.defect == GOOD:
-        return picture
-    stem = Path(picture.path).stem
+def _with_mask(image, folder):
+    """Return the image with its mask, if there is one."""
+    if image.defect == GOOD:
+        return image
+    stem = Path(image.path).stem
     for name in (f"{stem}_mask.png", f"{stem}.png"):
-        mask = folder / "ground_truth" / picture.defect / name
+        mask = folder / "ground_truth" / image.defect / name
         if mask.is_file():
-            return picture._replace(mask=str(mask))
-    return picture
+            return image._replace(mask=str(mask))
+    return image

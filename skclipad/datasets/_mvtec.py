@@ -1,9 +1,9 @@
-"""`load_mvtec_ad`: the pictures of MVTec-AD, from disk."""
+"""`load_mvtec_ad`: the images of MVTec-AD, from disk."""
 
 from pathlib import Path
 
 from skclipad.datasets._layout import SPLITS, read_layout
-from skclipad.datasets._pictures import DataSet, check_option, to_bunch
+from skclipad.datasets._pictures import DataSet, check_options, to_bunch
 
 MVTEC_AD = DataSet(
     name="mvtec_ad",
@@ -23,7 +23,7 @@ MVTEC_AD = DataSet(
 def load_mvtec_ad(root, category=None, split="test", *, on_missing="raise"):
     """Load MVTec-AD, or any data in its layout, from disk.
 
-    Nothing is downloaded and no picture is opened. What every loader returns is
+    Nothing is downloaded and no image is opened. What every loader returns is
     described here.
 
     Parameters
@@ -33,8 +33,8 @@ def load_mvtec_ad(root, category=None, split="test", *, on_missing="raise"):
     category : str or list of str, default=None
         Which categories, by the names of their folders; None takes all.
     split : {"test", "train", "all"}, default="test"
-        "test" for the pictures to be judged, normal and anomalous; "train" for the
-        normal training pictures, which few-shot detection draws from; "all" for both.
+        "test" for the images to be judged, normal and anomalous; "train" for the
+        normal training images, which few-shot detection draws from; "all" for both.
     on_missing : {"raise", "list"}, default="raise"
         Whether an incomplete category, or a defect without its mask, is an error or
         only listed in ``missing``.
@@ -45,7 +45,7 @@ def load_mvtec_ad(root, category=None, split="test", *, on_missing="raise"):
         Dictionary-like object, with the following attributes.
 
         paths : ndarray of shape (n_samples,), object
-            The pictures' files, each a str; sorted by category, split, kind of defect
+            The images' files, each a str; sorted by category, split, kind of defect
             and name.
         target : ndarray of shape (n_samples,), int
             0 for normal, 1 for anomalous.
@@ -53,10 +53,10 @@ def load_mvtec_ad(root, category=None, split="test", *, on_missing="raise"):
             What is shown, as the data set spells it ("metal_nut").
         defect : ndarray of shape (n_samples,), str
             The kind of defect in the data set's own word ("broken_large"), "good" for
-            every normal picture.
+            every normal image.
         mask_paths : ndarray of shape (n_samples,), object
-            Files of masks that are above 0 where the picture is damaged; None for a
-            picture without.
+            Files of masks that are above 0 where the image is damaged; None for a
+            image without.
         split : ndarray of shape (n_samples,), str
             "test" or "train".
         category_names : list of str
@@ -82,12 +82,6 @@ def load_mvtec_ad(root, category=None, split="test", *, on_missing="raise"):
     UserWarning
         If `category` is None and only some of the 15 published categories are there.
 
-    See Also
-    --------
-    load_visa : The same for VisA.
-    load_folder : Your own pictures.
-    write_mvtec_layout : Writes pictures in this layout.
-
     References
     ----------
     .. [1] P. Bergmann, K. Batzner, M. Fauser, D. Sattlegger and C. Steger, "The MVTec
@@ -106,8 +100,7 @@ def load_mvtec_ad(root, category=None, split="test", *, on_missing="raise"):
     >>> data.category_names, len(data.paths), int(data.target.sum())
     (['coin', 'gear'], 8, 5)
     """
-    check_option("split", split, SPLITS)
-    check_option("on_missing", on_missing, ("raise", "list"))
+    check_options(split, SPLITS, on_missing)
     root = Path(root)
-    pictures, missing = read_layout(root, MVTEC_AD, category, split)
-    return to_bunch(pictures, missing, MVTEC_AD, root, split, on_missing)
+    images, missing = read_layout(root, MVTEC_AD, category, split)
+    return to_bunch(images, missing, MVTEC_AD, root, split, on_missing)

@@ -38,7 +38,7 @@ marks the pixels that differ by {changed} of 255 levels or more.
 
 =================   ==================================================
 Samples             {n_samples}, of which {n_anomalous} damaged
-Picture             {size} x {size} x 3, uint8
+Image               {size} x {size} x 3, uint8
 Categories          {n_categories}
 Kinds of defect     {n_defects}
 =================   ==================================================
@@ -77,27 +77,25 @@ def _amplify(whole, damaged, size):
 def _damage(name, scene, light, whole, fraction, seed):
     """Photograph a scene with a defect, raising its force until it can be seen.
 
-    Returns
-    -------
-    image : ndarray of shape (S, S, 3), uint8
-    mask : ndarray of shape (S, S), bool
-        Where `image` differs from `whole`.
+    Returns the image and a mask of where it differs from the `whole` one.
     """
     size, best = len(whole), (-1.0, whole)
-    for place, growth in enumerate(_GROWTH):
+    for attempt, growth in enumerate(_GROWTH):
         length = min(max(fraction, _LEAST / size) * growth, 1.0)
         force = 1.0
         for _ in range(_RAISES):
-            rng = np.random.default_rng((*seed, 3 + place))
+            rng = np.random.default_rng((*seed, 3 + attempt))
             site = draw_site(name, scene, rng, size, length, force)
             front = strike(name, scene.front, site)
             image = photograph(front, scene.back, light)
+
             change = _difference(image, whole)
             seen = _visibility(whole, change, size)
             if seen >= 1:
                 return image, change >= CHANGED
             best = max(best, (seen, image), key=lambda pair: pair[0])
             force *= min(max(1.15 / (seen + 0.1), 1.3), 2.2)
+
     image = _amplify(whole, best[1], size)
     return image, _difference(image, whole) >= CHANGED
 
@@ -127,20 +125,21 @@ def _check_number(value, name, kind, low, high):
 
 
 def _check_size_range(defect_size):
-    """Return the range of defect lengths as fractions of the picture's side."""
+    """Return the range of defect lengths as fractions of the image's side."""
     if defect_size is None:
         return 0.12, 0.6
+
     try:
         low, high = (float(value) for value in defect_size)
     except (TypeError, ValueError) as e:
         raise ValueError(
             f"defect_size={defect_size!r}: expected a pair (low, high) of fractions of "
-            "the picture's side, such as (0.05, 0.15)."
+            "the image's side, such as (0.05, 0.15)."
         ) from e
     if not 0.02 <= low <= high <= 1:
         raise ValueError(
             f"defect_size={defect_size!r}: expected 0.02 <= low <= high <= 1, as "
-            "fractions of the picture's side."
+            "fractions of the image's side."
         )
     return low, high
 
@@ -159,6 +158,28 @@ def _choices(categories, defects):
     return [(name, possible) for name, possible in pairs if possible]
 
 
+def _paint(seed, size, choices, damaged, size_range, grey_fraction, fixed_scenes):
+    """Return one image, its mask, and its category, defect and colour."""
+    # Three streams: the light, the scene and, from 3 on, where the defect strikes.
+    rng = np.random.default_rng((*seed, 2))
+    category, possible = choices[rng.integers(len(choices))]
+    name = possible[rng.integers(len(possible))]
+    low, high = size_range
+    fraction = low * (high / low) ** rng.random()
+
+    light = draw_light(np.random.default_rng((*seed, 1)), size, grey_fraction)
+    if fixed_scenes:
+        rng = np.random.default_rng((seed[0], list(_KINDS).index(category), 0, 0))
+    scene = draw_scene(category, size, rng)
+    color = "grey" if light.grey else scene.front.color
+
+    whole = photograph(scene.front, scene.back, light)
+    if not damaged:
+        return whole, False, category, "none", color
+    image, mask = _damage(name, scene, light, whole, fraction, seed)
+    return image, mask, category, name, color
+
+
 def make_defect_images(
     n_samples=100,
     *,
@@ -173,17 +194,17 @@ def make_defect_images(
 ):
     """Paint inspection photos of whole and damaged things.
 
-    Each picture shows a surface that fills it or an object on a backdrop. A damaged
+    Each image shows a surface that fills it or an object on a backdrop. A damaged
     one is painted exactly as a whole one and then struck by a defect, before light,
     blur and noise are added; with the same `random_state` and ``anomaly_fraction=0``
-    every picture is the whole twin of the damaged one.
+    every image is the whole twin of the damaged one.
 
     Parameters
     ----------
     n_samples : int, default=100
-        Number of pictures.
+        Number of images.
     image_size : int, default=64
-        Side of the square pictures in pixels, 32 to 512.
+        Side of the square images in pixels, 32 to 512.
     categories : list of str, default=None
         Categories to draw from, out of `SURFACES` and `OBJECTS`; one listed twice comes
         twice as often. None takes all that can show one of the `defects`.
@@ -191,24 +212,23 @@ def make_defect_images(
         Kinds of defect to draw from, out of `DEFECTS`; None takes all. A category shows
         only those that make sense for it.
     anomaly_fraction : float, default=0.5
-        Share of damaged pictures, 0 to 1; kept to within a picture or two at any
+        Share of damaged images, 0 to 1; kept to within an image or two at any
         `n_samples`.
     defect_size : tuple of (float, float), default=None
-        Least and greatest length of a defect as a fraction of the picture's side,
+        Least and greatest length of a defect as a fraction of the image's side,
         0.02 to 1; None is (0.12, 0.6). No defect is shorter than 5 pixels, one that
         could not be seen is lengthened, and one that changes an object's outline,
         such as a bend, reaches further.
     grey_fraction : float, default=0.1
         Share of black and white photos, 0 to 1.
     fixed_scenes : bool, default=False
-        Whether all pictures of a category show one and the same thing in one pose, as
+        Whether all images of a category show one and the same thing in one pose, as
         under the camera of an inspection line; they differ in light, noise and damage
-        alone. Else every picture shows another thing.
+        alone. Else every image shows another thing.
     random_state : int, RandomState instance or None, default=None
-        Seed. Picture i depends on the seed and i alone, so that a larger `n_samples`
-        begins with the pictures of a smaller one; another `image_size` shows the same
-        scenes. Pass an int for the same pictures
-        across calls.
+        Seed. Image i depends on the seed and i alone, so that a larger `n_samples`
+        begins with the images of a smaller one; another `image_size` shows the same
+        scenes. Pass an int for the same images across calls.
 
     Returns
     -------
@@ -216,7 +236,7 @@ def make_defect_images(
         Dictionary-like object, with the following attributes.
 
         images : ndarray of shape (n_samples, image_size, image_size, 3), uint8
-            The pictures.
+            The images.
         target : ndarray of shape (n_samples,), int
             0 for whole, 1 for damaged.
         category : ndarray of shape (n_samples,), str
@@ -230,7 +250,7 @@ def make_defect_images(
         category_names, defect_names : list of str
             What was drawn from.
         DESCR : str
-            Description of the pictures.
+            Description of the images.
 
     Raises
     ------
@@ -239,10 +259,6 @@ def make_defect_images(
     ValueError
         If a value is out of range, a name is unknown, or a category listed in
         `categories` can show none of the `defects`.
-
-    See Also
-    --------
-    skclipad.RandomWordCLIPDetector : Tells whole from damaged by texts alone.
 
     Examples
     --------
@@ -259,31 +275,22 @@ def make_defect_images(
     _check_number(image_size, "image_size", Integral, 32, 512)
     _check_number(anomaly_fraction, "anomaly_fraction", Real, 0, 1)
     _check_number(grey_fraction, "grey_fraction", Real, 0, 1)
-    low, high = _check_size_range(defect_size)
+    size_range = _check_size_range(defect_size)
     choices = _choices(categories, defects)
+
     base = int(check_random_state(random_state).randint(2**31 - 1))
     phase = np.random.default_rng(base).random()
     n, size = int(n_samples), int(image_size)
+    damaged = (phase + np.arange(n) * _GOLDEN) % 1 < anomaly_fraction
+
     images = np.empty((n, size, size, 3), dtype=np.uint8)
     masks = np.zeros((n, size, size), dtype=bool)
-    damaged = (phase + np.arange(n) * _GOLDEN) % 1 < anomaly_fraction
     labels = []
     for i in range(n):
-        # Three streams: the light, the scene and, from 3 on, places of the damage.
-        rng = np.random.default_rng((base, i, 2))
-        category, possible = choices[rng.integers(len(choices))]
-        name = possible[rng.integers(len(possible))]
-        fraction = low * (high / low) ** rng.random()
-        light = draw_light(np.random.default_rng((base, i, 1)), size, grey_fraction)
-        if fixed_scenes:
-            rng = np.random.default_rng((base, list(_KINDS).index(category), 0, 0))
-        scene = draw_scene(category, size, rng)
-        images[i] = photograph(scene.front, scene.back, light)
-        if damaged[i]:
-            seed = (base, i)
-            images[i], masks[i] = _damage(name, scene, light, images[i], fraction, seed)
-        color = "grey" if light.grey else scene.front.color
-        labels.append((category, name if damaged[i] else "none", color))
+        seed, how = (base, i), (size_range, grey_fraction, fixed_scenes)
+        images[i], masks[i], *label = _paint(seed, size, choices, damaged[i], *how)
+        labels.append(label)
+
     category, defect, color = (np.array(column) for column in zip(*labels, strict=True))
     category_names = sorted({name for name, _ in choices})
     defect_names = sorted({name for _, possible in choices for name in possible})

@@ -1,4 +1,4 @@
-"""What the loaders share: pictures found on disk become a Bunch, or a clear error."""
+"""What the loaders share: images found on disk become a Bunch, or a clear error."""
 
 import csv
 import os
@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import Bunch
 
-GOOD = "good"  # the kind of defect of a normal picture, whatever a data set calls it
+GOOD = "good"  # the kind of defect of a normal image, whatever a data set calls it
+ON_MISSING = ("raise", "list")
 _SHOWN = 20  # missing files that an error lists by name
 
 _SELECTION = """
 =================   ==================================================
-Pictures            {n_pictures}, of which {n_anomalous} anomalous
+Images              {n_images}, of which {n_anomalous} anomalous
 Masks               {n_masks}
 Categories          {categories}
 Split               {split}
@@ -22,72 +23,40 @@ Split               {split}
 """
 
 
-class Picture(NamedTuple):
-    """One picture of a data set, not yet opened.
-
-    Attributes
-    ----------
-    path : str
-        Its file.
-    category : str
-        What it shows.
-    defect : str
-        The kind of defect, `GOOD` for a normal picture.
-    mask : str or None
-        File that marks the damaged pixels.
-    split : str
-        Part of the data set that it belongs to.
-    """
+class ImageRecord(NamedTuple):
+    """One image of a data set, not yet opened."""
 
     path: str
-    category: str
-    defect: str
-    mask: str | None
+    category: str  # what it shows
+    defect: str  # the kind of defect, `GOOD` for a normal image
+    mask: str | None  # the file that marks the damaged pixels
     split: str
 
 
 class DataSet(NamedTuple):
-    """What is known of a data set before its folder is opened.
+    """What is known of a data set before its folder is opened."""
 
-    Attributes
-    ----------
-    name : str
-        Short name, also of its description among the package's data.
-    title : str
-        The name that people use.
-    layout : str
-        What its folder holds, for errors.
-    origin : str
-        Where it is to be had, for errors.
-    categories : tuple of str
-        The categories of the published data; empty if there is no such list.
-    """
-
-    name: str
-    title: str
-    layout: str
-    origin: str = ""
-    categories: tuple = ()
+    name: str  # also that of its description among the package's data
+    title: str  # as people call it
+    layout: str  # what its folder holds, for errors
+    origin: str = ""  # where to get it, for errors
+    categories: tuple = ()  # those of the published data, where it is a fixed list
 
 
-def check_option(name, value, options):
-    """Raise unless a parameter has one of its possible values."""
-    if value not in options:
-        raise ValueError(
-            f"Got {name}={value!r} but expected {' or '.join(map(repr, options))}."
-        )
+def check_options(split, splits, on_missing):
+    """Raise unless the options that all loaders share have one of their values."""
+    options = {"split": (split, splits), "on_missing": (on_missing, ON_MISSING)}
+    for name, (value, possible) in options.items():
+        if value not in possible:
+            raise ValueError(
+                f"Got {name}={value!r} but expected {' or '.join(map(repr, possible))}."
+            )
 
 
 def not_found(data_set, root, reason=""):
     """Return the error that says what was looked for, what was found, where to get it.
 
-    Parameters
-    ----------
-    data_set : DataSet
-    root : Path
-        The folder that was looked into.
-    reason : str
-        What in particular is wrong, if more is known.
+    A `reason` ends in a space.
     """
     return FileNotFoundError(
         f"Got root={str(root)!r} ({_contents(root)}) but expected "
@@ -122,6 +91,7 @@ def choose_categories(found, category, data_set, root):
                 stacklevel=4,
             )
         return sorted(found)
+
     wanted = [category] if isinstance(category, str) else list(category)
     unknown = [name for name in wanted if name not in found]
     if unknown or not wanted:
@@ -144,6 +114,7 @@ def read_table(path, columns):
                 f"expected {', '.join(columns)}, separated by commas."
             )
         rows = list(reader)
+
     for number, row in enumerate(rows, start=2):
         if None in row or any(row[name] is None for name in columns):
             raise ValueError(
@@ -153,44 +124,27 @@ def read_table(path, columns):
     return rows
 
 
-def present(pictures):
-    """Split pictures into those whose files are there and a list of missing files.
+def present(images):
+    """Split images into those whose files are there and a list of missing files.
 
-    A picture without its file is left out; one without its mask stays, its mask None.
+    An image without its file is left out; one without its mask stays, its mask None.
     """
     here, missing = [], []
-    for picture in pictures:
-        if not os.path.isfile(picture.path):
-            missing.append(picture.path)
+    for image in images:
+        if not os.path.isfile(image.path):
+            missing.append(image.path)
             continue
-        if picture.mask is not None and not os.path.isfile(picture.mask):
-            missing.append(picture.mask)
-            picture = picture._replace(mask=None)
-        here.append(picture)
+        if image.mask is not None and not os.path.isfile(image.mask):
+            missing.append(image.mask)
+            image = image._replace(mask=None)
+        here.append(image)
     return here, missing
 
 
-def to_bunch(pictures, missing, data_set, root, split, on_missing, *, descr=None):
-    """Return pictures as a Bunch.
+def to_bunch(images, missing, data_set, root, split, on_missing, *, descr=None):
+    """Return a list of `ImageRecord` as a Bunch, or raise if any or all are missing.
 
-    Parameters
-    ----------
-    pictures : list of Picture
-    missing : list of str
-        Files and folders that ought to be there and are not.
-    data_set : DataSet
-    root : Path
-    split : str
-        The one asked for.
-    on_missing : {"raise", "list"}
-        Whether anything missing is an error.
-    descr : str, default=None
-        Description; None takes the one of that name among the package's data.
-
-    Raises
-    ------
-    FileNotFoundError
-        If something is missing, unless it is only to be listed; if no picture is left.
+    Without a `descr` it is the description of that name among the package's data.
     """
     if missing and on_missing == "raise":
         raise FileNotFoundError(
@@ -199,17 +153,23 @@ def to_bunch(pictures, missing, data_set, root, split, on_missing, *, descr=None
             "to load the rest and find these in the Bunch's `missing`. "
             f"{data_set.origin}".rstrip()
         )
-    if not pictures:
-        raise not_found(
-            data_set, root, f"No picture of the split {split!r} was found. "
-        )
-    paths, category, defect, masks, split = zip(*pictures, strict=True)
+    if not images:
+        raise not_found(data_set, root, f"No image of the split {split!r} was found. ")
+
+    paths, category, defect, masks, split = zip(*images, strict=True)
     target = np.array([kind != GOOD for kind in defect]).astype(np.int64)
     names = sorted(set(category))
     if descr is None:
-        descr = (files(__package__) / "data" / f"{data_set.name}.rst").read_text(
-            encoding="utf-8"
-        )
+        file = files(__package__) / "data" / f"{data_set.name}.rst"
+        descr = file.read_text(encoding="utf-8")
+    descr += _SELECTION.format(
+        n_images=len(paths),
+        n_anomalous=int(target.sum()),
+        n_masks=sum(mask is not None for mask in masks),
+        categories=f"{len(names)}: {shortened(names)}",
+        split=", ".join(sorted(set(split))),
+    )
+
     return Bunch(
         paths=np.array(paths, dtype=object),
         target=target,
@@ -220,12 +180,5 @@ def to_bunch(pictures, missing, data_set, root, split, on_missing, *, descr=None
         category_names=names,
         missing=list(missing),
         name=data_set.name,
-        DESCR=descr
-        + _SELECTION.format(
-            n_pictures=len(paths),
-            n_anomalous=int(target.sum()),
-            n_masks=sum(mask is not None for mask in masks),
-            categories=f"{len(names)}: {shortened(names)}",
-            split=", ".join(sorted(set(split))),
-        ),
+        DESCR=descr,
     )

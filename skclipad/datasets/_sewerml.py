@@ -1,4 +1,4 @@
-"""`load_sewerml`: the pictures of Sewer-ML, from disk."""
+"""`load_sewerml`: the images of Sewer-ML, from disk."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from skclipad.datasets._pictures import (
     GOOD,
     DataSet,
-    Picture,
-    check_option,
+    ImageRecord,
+    check_options,
     not_found,
     read_table,
     to_bunch,
@@ -17,7 +17,7 @@ SEWERML = DataSet(
     name="sewerml",
     title="Sewer-ML",
     layout="SewerML_Val.csv or SewerML_Train.csv, in it or in its folder annotations, "
-    "and the pictures anywhere below it",
+    "and the images anywhere below it",
     origin="Sewer-ML is to be had from Aalborg University (Visual Analysis and "
     "Perception Laboratory), by the name 'Sewer-ML', after filling in a form.",
 )
@@ -33,20 +33,20 @@ CLASSES = (
 def load_sewerml(root, split="Val", *, on_missing="raise"):
     """Load Sewer-ML from disk.
 
-    Its annotations are read from ``SewerML_Val.csv``; a picture is anomalous if it
-    shows any class of defect. The pictures may lie in `root` or in any folder below,
+    Its annotations are read from ``SewerML_Val.csv``; an image is anomalous if it
+    shows any class of defect. The images may lie in `root` or in any folder below,
     such as those of the archives that they come in. Nothing is downloaded and no
-    picture is opened.
+    image is opened.
 
     Parameters
     ----------
     root : str or path-like
-        The folder that holds annotations and pictures.
+        The folder that holds annotations and images.
     split : {"Val", "Train"}, default="Val"
         Which annotations. The paper judges the validation set; labels of the test set
         are not published.
     on_missing : {"raise", "list"}, default="raise"
-        Whether a picture that is not there is an error or is left out and listed in
+        Whether an image that is not there is an error or is left out and listed in
         ``missing``.
 
     Returns
@@ -55,22 +55,18 @@ def load_sewerml(root, split="Val", *, on_missing="raise"):
         The attributes of `load_mvtec_ad`'s, with these differences. ``name`` is
         "sewerml"; every ``category`` is "sewer_pipe"; there are no masks; ``split`` is
         "Val" or "Train"; ``defect`` joins the codes of the classes ("RB+FS"), is
-        "good" for a normal picture, and "Defect" where only that is known. Pictures
+        "good" for a normal image, and "Defect" where only that is known. Images
         come in the order of the annotations.
 
     Raises
     ------
     FileNotFoundError
-        If there are no such annotations, or pictures are missing (see `on_missing`).
+        If there are no such annotations, or images are missing (see `on_missing`).
         The message says what was looked for, what was found and where the data is to
         be had.
     ValueError
         If a parameter has no such value, or the annotations have neither a column
         ``Defect`` nor one for each class, or hold other values than 0 and 1.
-
-    See Also
-    --------
-    load_mvtec_ad : The same for MVTec-AD; says what is returned.
 
     References
     ----------
@@ -90,23 +86,24 @@ def load_sewerml(root, split="Val", *, on_missing="raise"):
     >>> data.target, data.missing
     (array([0]), ['2.png'])
     """
-    check_option("split", split, SPLITS)
-    check_option("on_missing", on_missing, ("raise", "list"))
+    check_options(split, SPLITS, on_missing)
     root = Path(root)
+
     name = f"SewerML_{split}.csv"
     tables = [folder / name for folder in (root, root / "annotations")]
     table = next((table for table in tables if table.is_file()), None)
     if table is None:
         raise not_found(SEWERML, root, f"There is no {name}. ")
+
     kinds = _read_kinds(table)
-    places = _find(root, set(kinds), split)
-    pictures = [
-        Picture(places[file], CATEGORY, kind, None, split)
+    paths = _find(root, set(kinds), split)
+    images = [
+        ImageRecord(paths[file], CATEGORY, kind, None, split)
         for file, kind in kinds.items()
-        if file in places
+        if file in paths
     ]
-    missing = [file for file in kinds if file not in places]
-    return to_bunch(pictures, missing, SEWERML, root, split, on_missing)
+    missing = [file for file in kinds if file not in paths]
+    return to_bunch(images, missing, SEWERML, root, split, on_missing)
 
 
 def _read_kinds(table):
@@ -119,6 +116,7 @@ def _read_kinds(table):
             f"Got the columns {', '.join(columns) or '(no row)'} in {table} but "
             f"expected Defect or the classes {', '.join(CLASSES)}. {SEWERML.origin}"
         )
+
     flags = [*classes, "Defect"] if "Defect" in columns else classes
     kinds = {}
     for row in rows:
@@ -128,6 +126,7 @@ def _read_kinds(table):
                 f"Got {dict(zip(flags, values, strict=True))} for {row['Filename']} in "
                 f"{table} but expected 0 and 1."
             )
+
         shown = [name for name in classes if row[name] == "1"]
         if not shown and row.get("Defect") == "1":
             shown = ["Defect"]
@@ -141,13 +140,13 @@ def _find(root, wanted, split):
     Folders named after the split are looked into first, and no other once all is found:
     the training set has a million files.
     """
-    places = {}
+    paths = {}
     for folder, folders, names in os.walk(root):
         folders.sort(
             key=lambda name: (not name.lower().startswith(split.lower()), name)
         )
         for name in wanted.intersection(names):
-            places.setdefault(name, os.path.join(folder, name))
-        if len(places) == len(wanted):
+            paths.setdefault(name, os.path.join(folder, name))
+        if len(paths) == len(wanted):
             break
-    return places
+    return paths

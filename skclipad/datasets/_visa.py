@@ -1,4 +1,4 @@
-"""`load_visa`: the pictures of VisA, from disk, in either of its layouts."""
+"""`load_visa`: the images of VisA, from disk, in either of its layouts."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from skclipad.datasets._layout import SPLITS, read_layout
 from skclipad.datasets._pictures import (
     GOOD,
     DataSet,
-    Picture,
-    check_option,
+    ImageRecord,
+    check_options,
     choose_categories,
     present,
     read_table,
@@ -39,7 +39,7 @@ def load_visa(root, category=None, split="test", *, on_missing="raise"):
 
     Its layout may be the original one, with the split of ``split_csv/1cls.csv``, or
     that of MVTec-AD, into which the authors' own script brings it (below `root` or
-    ``root/1cls``). Nothing is downloaded and no picture is opened.
+    ``root/1cls``). Nothing is downloaded and no image is opened.
 
     Parameters
     ----------
@@ -48,19 +48,19 @@ def load_visa(root, category=None, split="test", *, on_missing="raise"):
     category : str or list of str, default=None
         Which categories, such as "candle"; None takes all.
     split : {"test", "train", "all"}, default="test"
-        "test" for the pictures to be judged, normal and anomalous; "train" for the
-        normal training pictures, which few-shot detection draws from; "all" for both.
+        "test" for the images to be judged, normal and anomalous; "train" for the
+        normal training images, which few-shot detection draws from; "all" for both.
     on_missing : {"raise", "list"}, default="raise"
-        Whether a picture or mask that is not there is an error or only listed in
-        ``missing``; in the latter case the picture is left out.
+        Whether an image or mask that is not there is an error or only listed in
+        ``missing``; in the latter case the image is left out.
 
     Returns
     -------
     :class:`~sklearn.utils.Bunch`
         The attributes of `load_mvtec_ad`'s; ``name`` is "visa". ``defect`` is "good"
-        for a normal picture; for another the words of the category's
+        for a normal image; for another the words of the category's
         ``image_anno.csv`` ("chunk of wax missing"), "anomaly" without that file, and
-        "bad" in the layout of MVTec-AD. Pictures of the original layout come in the
+        "bad" in the layout of MVTec-AD. Images of the original layout come in the
         order of ``1cls.csv``.
 
     Raises
@@ -77,11 +77,6 @@ def load_visa(root, category=None, split="test", *, on_missing="raise"):
     -----
     UserWarning
         If `category` is None and only some of the 12 published categories are there.
-
-    See Also
-    --------
-    load_mvtec_ad : The same for MVTec-AD; says what is returned.
-    write_visa_layout : Writes pictures in the original layout.
 
     References
     ----------
@@ -100,28 +95,27 @@ def load_visa(root, category=None, split="test", *, on_missing="raise"):
     >>> len(test.paths), len(train.paths), int(train.target.sum())
     (14, 2, 0)
     """
-    check_option("split", split, SPLITS)
-    check_option("on_missing", on_missing, ("raise", "list"))
+    check_options(split, SPLITS, on_missing)
     root = Path(root)
     if root.joinpath(*TABLE).is_file():
-        pictures, missing = present(_read_original(root, category, split))
+        images, missing = present(_read_original(root, category, split))
     else:
         inner = root / "1cls"
         source = inner if inner.is_dir() else root
-        pictures, missing = read_layout(source, VISA, category, split)
-    return to_bunch(pictures, missing, VISA, root, split, on_missing)
+        images, missing = read_layout(source, VISA, category, split)
+    return to_bunch(images, missing, VISA, root, split, on_missing)
 
 
 def _read_original(root, category, split):
     """Return what `TABLE` tells of, whether or not it is there."""
     table = root.joinpath(*TABLE)
     rows = read_table(table, COLUMNS)
-    found = {row["object"] for row in rows}
-    names = choose_categories(found, category, VISA, root)
+    names = choose_categories({row["object"] for row in rows}, category, VISA, root)
     kinds = {}
     for name in names:
         kinds.update(_read_kinds(root / name / KINDS_TABLE))
-    pictures = []
+
+    images = []
     for number, row in enumerate(rows, start=2):
         if row["label"] not in LABELS or row["split"] not in SPLITS[:2]:
             raise ValueError(
@@ -129,17 +123,19 @@ def _read_original(root, category, split):
                 f"{number} of {table} but expected normal or anomaly, train or test."
             )
         if row["object"] in names and split in (row["split"], "all"):
-            normal = row["label"] == "normal"
-            pictures.append(
-                Picture(
-                    path=str(root / row["image"]),
-                    category=row["object"],
-                    defect=GOOD if normal else kinds.get(row["image"], row["label"]),
-                    mask=str(root / row["mask"]) if row["mask"] else None,
-                    split=row["split"],
-                )
-            )
-    return pictures
+            images.append(_record(row, root, kinds))
+    return images
+
+
+def _record(row, root, kinds):
+    normal = row["label"] == "normal"
+    return ImageRecord(
+        path=str(root / row["image"]),
+        category=row["object"],
+        defect=GOOD if normal else kinds.get(row["image"], row["label"]),
+        mask=str(root / row["mask"]) if row["mask"] else None,
+        split=row["split"],
+    )
 
 
 def _read_kinds(table):

@@ -1,4 +1,4 @@
-"""Writers: painted or loaded pictures onto disk, laid out as MVTec-AD or VisA."""
+"""Writers: painted or loaded images onto disk, laid out as MVTec-AD or VisA."""
 
 import csv
 import shutil
@@ -14,7 +14,7 @@ from skclipad.datasets._visa import COLUMNS, KINDS_COLUMNS, KINDS_TABLE, TABLE
 
 
 class _Entry(NamedTuple):
-    """One picture to be written: an array or the file to copy, and where it belongs."""
+    """One image to be written: an array or the file to copy, and where it belongs."""
 
     image: np.ndarray | str
     mask: np.ndarray | str | None
@@ -24,7 +24,7 @@ class _Entry(NamedTuple):
 
 
 def write_mvtec_layout(bunch, root, *, n_train=0):
-    """Write pictures in the layout of MVTec-AD.
+    """Write images in the layout of MVTec-AD.
 
     Arrays become PNG files, ``CATEGORY/test/KIND/000.png`` and their masks
     ``CATEGORY/ground_truth/KIND/000_mask.png``; files are copied as they are.
@@ -38,8 +38,8 @@ def write_mvtec_layout(bunch, root, *, n_train=0):
     root : str or path-like
         A new or empty folder.
     n_train : int, default=0
-        How many normal pictures of each category, its first ones, become training
-        pictures. The paper's few-shot tables need up to 4.
+        How many normal images of each category, its first ones, become training
+        images. The paper's few-shot tables need up to 4.
 
     Returns
     -------
@@ -51,13 +51,8 @@ def write_mvtec_layout(bunch, root, *, n_train=0):
     FileExistsError
         If `root` holds anything already.
     ValueError
-        If a category has no normal picture left to test with, an anomalous picture
+        If a category has no normal image left to test with, an anomalous image
         belongs to the training split or is called "good", or a name makes no folder.
-
-    See Also
-    --------
-    load_mvtec_ad : Reads them back.
-    write_visa_layout : Writes the layout of VisA.
 
     Examples
     --------
@@ -78,10 +73,10 @@ def write_mvtec_layout(bunch, root, *, n_train=0):
     entries, root = _entries(bunch, n_train), _new_folder(root)
     numbers = Counter()
     for entry in entries:
-        place = root / entry.category / entry.split / entry.defect
-        number = f"{numbers[place]:03d}"
-        numbers[place] += 1
-        _save(entry.image, place / number)
+        folder = root / entry.category / entry.split / entry.defect
+        number = f"{numbers[folder]:03d}"
+        numbers[folder] += 1
+        _save(entry.image, folder / number)
         if entry.mask is not None:
             masks = root / entry.category / "ground_truth" / entry.defect
             _save(entry.mask, masks / f"{number}_mask")
@@ -89,7 +84,7 @@ def write_mvtec_layout(bunch, root, *, n_train=0):
 
 
 def write_visa_layout(bunch, root, *, n_train=0):
-    """Write pictures in the original layout of VisA.
+    """Write images in the original layout of VisA.
 
     Arrays become PNG files, ``CATEGORY/Data/Images/Normal/0000.png`` or
     ``.../Anomaly/000.png`` and their masks ``CATEGORY/Data/Masks/Anomaly/000.png``;
@@ -105,8 +100,8 @@ def write_visa_layout(bunch, root, *, n_train=0):
     root : str or path-like
         A new or empty folder.
     n_train : int, default=0
-        How many normal pictures of each category, its first ones, become training
-        pictures. The paper's few-shot tables need up to 4.
+        How many normal images of each category, its first ones, become training
+        images. The paper's few-shot tables need up to 4.
 
     Returns
     -------
@@ -118,13 +113,8 @@ def write_visa_layout(bunch, root, *, n_train=0):
     FileExistsError
         If `root` holds anything already.
     ValueError
-        If a category has no normal picture left to test with, an anomalous picture
+        If a category has no normal image left to test with, an anomalous image
         belongs to the training split or is called "good", or a name makes no folder.
-
-    See Also
-    --------
-    load_visa : Reads them back.
-    write_mvtec_layout : Writes the layout of MVTec-AD.
 
     Examples
     --------
@@ -145,15 +135,18 @@ def write_visa_layout(bunch, root, *, n_train=0):
         data = root / entry.category / "Data"
         number = f"{numbers[entry.category, folder]:0{width}d}"
         numbers[entry.category, folder] += 1
+
         image = _save(entry.image, data / "Images" / folder / number)
         files = [image.relative_to(root).as_posix(), ""]
         if entry.mask is not None:
             mask = _save(entry.mask, data / "Masks" / folder / number)
             files[1] = mask.relative_to(root).as_posix()
+
         label = "normal" if normal else "anomaly"
         rows.append((entry.category, entry.split, label, *files))
         kind = "normal" if normal else entry.defect
         kinds.setdefault(entry.category, []).append((files[0], kind, files[1]))
+
     _write_table(root.joinpath(*TABLE), COLUMNS, rows)
     for category, lines in kinds.items():
         _write_table(root / category / KINDS_TABLE, KINDS_COLUMNS, lines)
@@ -166,6 +159,7 @@ def _entries(bunch, n_train):
         images, masks = bunch["images"], bunch.get("masks")
     else:
         images, masks = bunch["paths"], bunch.get("mask_paths")
+
     entries, n_normal = [], Counter()
     for i, (target, category, defect) in enumerate(
         zip(bunch["target"], bunch["category"], bunch["defect"], strict=True)
@@ -175,22 +169,24 @@ def _entries(bunch, n_train):
         if "split" in bunch and str(bunch["split"][i]).lower() == "train":
             split = "train"
         category = _folder_name(category)
+
         if not target and split == "test":
             n_normal[category] += 1
             split = "train" if n_normal[category] <= n_train else "test"
         if target and (kind == GOOD or split == "train"):
             raise ValueError(
-                f"Got an anomalous picture, number {i}, with defect={defect!r} of the "
+                f"Got an anomalous image, number {i}, with defect={defect!r} of the "
                 f"{split} split but expected another name than 'good' and the test "
-                "split: training pictures are normal. Leave it out or rename it."
+                "split: training images are normal. Leave it out or rename it."
             )
         mask = masks[i] if target and masks is not None else None
         entries.append(_Entry(images[i], mask, category, kind, split))
+
     short = [name for name, n in n_normal.items() if n_train and n <= n_train]
     if short:
         raise ValueError(
             f"Got n_train={n_train} but {short[0]} has {n_normal[short[0]]} normal "
-            "pictures, and one at least is needed to test with. Pass a smaller n_train."
+            "images, and one at least is needed to test with. Pass a smaller n_train."
         )
     return entries
 
@@ -212,25 +208,26 @@ def _new_folder(root):
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise FileExistsError(
             f"Got root={str(root)!r}, which holds something already, but expected a "
-            "new or empty folder: pictures of two data sets would be mixed."
+            "new or empty folder: images of two data sets would be mixed."
         )
     root.mkdir(parents=True, exist_ok=True)
     return root
 
 
-def _save(picture, place):
-    """Write an array as a PNG file, or copy a file; `place` lacks the suffix."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(picture, str):
-        file = place.with_name(place.name + Path(picture).suffix)
-        shutil.copyfile(picture, file)
-        return file
-    array = np.asarray(picture)
+def _save(image, stem):
+    """Write an array as a PNG file, or copy a file; return the path."""
+    suffix = Path(image).suffix if isinstance(image, str) else ".png"
+    path = stem.with_name(stem.name + suffix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    if isinstance(image, str):
+        shutil.copyfile(image, path)
+        return path
+    array = np.asarray(image)
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
-    file = place.with_name(place.name + ".png")
-    Image.fromarray(array).save(file)
-    return file
+    Image.fromarray(array).save(path)
+    return path
 
 
 def _write_table(path, columns, rows):

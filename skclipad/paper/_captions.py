@@ -1,8 +1,40 @@
-"""Natural sentences of COCO about what is normal and what is damaged, for Figure 5."""
+"""Natural sentences about what is normal and what is damaged, for Figure 5."""
 
 import json
 import re
 from pathlib import Path
+
+SENTENCES = {
+    "normal": (
+        "The water bottle is in excellent condition.",
+        "The toy car is new and undamaged.",
+        "The ball is round and firm.",
+        "The guitar is in pristine condition.",
+        "The phone has an unscratched screen.",
+        "The roof tiles are all in place.",
+        "The circuit board passed every test.",
+        "A sturdy chair with four good legs.",
+        "The light bulb is good.",
+        "The pillow is soft and clean.",
+        "The key is straight and turns easily.",
+        "The leaves of the plant are green and healthy.",
+    ),
+    "anomaly": (
+        "The water bottle has been crushed flat.",
+        "The toy car is smashed, and its wheels are gone.",
+        "The ball has been punctured.",
+        "The guitar has a cracked neck and a broken string.",
+        "The phone has a cracked screen.",
+        "Several roof tiles are cracked or missing.",
+        "The circuit board is scorched, and a part is missing.",
+        "A wobbly chair that has lost one of its legs.",
+        "The light bulb has blown, and its glass is broken.",
+        "The pillow is stained and leaks feathers.",
+        "The key snapped off in the lock.",
+        "The leaves of the plant are brown, withered and full of holes.",
+    ),
+}
+"""What Figure 5 shows without a file of captions."""
 
 _STATES = {"normal": r"\bnormal\b", "anomaly": r"\bdamage"}
 
@@ -10,8 +42,7 @@ _STATES = {"normal": r"\bnormal\b", "anomaly": r"\bdamage"}
 def read_captions(path, *, n_sentences=300):
     """Find sentences with "normal" or "damage" among COCO captions (Sec. 4.5).
 
-    They serve as the natural sentences of Figure 5, and as `validation_sentences` of a
-    detector.
+    They serve as the natural sentences of Figure 5.
 
     Parameters
     ----------
@@ -34,7 +65,6 @@ def read_captions(path, *, n_sentences=300):
     See Also
     --------
     figure5 : Draws them.
-    skclipad.load_sentences : Sentences of this package's own.
 
     Examples
     --------

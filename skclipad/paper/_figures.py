@@ -9,7 +9,7 @@ import numpy as np
 from skclipad._images.colours import ANOMALOUS, NORMAL
 from skclipad._method.network import network_layers
 from skclipad._method.scores import unit
-from skclipad._method.sentences import load_sentences
+from skclipad.paper._captions import SENTENCES
 from skclipad.paper._paper import DATASET_TITLES
 from skclipad.paper._results import as_rows, replace_text
 from skclipad.paper._tables import METRIC_TITLES, first_setting
@@ -190,7 +190,7 @@ def figure5(detector, sentences=None, *, n_pairs=300, random_state=0):
         A fitted detector with three hidden layers, as the paper's, or any other number.
     sentences : mapping of str to sequence of str, default=None
         Natural sentences under "normal" and "anomaly", as `read_captions` finds them;
-        None are those of `skclipad.load_sentences`.
+        None are a dozen of each of our own.
     n_pairs : int, default=300
         Pairs of prompts.
     random_state : int, default=0
@@ -220,7 +220,7 @@ def figure5(detector, sentences=None, *, n_pairs=300, random_state=0):
     ['layer 1', 'layer 2']
     """
     plt = pyplot("benchmark")
-    sentences = load_sentences() if sentences is None else sentences
+    sentences = SENTENCES if sentences is None else sentences
     texts, labels = _prompts(detector, n_pairs)
     kinds = ["prompt"] * len(texts)
     for label, name in enumerate(("normal", "anomaly")):
@@ -276,7 +276,7 @@ def save_figure(figure, folder, name):
 def _prompts(detector, n_pairs):
     """Return prompts of the detector's first seed and their labels."""
     seed = detector.random_state if isinstance(detector.random_state, int) else 0
-    names = ("normal_word", "anomaly_word", "l_min", "l_max", "paired_words")
+    names = ("normal_word", "anomaly_word", "l_min", "l_max")
     words = {name: getattr(detector, name) for name in names}
     return write_prompts(n_pairs, seed, **words), np.repeat([0, 1], n_pairs)
 

@@ -4,6 +4,7 @@ import itertools
 import platform
 from pathlib import Path
 
+from skclipad._embedder import load_clip
 from skclipad.paper._paper import DATASET_TITLES
 from skclipad.paper._plan import COLUMNS, row_key
 from skclipad.paper._results import replace_text
@@ -62,7 +63,7 @@ def _title(name):
 
 def _settings(benchmark):
     detector, embedder = benchmark.detector, benchmark.detector.embedder
-    backbone = embedder._load()
+    backbone = load_clip(embedder)
     bundled = embedder.model_name == "tiny"
 
     return {

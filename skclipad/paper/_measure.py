@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 import skclipad
 from skclipad._detector import RandomWordCLIPDetector
-from skclipad._embedder import CLIPImageEmbedder
+from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad._optional import import_optional
 from skclipad._storage.store import open_store, store_key
 from skclipad.paper._pictures import (
@@ -288,7 +288,7 @@ class Benchmark:
         return normal
 
     def _settings(self):
-        backbone = self.detector.embedder._load()
+        backbone = load_clip(self.detector.embedder)
         plain = str, int, float, type(None)
         parameters = {
             name: value if isinstance(value, plain) else str(value)

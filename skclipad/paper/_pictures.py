@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils import check_random_state
 
+from skclipad._embedder import image_features, load_clip
 from skclipad._images.reading import image_identity
 from skclipad._method.maps import reference_map
 from skclipad._method.references import choose_references, stack_features
@@ -83,7 +84,8 @@ def embed_views(embedder, categories):
     """Embed all views of all images; return `ViewEmbeddings` by category."""
     # All in one go, in one order: batches, and with them the last bits of embeddings,
     # are then the same in a run that goes on after it was killed.
-    views = embedder._embed_views([image for c in categories for image in c.images])
+    images = [image for category in categories for image in category.images]
+    views = [one.views for one in image_features(embedder, images)]
     ends = np.cumsum([len(category.images) for category in categories])
     return {
         category.name: ViewEmbeddings(views[end - len(category.images) : end])
@@ -132,7 +134,7 @@ def _score_keys(embedder, category, references, drawn, shots, store):
     names = {
         row: image_identity(references[row]) for rows in drawn.values() for row in rows
     }
-    how = (embedder._load().cache_name, embedder.resize_mode, tuple(shots))
+    how = (load_clip(embedder).cache_name, embedder.resize_mode, tuple(shots))
     wanted = [tuple(names[row] for row in rows) for rows in drawn.values()]
     return [
         [store_key("s_img", image_identity(image), *how, rows) for rows in wanted]
@@ -145,15 +147,15 @@ def _stream_scores(embedder, category, references, drawn, shots, todo):
     # The features of all references that some seed draws, then those of each seed
     rows = sorted({int(row) for rows in drawn.values() for row in rows})
     images = [references[row] for row in rows]
-    stream = embedder._stream_windows(images, patches=True, on_error="raise")
-    features = stack_features(stream)
+    options = {"crops": "whole", "parts": "patches", "on_error": "raise"}
+    features = stack_features(image_features(embedder, images, **options))
     chosen = []
     for drawn_rows in drawn.values():
         at = np.searchsorted(rows, drawn_rows)
         chosen.append({side: part[at] for side, part in features.items()})
 
     images = [category.images[i] for i in todo]
-    for one in embedder._stream_windows(images, patches=True, on_error="raise"):
+    for one in image_features(embedder, images, **options):
         for part in chosen:
             few = ({side: part[side][:k] for side in part} for k in shots)
             yield np.array([reference_map(one.parts, some).max() for some in few])

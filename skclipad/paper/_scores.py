@@ -2,10 +2,10 @@
 
 from functools import cache, partial
 
+from skclipad._embedder import text_encoder
 from skclipad._method.prompt_embeddings import object_prompts
 from skclipad._method.prompts import query_templates
 from skclipad._method.scores import combined_score, prompt_score
-from skclipad._storage.store import open_store
 from skclipad.paper._plan import METHODS
 
 
@@ -65,12 +65,7 @@ class UnitScores:
         )
 
         # Kept where the images are: all seeds need them.
-        embedder = detector.embedder
+        texts = text_encoder(detector.embedder, detector.embedder.memory)
         return object_prompts(
-            embedder.encode_text,
-            embedder._text_cache_name(),
-            templates,
-            object_name,
-            average=detector.prompt_average,
-            store=open_store(embedder.memory),
+            texts, templates, object_name, average=detector.prompt_average
         )

@@ -3,7 +3,9 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skclipad._embedder import check_labels, embed_images
+from skclipad._detector import checked_embedder
+from skclipad._embedder import embed_images
+from skclipad._inputs import check_labels
 from skclipad._method.network import network_layers
 from skclipad._method.prompts import n_blocks, training_block
 from skclipad._method.scores import unit
@@ -123,7 +125,7 @@ class EmbeddingDisplay:
                 f"{n_layers} hidden layers."
             )
 
-        embedder = estimator._checked_embedder()
+        embedder = checked_embedder(estimator)
         embeddings = [embedder.encode_text(_prompts(estimator, n_pairs, random_state))]
         groups = ["normal prompts"] * n_pairs + ["anomalous prompts"] * n_pairs
         if X is not None:
@@ -241,7 +243,7 @@ class EmbeddingDisplay:
 
 def _prompts(detector, n_pairs, seed):
     """Write prompts as `fit` does: all normal ones, then all anomalous ones."""
-    names = ("normal_word", "anomaly_word", "l_min", "l_max", "paired_words")
+    names = ("normal_word", "anomaly_word", "l_min", "l_max")
     words = {name: detector.fit_params_[name] for name in names}
     return write_prompts(n_pairs, seed, **words)
 

@@ -3,9 +3,9 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skclipad._embedder import split_objects
 from skclipad._images.columns import check_lengths
-from skclipad._images.reading import as_image_list, read_image
+from skclipad._images.reading import read_image
+from skclipad._inputs import as_image_list, split_objects
 from skclipad.plotting._axes import pyplot
 
 SIDE = 2.2  # inches of an image's side

@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 
-from skclipad._embedder import check_labels, embed_images
+from skclipad._embedder import embed_images, embedder_of
+from skclipad._inputs import check_labels
 from skclipad.plotting._axes import figure_and_axes, pyplot
 
 MARKERS = "osD^vP"
@@ -105,7 +106,7 @@ class PromptSweepDisplay:
         scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
         y = check_labels(y)
         # One view an image: what the words make of it is the same for all crops.
-        X = embed_images(estimator._get_embedder(), X)
+        X = embed_images(embedder_of(estimator), X)
 
         values = {method: [] for method in cls.METHODS}
         for normal_word, anomaly_word in words:

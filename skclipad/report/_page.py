@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 
 from skclipad._images.columns import check_lengths
-from skclipad._images.reading import as_image_list
+from skclipad._inputs import as_image_list
 from skclipad.report._thumbnails import heat_map, thumbnail
 
 FOLDER = Path(__file__).parent

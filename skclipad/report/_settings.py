@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
 import skclipad
+from skclipad._embedder import embedder_of
 
 PAINTED = (
     "The scores come from the bundled model, which has seen only painted pictures. Its "
@@ -72,7 +73,7 @@ def describe_run(detector, *, command=None):
     >>> describe_run(detector)["Detector"]["N_p"]
     '200'
     """
-    embedder = detector._get_embedder()
+    embedder = embedder_of(detector)
 
     run = {"date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"}
     if command is not None:

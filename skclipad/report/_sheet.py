@@ -5,7 +5,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from skclipad._images.colours import ANOMALOUS, NORMAL
 from skclipad._images.columns import check_lengths
-from skclipad._images.reading import as_image_list, read_image
+from skclipad._images.reading import read_image
+from skclipad._inputs import as_image_list
 
 PAPER, MAT, INK, FAINT = "#ffffff", "#eeeeee", "#1a1a1a", "#666666"
 FRAMES = {None: "#b0b0b0", False: NORMAL, True: ANOMALOUS}

@@ -14,7 +14,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from skclipad._detector import RandomWordCLIPDetector
-from skclipad._images.reading import column_names, column_of
+from skclipad._inputs import column_names, column_of
 from skclipad._storage.locks import written_by_one
 from skclipad.scoring._rows import (
     NAMELESS,

@@ -16,9 +16,11 @@ from weakref import WeakSet
 import numpy as np
 
 import skclipad
-from skclipad._embedder import CLIPImageEmbedder, split_objects
+from skclipad._embedder import CLIPImageEmbedder
 from skclipad._exceptions import ImageReadError
-from skclipad._images.reading import BitDepth, read_image
+from skclipad._images.bit_depth import BitDepth
+from skclipad._images.reading import read_image
+from skclipad._inputs import split_objects
 
 NAMELESS = "a callable that no import finds is never taken for the same"
 
@@ -87,7 +89,7 @@ def score_rows(detector, X):
     """
     with _warnings_of_one_block(detector):
         columns = detector.score_components(X)
-    score = np.asarray(detector._combine_components(columns), dtype=np.float64)
+    score = np.asarray(detector.combine_components(columns), dtype=np.float64)
     paths, _ = split_objects(X)
     rows = []
     for i, path in enumerate(paths):

@@ -167,7 +167,10 @@ def test_the_folder_may_have_changed(dead_run, score, seen, photos, images):
     Image.fromarray(images[3]).save(photos / "02a.png")
     resumed = score("--resume")
     assert seen == names([1]) + ["02a.png"] + names(range(N_DONE, 13))
-    assert resumed == score(to="clean.csv")
+    # Not to the last bit: rounding depends on how many are computed together.
+    clean = score(to="clean.csv")
+    assert [row["path"] for row in resumed] == [row["path"] for row in clean]
+    assert scores_of(resumed) == pytest.approx(scores_of(clean), abs=1e-6)
 
 
 def test_pictures_without_a_score_are_tried_again(

@@ -12,8 +12,8 @@ from small_clip import small_clip
 
 from skclipad import CLIPImageEmbedder, PromptTooLongError
 from skclipad._clip.backbone import load_backbone
-from skclipad._clip.text import FEWEST_SHARED, encode_texts, tokenize
-from skclipad._method.prompts import BLOCK_SIZE, training_block
+from skclipad._clip.text import encode_texts, tokenize
+from skclipad._method.prompts import training_block
 
 # name: (registry name it is like, changes of its text tower, is it cut at EOT?)
 TOWERS = {
@@ -77,7 +77,7 @@ def backbones(tmp_path_factory):
             folder = tmp_path_factory.mktemp(name.replace(" ", "-").replace(",", ""))
             loaded[name] = small_clip(folder, like, text=changes)
             if "SigLIP" in like:  # its own tokenizer is fetched from the network
-                loaded[name].__dict__["tokenizer"] = StandInTokenizer("t5")
+                vars(loaded[name])["_tokenizer"] = StandInTokenizer("t5")
         return loaded[name]
 
     return get
@@ -219,7 +219,7 @@ def test_tokens_are_open_clips_own_on_odd_texts(plain):
 @pytest.mark.parametrize("clean", ["whitespace", "canonicalize"])
 def test_tokens_are_open_clips_own_with_other_cleaning(plain, clean, monkeypatch):
     tokenizer = open_clip.SimpleTokenizer(clean=clean)
-    monkeypatch.setitem(plain.__dict__, "tokenizer", tokenizer)
+    monkeypatch.setitem(vars(plain), "_tokenizer", tokenizer)
     texts = ["a_b. c-d!", "two  words", "x", "Upper CASE", "&amp; <b>"]
     expected = tokenizer(texts, plain.context_length)
     assert torch.equal(tokenize(plain, texts), expected)
@@ -268,7 +268,7 @@ def test_the_longest_of_too_long_texts_is_named(plain):
 @pytest.mark.parametrize("kind", ["t5", "bert", "clips"])
 def test_other_tokenizers_cut_nothing_in_silence(plain, kind, monkeypatch):
     tokenizer = StandInTokenizer(kind)
-    monkeypatch.setitem(plain.__dict__, "tokenizer", tokenizer)
+    monkeypatch.setitem(vars(plain), "_tokenizer", tokenizer)
     n = tokenizer.most_letters(plain.context_length)
     texts = ["x" * n, "", "abc"]
     expected = tokenizer(texts, plain.context_length)
@@ -280,7 +280,7 @@ def test_other_tokenizers_cut_nothing_in_silence(plain, kind, monkeypatch):
 
 def test_a_tokenizer_that_drops_tokens_at_random_cuts_nothing(plain, monkeypatch):
     tokenizer = open_clip.SimpleTokenizer(reduction_mask="simple")
-    monkeypatch.setitem(plain.__dict__, "tokenizer", tokenizer)
+    monkeypatch.setitem(vars(plain), "_tokenizer", tokenizer)
     fits = " ".join(["a"] * 75)
     assert torch.equal(tokenize(plain, [fits]), tokenizer([fits], 77))
     with pytest.raises(PromptTooLongError, match="has at least 78 tokens"):
@@ -300,78 +300,16 @@ def test_the_embedder_encodes_texts_with_its_own_clip(prompts):
     assert np.array_equal(embedder.encode_text(prompts), expected)
 
 
-@pytest.fixture(scope="module")
-def paired_prompts():
-    words = {"normal_word": "a", "anomaly_word": ("a damaged", "a broken")}
-    return training_block(0, **words, l_min=1, l_max=9, seed=0, paired_words=True)
-
-
-@pytest.mark.parametrize("name", [name for name, tower in TOWERS.items() if tower[2]])
-def test_shared_beginnings_change_no_embedding(name, backbones, paired_prompts):
-    backbone = backbones(name)
-    texts = [*paired_prompts[:30], *paired_prompts[100:130], "a cup"]
-    ours, theirs = encode_texts(backbone, texts), open_clips(backbone, texts)
-    assert cosines(ours, theirs).min() > 0.99999
-    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
-
-
-def test_shared_beginnings_are_computed_once(plain, paired_prompts):
-    with counted_tokens(plain) as counts:
-        encode_texts(plain, paired_prompts)
-    tokens = tokenize(plain, paired_prompts).numpy()
-    lengths = tokens.argmax(axis=1) + 1
-    is_equal = tokens[:BLOCK_SIZE] == tokens[BLOCK_SIZE:]
-    shared = is_equal.argmin(axis=1)
-    assert shared.min() >= FEWEST_SHARED
-    assert sum(counts) == lengths.sum() - shared.sum()
-    assert sum(counts) < 0.7 * lengths.sum()
-
-
-def test_more_than_two_texts_may_share_and_share_different_lengths(plain):
-    long = "one two three four five six seven eight nine ten eleven"
-    texts = [
-        f"{long} apples",
-        f"{long} pears and a plum",
-        "a cup",
-        f"{long} apples and nuts",
-        long,
-        long.upper(),
-        f"{long[:-7]} pears",
-        f"{long} apples <end_of_text> and what follows",
-    ]
-    with counted_tokens(plain) as counts:
-        ours = encode_texts(plain, texts)
-    assert cosines(ours, open_clips(plain, texts)).min() > 0.99999
-    lengths = tokenize(plain, texts).argmax(dim=1) + 1
-    # Seven share at least start and ten words, a trunk computes them.
-    assert sum(counts) <= lengths.sum() - 6 * 11
-    np.testing.assert_allclose(ours[4], ours[5], rtol=1e-4, atol=1e-5)
-
-
-def test_texts_of_different_groups_share_nothing(plain, paired_prompts):
-    groups = [*paired_prompts[:BLOCK_SIZE], *("x" * (i + 1) for i in range(60))]
-    groups = [*groups, *("y" * (i + 1) for i in range(40))]
-    texts = [*groups, *paired_prompts[BLOCK_SIZE:]]
-    with counted_tokens(plain) as counts:
-        ours = encode_texts(plain, texts)
-    assert cosines(ours, open_clips(plain, texts)).min() > 0.99999
-    alone = np.concatenate(
-        [encode_texts(plain, groups), encode_texts(plain, texts[200:])]
-    )
-    assert np.array_equal(ours, alone)
-    assert sum(counts) > 0
-
-
 def test_tokens_that_the_tower_does_not_know_are_refused(backbones):
     backbone = backbones("SigLIP")
 
     def tokenizer(texts, context_length):
         return torch.full((len(texts), context_length), backbone.vocab_size)
 
-    known = backbone.__dict__["tokenizer"]
-    backbone.__dict__["tokenizer"] = tokenizer
+    known = vars(backbone)["_tokenizer"]
+    vars(backbone)["_tokenizer"] = tokenizer
     try:
         with pytest.raises(ValueError, match=f"gives token {backbone.vocab_size}, but"):
             encode_texts(backbone, ["a photo"])
     finally:
-        backbone.__dict__["tokenizer"] = known
+        vars(backbone)["_tokenizer"] = known

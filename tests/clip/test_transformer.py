@@ -1,6 +1,5 @@
 """Transformer blocks: open_clip's own numbers, at less cost."""
 
-import numpy as np
 import pytest
 import torch
 from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock
@@ -8,7 +7,6 @@ from open_clip.transformer import Transformer as OpenClipTransformer
 from torch import nn
 
 from skclipad._clip.transformer import (
-    Branches,
     has_plain_blocks,
     run_blocks,
     run_last_block,
@@ -169,32 +167,3 @@ def test_one_other_block_is_enough():
     cross = ResidualAttentionBlock(WIDTH, HEADS, is_cross_attention=True)
     model.resblocks[1] = cross
     assert not has_plain_blocks(model)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_branches_see_what_they_share_and_themselves(kind, packed):
-    trunks, x = packed
-    generator = torch.Generator().manual_seed(3)
-    # (trunk, tokens shared, own tokens)
-    ends = [(6, 5, 2), (6, 3, 1), (1, 0, 3), (0, 1, 4), (4, 4, 1)]
-    own = [torch.randn(n, WIDTH, generator=generator) for _, _, n in ends]
-    whole = [
-        torch.cat([trunks[trunk][0, :shared], tokens])[None]
-        for (trunk, shared, _), tokens in zip(ends, own, strict=True)
-    ]
-    x = torch.cat([x, *own])
-    lengths = np.array([length for n, length in RUNS for _ in range(n)])
-    at, shared, n_own = np.array(ends).T
-    branches = Branches(lengths, at, shared, shared + n_own, x.device)
-    *blocks, last = transformer(**KINDS[kind]).resblocks
-    with torch.inference_mode():
-        run_packed_blocks(blocks, x, RUNS, causal=True, branches=branches)
-        end = run_last_packed_block(last, x, RUNS, branches)
-        before = [run_blocks(blocks, tokens, causal=True) for tokens in trunks + whole]
-        n_kept = [len(tokens[0]) for tokens in trunks] + n_own.tolist()
-        expected_x = [x[0, -n:] for x, n in zip(before, n_kept, strict=True)]
-        expected = [
-            run_last_block(last, x, torch.tensor([x.shape[1] - 1])) for x in before
-        ]
-    torch.testing.assert_close(x, torch.cat(expected_x), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(end, torch.cat(expected), rtol=1e-4, atol=1e-5)

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 from small_clip import small_clip
+from streams import encode_images
 
 from skclipad import ImageReadError
-from skclipad._clip import vision as vision_module
+from skclipad._clip import features as features_module
 from skclipad._clip.backbone import load_backbone
 from skclipad._clip.vision import (
-    encode_images,
     encode_pixels,
     normalized,
     patch_tokens,
@@ -173,7 +173,7 @@ def test_a_batch_is_no_larger_than_asked_for(plain, pictures, batch_size, monkey
         sizes.append(len(pixels))
         return encode_pixels(backbone, pixels)
 
-    monkeypatch.setattr(vision_module, "encode_pixels", spy)
+    monkeypatch.setattr(features_module, "encode_pixels", spy)
     # Three views of each picture are computed together with others'.
     boxes = [(0, 0, 20, 20), (5, 5, 30, 30), (10, 0, 31, 31)]
     views = encode_images(
@@ -203,14 +203,14 @@ def test_views_stay_with_their_picture(plain, pictures):
 
 
 def test_order_is_kept_when_later_images_are_ready_first(plain, pictures, monkeypatch):
-    read = vision_module.read_image
+    read = features_module.read_image
 
     def slow_at_first(item, row, **options):
         time.sleep(0.05 if row % 3 == 0 else 0)
         return read(item, row, **options)
 
     expected = open_clips(plain, pictures)
-    monkeypatch.setattr(vision_module, "read_image", slow_at_first)
+    monkeypatch.setattr(features_module, "read_image", slow_at_first)
     ours = np.concatenate(encode_images(plain, pictures, n_jobs=4, batch_size=2))
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4)
 
@@ -228,7 +228,7 @@ def test_images_are_read_ahead_but_not_all_at_once(plain, pictures, monkeypatch)
         computed[0] += len(pixels)
         return encode_pixels(backbone, pixels)
 
-    monkeypatch.setattr(vision_module, "encode_pixels", spy)
+    monkeypatch.setattr(features_module, "encode_pixels", spy)
     views = encode_images(plain, generate(), batch_size=4, n_jobs=2)
     assert len(views) == 60
     assert 4 < max(most_ahead) <= 3 * 4 + 2
@@ -314,9 +314,9 @@ def test_no_thread_stays_behind(plain, pictures, paths):
 )
 def test_number_of_threads(n_jobs, expected, monkeypatch):
     monkeypatch.setattr(joblib, "cpu_count", lambda: 12)
-    assert vision_module.count_threads(n_jobs) == expected
+    assert features_module.count_threads(n_jobs) == expected
     monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
-    assert vision_module.count_threads(-5) == 1
+    assert features_module.count_threads(-5) == 1
 
 
 def test_a_store_saves_the_model_and_the_decoder(
@@ -331,7 +331,7 @@ def test_a_store_saves_the_model_and_the_decoder(
             return encode_pixels(backbone, pixels)
 
         computed = []
-        monkeypatch.setattr(vision_module, "encode_pixels", counting)
+        monkeypatch.setattr(features_module, "encode_pixels", counting)
         again = encode_images(plain, pictures, store=store, batch_size=2)
         assert sum(computed) == 2
         for one, other in zip(expected, again, strict=False):
@@ -355,7 +355,7 @@ def times_computed(monkeypatch, backbone, pictures, store, **how):
         return encode_pixels(backbone, pixels)
 
     with monkeypatch.context() as patch:
-        patch.setattr(vision_module, "encode_pixels", counting)
+        patch.setattr(features_module, "encode_pixels", counting)
         encode_images(backbone, pictures, store=store, **how)
     return sum(computed)
 
@@ -366,8 +366,8 @@ def test_views_of_another_geometry_are_not_taken_from_the_store(
     few = pictures[:2]
     n_views = times_computed(monkeypatch, plain, few, store, crops="multi")
     assert times_computed(monkeypatch, plain, few, store, crops="multi") == 0
-    other = (*vision_module.GEOMETRY[:-1], vision_module.GEOMETRY[-1] + 1)
-    monkeypatch.setattr(vision_module, "GEOMETRY", other)
+    other = (*features_module.GEOMETRY[:-1], features_module.GEOMETRY[-1] + 1)
+    monkeypatch.setattr(features_module, "GEOMETRY", other)
     assert times_computed(monkeypatch, plain, few, store, crops="multi") == n_views
 
 
@@ -386,14 +386,14 @@ def test_what_is_kept_of_a_file_is_of_the_bytes_it_is_named_by(
 ):
     """The file becomes another image when its name is known but it is not decoded."""
     first, second = (path.read_bytes() for path in paths[:2])
-    read = vision_module.read_image
+    read = features_module.read_image
 
-    def after_a_change(item, row):
+    def after_a_change(item, row, **options):
         paths[0].write_bytes(second)
-        return read(item, row)
+        return read(item, row, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(vision_module, "read_image", after_a_change)
+        patch.setattr(features_module, "read_image", after_a_change)
         during = np.concatenate(encode_images(plain, paths[:1], store=store))
     paths[0].write_bytes(first)
     after = np.concatenate(encode_images(plain, paths[:1], store=store))
@@ -408,13 +408,13 @@ def test_what_is_kept_of_an_array_is_of_the_pixels_it_is_named_by(
 ):
     array = pictures[3].copy()
     item = kind(array) if kind is np.array else kind(array).permute(2, 0, 1)
-    read = vision_module.read_image
+    read = features_module.read_image
 
-    def after_a_change(given, row):
+    def after_a_change(given, row, **options):
         item[:] = 0
-        return read(given, row)
+        return read(given, row, **options)
 
-    monkeypatch.setattr(vision_module, "read_image", after_a_change)
+    monkeypatch.setattr(features_module, "read_image", after_a_change)
     found = np.concatenate(encode_images(plain, [item], store=store))
     expected = open_clips(plain, pictures[3:4])
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)

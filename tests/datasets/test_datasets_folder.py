@@ -78,7 +78,7 @@ def test_folders_below_categories(tmp_path):
 
 
 def test_no_training_pictures_is_an_error_that_says_so(mugs):
-    with pytest.raises(FileNotFoundError, match="No picture of the split 'train'"):
+    with pytest.raises(FileNotFoundError, match="No image of the split 'train'"):
         load_folder(mugs, split="train")
 
 

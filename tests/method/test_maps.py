@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from streams import stream_windows
 
 from skclipad import CLIPImageEmbedder, ImageReadError, RandomWordCLIPDetector
-from skclipad._clip.windows import stream_windows
 from skclipad._images.crops import resize_image, seen_box
 from skclipad._images.reading import read_image
 from skclipad._method.maps import (

@@ -245,64 +245,9 @@ def test_training_does_not_wait_for_the_compiler():
     assert done.stdout.split() == ["False", "False"]
 
 
-def logits(trained, X):
-    return network_layers(X, trained.coefs, trained.intercepts)[-1][:, 0]
-
-
-def log_loss(trained, normal, anomalous):
-    p_normal, p_anomalous = (
-        1 / (1 + np.exp(-logits(trained, X).astype(float))) for X in (normal, anomalous)
-    )
-    return -(np.log(1 - p_normal).mean() + np.log(p_anomalous).mean()) / 2
-
-
-@pytest.fixture
-def validation():
-    """Texts of which the classes lie on the wrong sides: training makes them worse."""
-    normal, anomalous = np.random.default_rng(1).standard_normal(
-        (2, 30, 6), dtype=np.float32
-    )
-    normal[:, 0] += 1
-    return normal, anomalous[:20]
-
-
-def test_without_validation_all_steps_count(pairs):
+def test_every_step_counts(pairs):
     trained = train_network(*pairs, **SETTING)
-    assert trained.n_iter == 42
-    assert trained.validation_scores is None
-
-
-def test_the_best_of_the_checked_steps_is_kept(pairs, validation):
-    trained = train_network(*pairs, **SETTING, validation=validation)
-    scores = trained.validation_scores
-    assert len(scores) == 42 // 5 + 1  # every fifth step, and the last
-    best = int(np.argmax(scores))
-    assert trained.n_iter == min(5 * (best + 1), 42) < 42
-    assert -log_loss(trained, *validation) == pytest.approx(scores[best], rel=1e-5)
-    assert len(trained.loss_curve) == 42
-
-
-def test_looking_does_not_change_what_is_trained(pairs, validation):
-    plain = train_network(*pairs, **SETTING)
-    watched = train_network(*pairs, **SETTING, validation=validation)
-    assert watched.loss_curve == plain.loss_curve
-
-
-def test_both_classes_of_the_validation_weigh_the_same(pairs, validation):
-    normal, anomalous = validation
-    doubled = normal, np.concatenate([anomalous, anomalous])
-    first = train_network(*pairs, **SETTING, validation=validation)
-    second = train_network(*pairs, **SETTING, validation=doubled)
-    np.testing.assert_allclose(
-        first.validation_scores, second.validation_scores, rtol=1e-5
-    )
-
-
-def test_fewer_steps_than_between_checks_are_checked_at_the_end(pairs, validation):
-    few = pairs[0][:10], pairs[1][:10]
-    trained = train_network(*few, **SETTING, validation=validation)
-    assert trained.n_iter == len(trained.loss_curve) == 2
-    assert len(trained.validation_scores) == 1
+    assert trained.n_iter == len(trained.loss_curve) == 42
 
 
 @pytest.mark.parametrize("sizes", [(16, 8, 4), (5,), ()])
@@ -330,14 +275,6 @@ def test_the_first_of_several_networks_is_the_only_one(pairs):
     again = train_network(*pairs, **SETTING, n_networks=3)
     for a, b in zip(arrays(three), arrays(again), strict=True):
         assert np.array_equal(a, b)
-
-
-def test_several_networks_stop_together_where_their_mean_is_best(pairs, validation):
-    trained = train_network(*pairs, **SETTING, n_networks=3, validation=validation)
-    assert trained.n_iter < 42
-    assert -log_loss(trained, *validation) == pytest.approx(
-        max(trained.validation_scores), rel=1e-5
-    )
 
 
 def test_noise_is_as_long_as_asked_and_points_anywhere():

@@ -91,9 +91,6 @@ def test_any_other_setting_is_encoded_anew():
         {"anomaly_word": "a dirty"},
         {"l_min": 3},
         {"l_max": 6},
-        {"normal_word": ("a", "the")},
-        {"anomaly_word": ("a broken", "a dirty")},
-        {"paired_words": True},
     ]
     for i, other in enumerate(others, 1):
         pairs(encode, 100, **other)

@@ -1,13 +1,11 @@
 """Prompts: the paper's templates, blocks of pairs, ensembles."""
 
 import re
-from collections import Counter
 
 import pytest
 
 from skclipad._method.prompts import (
     BLOCK_SIZE,
-    NORMAL_WORDS,
     WINCLIP_PROMPTS,
     n_blocks,
     query_prompts,
@@ -57,6 +55,14 @@ def test_blocks_depend_on_seed_and_number_alone():
     assert training_block(4, **SETTING) == training_block(4, **SETTING)
     assert training_block(4, **SETTING) != training_block(5, **SETTING)
     assert training_block(4, **SETTING) != training_block(4, **SETTING | {"seed": 4})
+
+
+def test_prompts_of_a_seed_stay_the_same():
+    prompts = training_block(0, **SETTING)
+    assert prompts[0] == "e6lyAysyH a RZWEh photo quKdMo of xT56m8 a FeRyO2"
+    assert prompts[-1] == (
+        "UbwY9 a rpbnUW photo uJgmvBQLj of Jxal6ESm9 a damaged 4M8oKxz1z"
+    )
 
 
 def test_state_words_do_not_change_the_random_words():
@@ -115,65 +121,3 @@ def test_own_prompts_are_made_unique_and_get_the_object():
 def test_bad_prompt_sets_are_refused(prompt_set, message):
     with pytest.raises(ValueError, match=message):
         query_templates(prompt_set, **WORDS)
-
-
-def drawn(prompts, words):
-    """Return which of `words` stands in each training prompt."""
-    longest_first = sorted(words, key=len, reverse=True)
-    pattern = re.compile(f"of {WORD} ({'|'.join(longest_first)}) {WORD}")
-    return [pattern.search(prompt)[1] for prompt in prompts]
-
-
-def test_several_words_of_state_are_drawn_for_each_prompt():
-    words = {"normal_word": NORMAL_WORDS, "anomaly_word": ("a bad", "a broken")}
-    blocks = [training_block(i, **SETTING | words) for i in range(20)]
-    normal = drawn([p for block in blocks for p in block[:BLOCK_SIZE]], NORMAL_WORDS)
-    damaged = drawn(
-        [p for block in blocks for p in block[BLOCK_SIZE:]], words["anomaly_word"]
-    )
-    for found, known in ((normal, NORMAL_WORDS), (damaged, words["anomaly_word"])):
-        counts, expected = Counter(found), 20 * BLOCK_SIZE / len(known)
-        assert set(counts) == set(known)
-        assert all(abs(n - expected) < 5 * expected**0.5 for n in counts.values())
-    # Words are drawn for each prompt by itself, not for a pair.
-    both = Counter(zip(normal, damaged, strict=True))
-    assert len(both) == 2 * len(NORMAL_WORDS)
-
-
-def test_one_word_in_a_list_is_that_word():
-    listed = SETTING | {"normal_word": ["a"], "anomaly_word": ("a damaged",)}
-    assert training_block(2, **listed) == training_block(2, **SETTING)
-
-
-def test_drawing_words_of_state_leaves_the_random_words_and_other_blocks_alone():
-    words = {"normal_word": ("a", "a good"), "anomaly_word": ("a bad", "a damaged")}
-    pattern = re.compile(" (a good|a bad|a damaged|a) (?=[^ ]+$)")
-    for several, one in zip(
-        training_block(3, **SETTING | words), training_block(3, **SETTING), strict=True
-    ):
-        assert pattern.sub(" ", several) == pattern.sub(" ", one)
-    again = training_block(3, **SETTING | words)
-    assert again == training_block(3, **SETTING | words)
-    assert again != training_block(4, **SETTING | words)
-
-
-def test_paired_prompts_differ_in_the_word_of_state_alone():
-    prompts = training_block(0, **SETTING, paired_words=True)
-    normal, damaged = prompts[:BLOCK_SIZE], prompts[BLOCK_SIZE:]
-    for a, b in zip(normal, damaged, strict=True):
-        *beginning, last = a.split()
-        assert beginning[-1] == "a"
-        assert b == " ".join([*beginning, "damaged", last])
-    assert len(set(normal)) == BLOCK_SIZE
-    assert training_block(0, **SETTING, paired_words=False) == training_block(
-        0, **SETTING
-    )
-
-
-def test_several_words_of_state_make_several_queries():
-    words = {"normal_word": ["a", "a good"]}
-    assert queries("single", "nut", **words) == (
-        ("a photo of a nut", "a photo of a good nut"),
-        ("a photo of a damaged nut",),
-    )
-    assert queries("winclip", "nut", **words) == queries("winclip", "nut")

@@ -10,9 +10,9 @@ import pytest
 import skops.io
 from PIL import Image
 from sklearn.model_selection import GridSearchCV
+from streams import stream_windows
 
 from skclipad import CLIPImageEmbedder, ImageReadError, RandomWordCLIPDetector
-from skclipad._clip.windows import stream_windows
 from skclipad._method.maps import reference_map
 from skclipad._method.references import choose_references
 from skclipad.datasets import make_defect_images

@@ -72,9 +72,6 @@ def test_a_setting_is_trained_once(counted):
         {"words": {"anomaly_word": "a broken"}},
         {"words": {"l_min": 3}},
         {"words": {"l_max": 6}},
-        {"words": {"normal_word": ("a", "the")}},
-        {"words": {"anomaly_word": ("a bad", "a broken")}},
-        {"words": {"paired_words": True}},
         {"training": {"hidden_layer_sizes": (5,)}},
         {"training": {"dropout": 0.2}},
         {"training": {"n_epochs": 2}},
@@ -83,7 +80,6 @@ def test_a_setting_is_trained_once(counted):
         {"training": {"weight_decay": 1e-3}},
         {"training": {"input_noise": 0.5}},
         {"training": {"n_networks": 2}},
-        {"sentences": (("It is new.",), ("It broke.",))},
         {"training": {"lr_decay": 0.2, "n_epochs": 2}},
         {"name": "another clip"},
         {"device": torch.device("cpu:0")},  # another device of the same kind
@@ -93,7 +89,7 @@ def test_a_setting_is_trained_once(counted):
 def test_whatever_else_is_set_is_another_network(other, counted):
     first, second = train(), train(**other)
     assert len(counted) == 2
-    if not {"name", "device", "sentences"} & set(other):  # may give the same weights
+    if not {"name", "device"} & set(other):  # may give the same weights
         same = [
             a.shape == b.shape and np.array_equal(a, b)
             for a, b in zip(first.coefs, second.coefs, strict=True)
@@ -188,9 +184,9 @@ def test_nothing_is_kept_of_texts_without_a_name(counted, tmp_path):
         return encode(texts)
 
     for _ in range(2):
-        train(spy, name=None, memory=tmp_path, sentences=SENTENCES)
+        train(spy, name=None, memory=tmp_path)
     assert len(counted) == 2
-    assert len(encoded) == 6
+    assert len(encoded) == 2
     assert len(_training._fits) == 0
     with EmbeddingStore(tmp_path) as store:
         assert len(store) == 0
@@ -203,32 +199,3 @@ def test_memory_serves_the_next_process(counted, tmp_path):
     assert len(counted) == 2
     for a, b in zip(first.coefs, again.coefs, strict=True):
         assert np.array_equal(a, b)
-
-
-SENTENCES = ("It is new.", "A whole cup."), ("It broke.", "The cup is in pieces.")
-
-
-def test_early_stopping_is_told_by_the_sentences(counted):
-    first = train(sentences=SENTENCES)
-    assert len(first.validation_scores) == 1
-    other = train(sentences=(SENTENCES[1], SENTENCES[0]))
-    assert first.validation_scores != other.validation_scores
-    assert train(sentences=SENTENCES) is first
-    assert train().validation_scores is None
-
-
-def test_sentences_are_encoded_once_and_kept_in_memory(counted, tmp_path):
-    encoded = []
-
-    def spy(texts):
-        encoded.extend(texts)
-        return encode(texts)
-
-    for seed in (0, 1):
-        train(spy, sentences=SENTENCES, seed=seed, memory=tmp_path)
-    clear_caches()
-    train(None, sentences=SENTENCES, memory=tmp_path)
-    assert len(counted) == 3
-    assert [text for text in encoded if text in sum(SENTENCES, ())] == list(
-        sum(SENTENCES, ())
-    )

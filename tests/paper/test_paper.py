@@ -72,7 +72,7 @@ def work(monkeypatch):
 
         monkeypatch.setattr(module, name, counted)
 
-    count("_clip.vision", "encode_pixels", lambda backbone, pixels: len(pixels))
+    count("_clip.features", "encode_pixels", lambda backbone, pixels: len(pixels))
     count(
         "_clip.windows", "_token_windows", lambda backbone, batch, patches: len(batch)
     )
@@ -235,7 +235,7 @@ def test_references_are_seen_once_whatever_the_seeds_and_shots(work, photos, nor
         Bunch(**photos), references=normals, seeds=3, shots=(1, 2, 4), **options
     )
     assert work["encode_pixels"] == 20
-    assert 20 + 2 * 4 <= work["_token_windows"] <= 20 + 16
+    assert 20 + 2 * 4 <= work["token_features"] <= 20 + 16
 
 
 # -- interruptions -----------------------------------------------------------------
@@ -309,8 +309,8 @@ def test_killed_run_goes_on_with_the_same_rows_and_repeats_no_work(
 def test_run_interrupted_among_images_shows_only_the_others(
     tmp_path, photos, work, monkeypatch
 ):
-    vision = import_module("skclipad._clip.vision")
-    encode = vision.encode_pixels
+    features = import_module("skclipad._clip.features")
+    encode = features.encode_pixels
 
     def interrupted(backbone, pixels):
         if work["encode_pixels"] >= 12:
@@ -320,7 +320,7 @@ def test_run_interrupted_among_images_shows_only_the_others(
     options = {"detector": detector(embedder__batch_size=4), "seeds": 1}
     options |= {"crops": "whole", "setups": "unknown", "output": tmp_path}
     with monkeypatch.context() as patched:
-        patched.setattr(vision, "encode_pixels", interrupted)
+        patched.setattr(features, "encode_pixels", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run_benchmark(Bunch(**photos), **options)
     work.clear()

@@ -153,11 +153,11 @@ def test_every_lock_of_the_package_follows_the_rule():
     assert set(LOCKS.values()) <= set(module._locks)
     # What makes a lock, and which files may: they say what a fork does to it.
     makers = {
-        r"\bR?Lock\(|threading import .*Lock|\(R?Lock\)|threading\.R?Lock\b": {"_fork"},
+        r"\bR?Lock\(|threading import .*Lock|\(R?Lock\)|threading\.R?Lock\b": {"forks"},
         r"\bcached_property\b": set(),  # has a lock before Python 3.12
-        r"\bflock\(": {"_lock", "_cache_file"},
+        r"\bflock\(": {"locks", "database"},
         # A lock of SQLite is of one process, and _results only waits for its end.
-        r"\bsqlite3\.connect\(": {"_cache_file", "_results"},
+        r"\bsqlite3\.connect\(": {"database", "_results"},
     }
     for path in Path(skclipad.__file__).parent.rglob("*.py"):
         code = re.sub(r"#.*|`.*?`", "", path.read_text(encoding="utf-8"))

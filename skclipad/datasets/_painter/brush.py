@@ -1,7 +1,7 @@
 """The brush: paints one thing in its own pose and leaves a layer behind.
 
 A layer is not yet a photo. It holds a colour without light, a height, a coverage and a
-gloss; `_light` turns layers into a photo. A defect changes the layer, so that light,
+gloss; `light` turns layers into a photo. A defect changes the layer, so that light,
 shadow, blur and noise treat damaged and whole things alike.
 """
 
@@ -95,7 +95,7 @@ class Layer:
     rgb : ndarray of shape (S, S, 3)
         Colour, 0..1.
     height : ndarray of shape (S, S)
-        Relief in units of half the picture's side.
+        Relief in units of half the image's side.
     alpha : ndarray of shape (S, S)
         Coverage, 0..1; below 1 what lies behind shows.
     gloss : float
@@ -126,7 +126,7 @@ class Brush(Layer):
     Parameters
     ----------
     size : int
-        Side of the picture in pixels.
+        Side of the image in pixels.
     rng : numpy.random.Generator
         Source of every choice.
     scale, angle, shift : float, float, (float, float)
@@ -167,7 +167,7 @@ class Brush(Layer):
         """Draw a number between two others."""
         return low + (high - low) * self.rng.random()
 
-    def whole(self, low, high):
+    def integer(self, low, high):
         """Draw an integer from low to high, both included."""
         return int(self.rng.integers(low, high + 1))
 
@@ -231,7 +231,7 @@ class Brush(Layer):
         return noise(self.rng, self.size, nx, ny)
 
     def clouds(self, cells, octaves=3, gain=0.6):
-        """Noise of several scales over the picture."""
+        """Noise of several scales over the image."""
         return clouds(self.rng, self.size, cells, octaves, gain)
 
     def streaks(self, angle, fine, coarse=1.5):
@@ -252,9 +252,11 @@ class Brush(Layer):
         u = (self.x - F(x0)) * F(4 * columns / (x1 - x0))
         v = (self.y - F(y0)) * F(6 * rows / (y1 - y0))
         iu, iv = np.floor(u).astype(np.int32), np.floor(v).astype(np.int32)
+
         glyphs = (self.rng.random((6 * rows, 4 * columns)) < 0.6).astype(F)
         glyphs[:, 3::4] = 0
         glyphs[5::6] = 0
+
         inside = (iu >= 0) & (iu < 4 * columns) & (iv >= 0) & (iv < 6 * rows)
         iu, iv = np.clip(iu, 0, 4 * columns - 1), np.clip(iv, 0, 6 * rows - 1)
         return glyphs[iv, iu] * inside
@@ -262,17 +264,19 @@ class Brush(Layer):
     def stamp(self, reach, color=None):
         """Print or emboss a benign mark in the middle: letters, a ring or a disc."""
         color = self.shade(*PAINTS) if color is None else color
+
         kind = self.rng.integers(4)
         if kind < 2:
             half = reach * self.between(0.5, 0.9)
             tall = half * self.between(0.2, 0.35)
-            mark = self.lettering(-half, -tall, half, tall, 1, self.whole(3, 5))
+            mark = self.lettering(-half, -tall, half, tall, 1, self.integer(3, 5))
         elif kind == 2:
             d = np.abs(circle(self.x, self.y, reach * 0.7)) - F(reach * 0.1)
             mark = coverage(d, self.px)
         else:
             d = box(self.x, self.y, reach * 0.7, reach * 0.2, reach * 0.1)
             mark = coverage(d, self.px)
+
         if self.maybe(0.4):
             self.height += mark * F(0.03 * self.scale * self.one_of((-1, 1)))
         else:

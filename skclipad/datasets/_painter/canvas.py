@@ -1,7 +1,7 @@
-"""What every painted picture stands on: coordinates, noise, blur and shapes.
+"""What every painted image stands on: coordinates, noise, blur and shapes.
 
-A picture is a square of side 2 around the origin, x to the right and y down, whatever
-its number of pixels, so that shapes, textures and defects scale with the picture. All
+An image is a square of side 2 around the origin, x to the right and y down, whatever
+its number of pixels, so that shapes, textures and defects scale with the image. All
 arrays are float32; what depends on the size alone is computed once and kept.
 
 A shape is its signed distance: negative inside, zero on the outline, positive outside.
@@ -38,6 +38,7 @@ def _spline_weights(size, cells):
         (-3 * f**3 + 3 * f**2 + 3 * f + 1) / 6,
         f**3 / 6,
     )
+
     weights = np.zeros((size, cells + 3), dtype=F)
     for k, tap in enumerate(taps):
         weights[np.arange(size), base + k] = tap
@@ -45,25 +46,16 @@ def _spline_weights(size, cells):
 
 
 def noise(rng, size, nx, ny=None):
-    """Smooth noise of mean 0 and deviation 1 with nx by ny cells over the picture.
+    """Smooth noise of mean 0 and deviation 1 with nx by ny cells over the image.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Where the nodes come from.
-    size : int
-        Side of the picture in pixels.
-    nx, ny : int
-        Cells across and down; as many as pixels, or more, is white noise.
-
-    Returns
-    -------
-    ndarray of shape (size, size), float32
+    As many cells as pixels, or more, is white noise.
     """
     ny = nx if ny is None else ny
     nodes = rng.standard_normal((ny + 3, nx + 3), dtype=F)  # as many at any size
+
     if nx >= size and ny >= size:
         return nodes[:size, :size].copy()
+
     nx, ny = min(nx, size), min(ny, size)
     nodes = nodes[: ny + 3, : nx + 3] * F(1 / _SPLINE_STD)
     return _spline_weights(size, ny) @ nodes @ _spline_weights(size, nx).T
@@ -91,13 +83,16 @@ def sample(nodes, u, v):
     """
     cells = len(nodes)
     fu, fv = np.floor(u), np.floor(v)
+
     su, sv = u - fu, v - fv
     su = su * su * (3 - 2 * su)
     sv = sv * sv * (3 - 2 * sv)
+
     iu, iv = fu.astype(np.int32), fv.astype(np.int32)
     flat, last = nodes.ravel(), cells - 1
     row0, row1 = (iv & last) * cells, ((iv + 1) & last) * cells
     col0, col1 = iu & last, (iu + 1) & last
+
     top = flat[row0 + col0]
     top += su * (flat[row0 + col1] - top)
     low = flat[row1 + col0]
@@ -135,14 +130,7 @@ def blur(image, sigma):
 
 
 def remap(image, x, y):
-    """Read an image at other coordinates, bilinearly, its edges repeated.
-
-    Parameters
-    ----------
-    image : ndarray of shape (S, S) or (S, S, 3)
-    x, y : ndarray of shape (S, S)
-        Where each pixel of the result is looked up.
-    """
+    """Read an image, for each pixel at x and y, bilinearly, its edges repeated."""
     size = len(image)
     u = np.clip((x + 1) * (size / 2) - 0.5, 0, size - 1.001)
     v = np.clip((y + 1) * (size / 2) - 0.5, 0, size - 1.001)

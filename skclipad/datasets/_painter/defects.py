@@ -37,7 +37,7 @@ class Site:
     x, y : ndarray of shape (S, S)
         Coordinates around the centre of the defect, turned at random.
     extent : float
-        Half the length of the defect, in units of half the picture's side.
+        Half the length of the defect, in units of half the image's side.
     px : float
         Side of a pixel.
     force : float
@@ -45,11 +45,11 @@ class Site:
     tone : ndarray of shape (3,)
         Mean colour of the layer around the centre.
     centre, axis : (float, float), float
-        Centre in the picture; direction of the subject's own x axis in radians.
+        Centre in the image; direction of the subject's own x axis in radians.
     material : str
         What the subject is made of.
     solid : bool
-        True for an object, False for a surface that fills the picture.
+        True for an object, False for a surface that fills the image.
     slender : bool
         True for a long and thin object.
     """
@@ -69,7 +69,7 @@ class Site:
 
     @property
     def size(self):
-        """Side of the picture in pixels."""
+        """Side of the image in pixels."""
         return len(self.x)
 
     def between(self, low, high):
@@ -80,7 +80,7 @@ class Site:
         """Return True with the given chance."""
         return self.rng.random() < chance
 
-    def whole(self, low, high):
+    def integer(self, low, high):
         """Draw an integer from low to high, both included."""
         return int(self.rng.integers(low, high + 1))
 
@@ -114,6 +114,7 @@ class Site:
             * np.cos(k * theta + F(self.rng.uniform(0, TAU)))
             for k in (2, 3, 5)
         )
+
         cells = int(np.clip(3 / radius, 4, 64))
         wave = wave + F(0.35 * roughness) * noise(self.rng, self.size, cells)
         return np.sqrt(x * x + y * y) - F(radius) * (1 + wave)
@@ -179,7 +180,7 @@ def _open(layer, site, d):
 def _scratch(layer, site):
     width = _thin(site, 0.035, 0.012, 0.03)
     color = site.shade("white", "silver", "black") if site.maybe(0.7) else site.dark()
-    for k in range(site.whole(1, 3)):
+    for k in range(site.integer(1, 3)):
         reach = site.extent * (1 if k == 0 else site.between(0.4, 0.9))
         site.y = site.y - F(k * site.between(0.06, 0.14))
         d = site.along(reach, width, site.between(-0.15, 0.15) * reach)
@@ -194,10 +195,11 @@ def _crack(layer, site):
         site.ray((0, 0), site.between(-0.3, 0.3), reach, width),
         site.ray((0, 0), np.pi + site.between(-0.3, 0.3), reach, width),
     )
-    for _ in range(site.whole(0, 3)):
+    for _ in range(site.integer(0, 3)):
         root = (site.between(-0.6, 0.6) * reach, 0.0)
         turn, long = site.rng.uniform(0, TAU), reach * site.between(0.3, 0.6)
         d = np.minimum(d, site.ray(root, turn, long, width * 0.7))
+
     line = coverage(d, site.px)
     layer.tint(line * site.opacity(0.75, 1), site.dark())
     layer.height -= F(0.03 * site.force) * line
@@ -208,6 +210,7 @@ def _hole(layer, site):
     soft = site.material in ("textile", "paper", "leather")
     radius = max(site.extent * site.between(0.7, 1), 1.3 * site.px)
     d = site.blob(radius, 0.3 if soft else 0.12)
+
     if site.solid and site.maybe(0.6):
         layer.tint(coverage(d, site.px), site.dark())
         layer.height -= F(0.08) * (1 - smooth(-0.05, 0.02, d))
@@ -239,6 +242,7 @@ def _dent(layer, site):
     else:
         r = circle(site.x, site.y * F(site.between(1, 1.6)), 0) / F(radius)
         bowl = np.maximum(1 - r * r, 0) ** 2
+
     deep = min(0.85 * site.force, 2.4) * radius * site.between(0.7, 1)
     layer.height -= F(deep) * bowl
     layer.tone(-F(min(0.15 * site.force, 0.6)) * bowl)
@@ -262,7 +266,8 @@ def _missing_piece(layer, site):
     if site.solid and site.maybe(0.4):
         d = site.blob(radius, 0.2)
     else:
-        d = site.shard(radius, site.whole(4, 7))
+        d = site.shard(radius, site.integer(4, 7))
+
     if site.material not in ("textile", "mesh", "paper"):
         rim = 1 - smooth(0, F(max(0.05, 1.5 * site.px)), d)
         layer.tint(rim * F(0.6), site.away(site.tone * F(site.between(0.6, 1.4))))
@@ -271,7 +276,7 @@ def _missing_piece(layer, site):
 
 @defect("chip")
 def _chip(layer, site):
-    d = site.shard(max(site.extent * 0.8, 1.5 * site.px), site.whole(4, 6))
+    d = site.shard(max(site.extent * 0.8, 1.5 * site.px), site.integer(4, 6))
     raw = site.away(site.tone * F(0.5) + F(0.5 * site.between(0.1, 0.9)))
     face = coverage(d, site.px)
     slope = site.x * F(site.between(-0.5, 0.5)) + site.y * F(site.between(-0.5, 0.5))
@@ -284,7 +289,7 @@ def _chip(layer, site):
 
 @defect("contamination")
 def _contamination(layer, site):
-    rng, n = site.rng, site.whole(1, 9)
+    rng, n = site.rng, site.integer(1, 9)
     if site.maybe(0.25):  # a hair
         d = site.ray((-site.extent, 0), 0, 2 * site.extent, 0.014, 0.1, 9)
     else:
@@ -293,7 +298,9 @@ def _contamination(layer, site):
         spread = (site.x - spots[:, 0]) ** 2 + (site.y - spots[:, 1]) ** 2
         d = (np.sqrt(spread) - radii.astype(F)).min(axis=0)
         d = d + F(0.012) * noise(rng, site.size, 24)
+
     color = site.shade("black", "brown", "white", "green", "blue", "red", "yellow")
+
     lump = coverage(d, site.px)
     ground = 1 - smooth(0, 0.06, d)
     layer.tone(-F(0.25) * ground * (1 - lump))
@@ -306,13 +313,15 @@ def _contamination(layer, site):
 def _discoloration(layer, site):
     d = site.blob(site.extent * 0.9, 0.3)
     amount = 1 - smooth(-0.7 * site.extent, 0.1 * site.extent, d)
-    kind = site.whole(0, 2)
+
+    kind = site.integer(0, 2)
     if kind == 0:
         color = site.shade("yellow", "orange", "brown", "green", "blue", "purple")
     elif kind == 1:
         color = site.away(site.tone * F(0.4) + F(0.55))
     else:
         color = site.away(site.tone * F(0.5))
+
     keep = layer.rgb / np.maximum(site.tone, F(0.05))
     keep = np.clip(keep, 0.4, 1.8)
     layer.rgb += (amount * site.opacity(0.5, 0.85))[..., None] * (
@@ -336,14 +345,17 @@ def _bend(layer, site):
         _warped(layer, x + push * F(np.cos(turn)), y + push * F(np.sin(turn)))
         layer.height += F(0.3) * push
         return
+
     c, s = F(np.cos(site.axis)), F(np.sin(site.axis))
     cx, cy = (F(0.55 * value) for value in site.centre)  # not at the very end
     u, v = c * (x - cx) + s * (y - cy), c * (y - cy) - s * (x - cx)
     side = 1 if cx * c + cy * s > 0 else -1
+
     angle = site.between(0.35, 0.7) * min(site.force, 2) * site.rng.choice((-1, 1))
     turn = F(angle * side) * smooth(-0.12, 0.12, u * side)
     ct, st = np.cos(turn), np.sin(turn)
     u, v = ct * u + st * v, ct * v - st * u
+
     _warped(layer, c * u - s * v + cx, s * u + c * v + cy)
 
 
@@ -354,28 +366,34 @@ def _break(layer, site):
         jag = F(0.03) * noise(site.rng, site.size, 20)
         _open(layer, site, d + jag)
         return
+
     x, y = pixel_grid(site.size)
     cx, cy = site.centre
+
     # The line runs across the subject, the lesser part falling off outwards.
     aim = np.arctan2(cy, cx) + site.between(-0.4, 0.4)
     if site.slender:
         outward = cx * np.cos(site.axis) + cy * np.sin(site.axis) > 0
         aim = site.axis if outward else site.axis + np.pi
+
     c, s = F(np.cos(aim)), F(np.sin(aim))
     u, v = c * (x - F(cx)) + s * (y - F(cy)), c * (y - F(cy)) - s * (x - F(cx))
     jag = wobble(site.rng, 12, 0.05, v * F(0.5) + F(0.5))
     keep = coverage(u - jag, site.px)
+
     whole = layer.copy()
     gap, slip = site.between(0.07, 0.16) * site.force, site.between(-0.15, 0.15)
     if site.maybe(0.35):
         layer.alpha *= keep
         return
+
     dx, dy = c * gap - s * slip, s * gap + c * slip
     _warped(whole, x - F(dx), y - F(dy))
     u, v = u - F(gap), v - F(slip)
     jag = wobble(site.rng, 12, 0.05, v * F(0.5) + F(0.5))
     part = whole.alpha * coverage(jag - u, site.px)
     layer.alpha *= keep
+
     share = part / np.maximum(part + layer.alpha, F(1e-3))
     layer.tint(share, whole.rgb)
     layer.height += share * (whole.height - layer.height)
@@ -439,7 +457,7 @@ def _rust(layer, site):
 
 @defect("bubble")
 def _bubble(layer, site):
-    for k in range(site.whole(1, 4)):
+    for k in range(site.integer(1, 4)):
         radius = max(site.extent * (0.6 if k == 0 else site.between(0.15, 0.4)), 0.05)
         radius = max(radius, 2.2 * site.px)
         x0, y0 = site.rng.normal(0, 0.4 * site.extent, 2) if k else (0.0, 0.0)
@@ -483,7 +501,7 @@ def _loose_thread(layer, site):
 
 @defect("mold")
 def _mold(layer, site):
-    rng, n = site.rng, site.whole(4, 14)
+    rng, n = site.rng, site.integer(4, 14)
     spots = rng.normal(0, 0.42 * site.extent, (n, 2, 1, 1)).astype(F)
     radii = rng.uniform(0.06, 0.3, (n, 1, 1)) * site.extent + 0.7 * site.px
     spread = (site.x - spots[:, 0]) ** 2 + (site.y - spots[:, 1]) ** 2
@@ -497,21 +515,7 @@ def _mold(layer, site):
 
 
 def strike(name, layer, site):
-    """Return a damaged copy of a layer.
-
-    Parameters
-    ----------
-    name : str
-        A key of `DEFECTS`.
-    layer : Layer
-        The whole subject; left as it is.
-    site : Site
-        Where and how strongly.
-
-    Returns
-    -------
-    Layer
-    """
+    """Return a copy of a layer with the defect of that name at a site."""
     damaged = layer.copy()
     DEFECTS[name](damaged, site)
     if name not in ("bend", "break", "contamination"):

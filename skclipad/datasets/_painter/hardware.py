@@ -51,7 +51,7 @@ def _washer(b):
     _turned(b, b.between(0.05, 0.16))
     b.bevel(d, b.between(0.03, 0.1), 0.8)
     if b.maybe(0.25):
-        u, v = fold_angle(b.x, b.y, b.whole(6, 12))
+        u, v = fold_angle(b.x, b.y, b.integer(6, 12))
         d = np.maximum(d, -box(u - 0.95, v, 0.12, 0.06))
     b.outline(d)
 
@@ -59,21 +59,26 @@ def _washer(b):
 @register(HARDWARE, "bearing", "metal")
 def _bearing(b):
     b.metal("silver", "silver", "grey", "black")
+
     bore = b.between(0.28, 0.42)
     d = np.maximum(circle(b.x, b.y, 0.96), -circle(b.x, b.y, bore))
+
     _turned(b, 0.08)
+
     middle = (0.96 + bore) / 2
     track = ring(b.x, b.y, middle, b.between(0.12, 0.17))
     b.bevel(d, 0.04, 0.8)
     b.bevel(-track, 0.04, 0.6)
+
     if b.maybe(0.35):
         b.fill(track, b.shade("black", "brown", "blue", "red", "grey"))
     else:
         b.fill(track, (0.12, 0.12, 0.13))
-        u, v = fold_angle(b.x, b.y, b.whole(8, 13))
+        u, v = fold_angle(b.x, b.y, b.integer(8, 13))
         ball = circle(u - F(middle), v, 0.13)
         b.fill(ball, (0.78, 0.79, 0.82))
         b.dome(ball, 0.13, 0.9)
+
     b.outline(d)
 
 
@@ -83,42 +88,52 @@ def _gear(b):
         b.metal("silver", "grey", "gold", "copper", "black")
     else:
         b.base("white", "black", "orange", "blue")
-    n, depth = b.whole(9, 22), b.between(0.1, 0.18)
+
+    n, depth = b.integer(9, 22), b.between(0.1, 0.18)
     r, theta = circle(b.x, b.y, 0), np.arctan2(b.y, b.x)
     tooth = smooth(-0.45, 0.45, np.sin(theta * n))
     d = r - F(0.96 - depth) - F(depth) * tooth
+
     bore = b.between(0.14, 0.28)
     _turned(b, b.between(0, 0.1))
     b.bevel(d, 0.05, 0.7)
+
     hub = circle(b.x, b.y, bore + 0.14)
     if b.maybe(0.7):
         web = np.maximum(r - F(0.7 - depth / 2), -hub)
         b.engrave(web, 0.05)
         if b.maybe(0.6):
-            u, v = fold_angle(b.x, b.y, b.whole(3, 6))
+            u, v = fold_angle(b.x, b.y, b.integer(3, 6))
             d = np.maximum(d, -circle(u - 0.5, v, 0.13))
+
     d = np.maximum(d, -circle(b.x, b.y, bore))
     if b.maybe(0.4):
         d = np.maximum(d, -box(b.x - F(bore), b.y, 0.07, 0.06))
+
     b.outline(d)
 
 
 @register(HARDWARE, "screw", "metal", slender=True)
 def _screw(b):
     b.metal("silver", "grey", "gold", "black")
+
     head, shank = b.between(0.24, 0.34), b.between(0.11, 0.16)
     start = -0.95 + b.between(0.18, 0.3)
     taper = np.clip((0.97 - b.x) * F(1 / b.between(0.1, 0.4)), 0, 1)
+
     pitch = b.between(0.07, 0.12)
     turn = np.abs(np.mod((b.x + b.y * 0.25) / F(pitch), 1) - F(0.5)) * 2
     threaded = smooth(-0.03, 0.03, b.x - F(start + b.between(0.05, 0.4)))
     reach = (F(shank) - F(0.035) * threaded * turn) * taper
+
     body = np.maximum(np.abs(b.y) - reach, np.abs(b.x - F(start + 1) / 2 - 0.0) - 0.9)
     body = np.maximum(body, F(start) - b.x)
+
     slope = np.clip((F(start) - b.x) / F(start + 0.95), 0, 1)
     wide = shank + (head - shank) * smooth(0, 0.8, slope)
     top = np.maximum(np.abs(b.y) - wide, np.maximum(b.x - F(start), -0.95 - b.x))
     d = np.minimum(body, top)
+
     b.tone(-0.4 * threaded * turn * (b.x > start))
     b.dome(np.abs(b.y) - np.maximum(reach, wide * (b.x < start)), shank, 0.9)
     b.outline(d)
@@ -157,22 +172,27 @@ def _spring(b):
 @register(HARDWARE, "key", "metal", slender=True)
 def _key(b):
     b.metal("silver", "gold", "gold", "copper", "grey")
+
     head = b.between(0.3, 0.38)
     if b.maybe(0.5):
         bow = circle(b.x + F(0.96 - head), b.y, head)
     else:
         bow = box(b.x + F(0.96 - head), b.y, head, head * b.between(0.8, 1.05), 0.12)
+
     blade = box(b.x - 0.2, b.y, 0.76, 0.11, 0.02)
     cuts = b.rng.uniform(0.0, 0.1, 9)
     level = np.interp(b.x, np.linspace(0.1, 0.95, 9), cuts).astype(F)
     blade = np.maximum(blade, b.y - F(0.11) + level * (b.x > 0.1))
     d = np.minimum(bow, blade)
+
     hole = circle(b.x + F(0.96 - 0.45 * head), b.y, b.between(0.08, 0.12))
     d = np.maximum(d, -hole)
     b.bevel(d, 0.04, 0.8)
+
     groove = np.maximum(np.abs(b.y - 0.03) - F(0.02), -0.25 - b.x)
     b.engrave(np.maximum(groove, b.x - 0.85), 0.03)
     b.tone(-0.25 * coverage(groove, b.px))
+
     if b.maybe(0.5):
         b.x += F(0.96 - head)
         b.stamp(head * 0.45)
@@ -183,6 +203,7 @@ def _key(b):
 @register(HARDWARE, "gasket", "rubber")
 def _gasket(b):
     b.base("black", "black", "red", "blue", "green", "grey", "brown", spread=0.3)
+
     kind, wide = b.rng.integers(3), b.between(0.09, 0.2)
     if kind == 0:
         d = ring(b.x, b.y, 0.92 - wide, wide)
@@ -191,11 +212,12 @@ def _gasket(b):
         inner = box(b.x, b.y, 0.9 - wide, ratio - wide, corner)
         d = np.abs(inner) - F(wide)
     else:
-        outer = ngon(b.x, b.y, b.whole(3, 6), 0.97, 0.2)
+        outer = ngon(b.x, b.y, b.integer(3, 6), 0.97, 0.2)
         d = np.maximum(outer, -circle(b.x, b.y, b.between(0.3, 0.42)))
-        n = b.whole(3, 6)
+        n = b.integer(3, 6)
         u, v = fold_angle(b.x, b.y, n)
         d = np.maximum(d, -circle(u - 0.62, v, 0.09))
+
     b.dome(d, 0.12, b.between(0.3, 0.8))
     b.tone(0.05 * b.clouds(24, 2))
     b.gloss = b.between(0.05, 0.35)
@@ -208,6 +230,7 @@ def _bracket(b):
         b.metal(*METALS)
     else:
         b.base(*PAINTS)
+
     arm, thick = b.between(0.6, 0.95), b.between(0.2, 0.32)
     if b.maybe(0.5):
         d = np.minimum(
@@ -219,11 +242,13 @@ def _bracket(b):
         fold = b.x - F(0.9 - 0.0) + F(1.8 - 2 * thick)
     else:
         d = box(b.x, b.y, 0.95, thick, thick * b.between(0.1, 0.9))
-        spots = [(-0.7, 0), (0.7, 0), (0, 0)][: b.whole(2, 3)]
+        spots = [(-0.7, 0), (0.7, 0), (0, 0)][: b.integer(2, 3)]
         fold = b.x - F(b.between(-0.3, 0.3))
+
     b.bevel(d, 0.05, 0.7)
     if b.maybe(0.4):
         b.tone(-0.15 * smooth(-0.02, 0.02, fold))
+
     for x0, y0 in spots:
         d = np.maximum(d, -circle(b.x - F(x0), b.y - F(y0), thick * 0.38))
     b.outline(d)
@@ -235,14 +260,17 @@ def _coin(b):
     d = circle(b.x, b.y, 0.95)
     b.bevel(d, 0.04, 0.8)
     b.engrave(circle(b.x, b.y, 0.84), 0.03)
+
     if b.maybe(0.35):
         two = b.shade("silver", "gold", "copper")
         b.fill(circle(b.x, b.y, b.between(0.5, 0.65)), two)
-    beads = circle(*_spot(b, 0.76, b.whole(18, 30)), 0.03)
+
+    beads = circle(*_spot(b, 0.76, b.integer(18, 30)), 0.03)
     b.bevel(beads, 0.02, 0.8)
+
     kind = b.rng.integers(3)
     if kind == 0:
-        digit = b.lettering(-0.4, -0.3, 0.4, 0.3, 1, b.whole(1, 3))
+        digit = b.lettering(-0.4, -0.3, 0.4, 0.3, 1, b.integer(1, 3))
         b.height += F(0.035 * b.scale) * digit
         b.tone(0.15 * digit)
     elif kind == 1:
@@ -255,6 +283,7 @@ def _coin(b):
         bust = np.minimum(face, ellipse(b.x, b.y - 0.55, 0.45, 0.25))
         b.dome(bust, 0.25, 0.5)
         b.tone(0.1 * coverage(bust, b.px))
+
     b.tone(0.04 * b.clouds(12, 3))
     b.outline(d)
 
@@ -269,16 +298,19 @@ def _blank(b):
     """Return the outline of a random part: the distance, no two alike."""
     x, y, kind = b.x, b.y, b.rng.integers(8)
     wide, tall = b.between(0.6, 0.95), b.between(0.3, 0.95)
+
     if kind == 0:
         return box(x, y, wide, tall, b.between(0, 0.3) * tall)
     if kind == 1:
         return ellipse(x, y, wide, tall)
     if kind == 2:
-        return ngon(x, y, b.whole(3, 9), 0.95, b.between(0, 0.2))
+        return ngon(x, y, b.integer(3, 9), 0.95, b.between(0, 0.2))
+
     if kind == 3:
-        n = b.whole(4, 8)
+        n = b.integer(4, 8)
         turns = np.arange(n) * TAU / n + b.rng.uniform(-0.25, 0.25, n)
         return convex(x, y, turns, b.rng.uniform(0.5, 0.9, n))
+
     if kind == 4:
         thick = b.between(0.2, 0.4)
         cross = box(x, y - F(b.between(-0.4, 0.4)), 0.92, thick, 0.06)
@@ -286,11 +318,13 @@ def _blank(b):
     if kind == 5:
         r, theta = circle(x, y, 0), np.arctan2(y, x)
         depth = b.between(0.06, 0.22)
-        return r - F(0.93 - depth) - F(depth) * np.cos(theta * b.whole(3, 9))
+        return r - F(0.93 - depth) - F(depth) * np.cos(theta * b.integer(3, 9))
+
     if kind == 6:
         ends = [circle(x - F(s), y, b.between(0.25, 0.42)) for s in (-0.55, 0.55)]
         bar = box(x, y, 0.6, b.between(0.1, 0.25))
         return np.minimum(np.minimum(*ends), bar)
+
     d = circle(x, y, 0.93)
     return np.maximum(d, np.abs(y) - F(b.between(0.45, 0.8)))
 
@@ -298,10 +332,12 @@ def _blank(b):
 def _holes(b, d):
     """Cut a regular set of holes out of a part and return its new outline."""
     kind, r = b.rng.integers(5), b.between(0.06, 0.16)
+
     if kind == 0:
         return d
+
     if kind == 1:
-        hole = circle(*_spot(b, b.between(0.35, 0.6), b.whole(2, 8)), r)
+        hole = circle(*_spot(b, b.between(0.35, 0.6), b.integer(2, 8)), r)
     elif kind == 2:
         hole = circle(b.x, b.y, b.between(0.12, 0.35))
     elif kind == 3:
@@ -310,6 +346,7 @@ def _holes(b, d):
     else:
         off = b.between(0, 0.4)
         hole = box(np.abs(b.x) - F(off), b.y, b.between(0.1, 0.3), r * 0.7, r * 0.6)
+
     if b.maybe(0.6):
         return np.maximum(d, -hole)
     b.fill(hole, b.rgb[0, 0] * F(0.3))
@@ -319,8 +356,9 @@ def _holes(b, d):
 
 def _features(b, d):
     """Put up to three benign features on a part: rims, ribs, pads, inlays, print."""
-    for _ in range(b.whole(0, 3)):
+    for _ in range(b.integer(0, 3)):
         kind = b.rng.integers(7)
+
         if kind == 0:
             b.engrave(d + F(b.between(0.1, 0.25)), 0.05)
         elif kind == 1:
@@ -349,13 +387,15 @@ def _machined_part(b):
     else:
         b.base(*PAINTS, *METALS)
         b.gloss = b.between(0, 0.5)
+
     d = _blank(b)
     if b.maybe(0.3):
-        b.tone(F(b.between(0.03, 0.1)) * b.clouds(b.whole(3, 30), 3))
+        b.tone(F(b.between(0.03, 0.1)) * b.clouds(b.integer(3, 30), 3))
     if b.maybe(0.75):
         b.bevel(d, b.between(0.03, 0.2), b.between(0.4, 1))
     else:
         b.dome(d, b.between(0.2, 0.6), b.between(0.3, 0.8))
+
     _features(b, d)
     b.outline(_holes(b, d))
 

@@ -50,21 +50,26 @@ def draw_light(rng, size, grey_fraction):
     direction = np.array(
         [np.cos(turn) * np.cos(tilt), np.sin(turn) * np.cos(tilt), np.sin(tilt)]
     )
+
     slope = rng.uniform(0, 0.22)
     field = 1 + F(slope * np.cos(turn)) * x + F(slope * np.sin(turn)) * y
+
     if rng.random() < 0.4:
         cx, cy = rng.uniform(-0.4, 0.4, 2)
         field -= F(rng.uniform(0.05, 0.22)) * ((x - F(cx)) ** 2 + (y - F(cy)) ** 2)
     if rng.random() < 0.3:
         field += F(rng.uniform(0.03, 0.08)) * noise(rng, size, 2)
+
     tint = rng.uniform(-0.06, 0.06)
     white = np.array([1 + tint, 1 + 0.2 * tint, 1 - tint], dtype=F)
     field = np.maximum(field, F(0.3))[..., None] * (white * F(rng.uniform(0.72, 1.05)))
+
     level = rng.uniform(0.004, 0.03) if rng.random() < 0.85 else rng.uniform(0.03, 0.05)
     sharp = rng.random()
     sigma = 0 if sharp < 0.35 else rng.integers(4, 9 if sharp < 0.93 else 13) / 10
     ambient, shadow = rng.uniform(0.3, 0.6), rng.uniform(0, 0.55)
     contrast, lift = rng.uniform(0.8, 1.15), rng.uniform(-0.05, 0.06)
+
     grey = rng.random() < grey_fraction
     return Light(
         direction=direction.astype(F),
@@ -96,6 +101,7 @@ def _stack(front, back, light):
     reach = 0.035 * size
     dx, dy = (-light.direction[:2] * reach * 1.3).round().astype(int)
     shadow = blur(_shift(front.alpha, int(dx), int(dy)), reach)
+
     ground = back.rgb * (1 - F(light.shadow) * shadow)[..., None]
     alpha = front.alpha[..., None]
     return Layer(
@@ -115,32 +121,23 @@ def _relight(layer, light):
     gx *= F(size / 4)
     gy *= F(size / 4)
     steep = 1 / np.sqrt(1 + gx * gx + gy * gy)
+
     lx, ly, lz = light.direction
     lambert = np.maximum((lz - gx * lx - gy * ly) * steep, 0) * F(1 / lz)
+
     half = light.direction + np.array([0, 0, 1], dtype=F)
     hx, hy, hz = half / np.sqrt(half @ half)
     x, y = pixel_grid(size)
     bright = np.maximum((hz - (gx + 0.25 * x) * hx - (gy + 0.25 * y) * hy) * steep, 0)
     for _ in range(4):  # to the power of 16
         bright *= bright
+
     shaded = layer.rgb * (light.ambient + (1 - light.ambient) * lambert)[..., None]
     return shaded + (layer.gloss * bright * F(0.45))[..., None]
 
 
 def photograph(front, back, light):
-    """Photograph a scene.
-
-    Parameters
-    ----------
-    front, back : Layer
-        The subject and what lies behind it.
-    light : Light
-        How it is taken.
-
-    Returns
-    -------
-    ndarray of shape (S, S, 3), uint8
-    """
+    """Photograph a subject and what lies behind it: (S, S, 3), uint8."""
     image = _relight(_stack(front, back, light), light) * light.field
     image -= F(0.5) * np.maximum(image - F(0.8), 0)  # highlights roll off
     if light.sigma:

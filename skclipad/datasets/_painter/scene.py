@@ -70,6 +70,7 @@ class Scene:
 def _backdrop(size, rng, subject):
     """Paint what lies behind, of a colour that sets off the subject's."""
     brush = Brush(size, rng, rng.uniform(0.7, 1.4), rng.uniform(0, 2 * np.pi))
+
     names = (*("white", "grey", "black") * 5, *PAINTS)
     for _ in range(9):
         ground = shade_of(rng, names[rng.integers(len(names))], 0.25)
@@ -78,6 +79,7 @@ def _backdrop(size, rng, subject):
             break
     else:
         ground = shade_of(rng, "white" if luminance(subject) < 0.5 else "black")
+
     brush.rgb[:] = ground
     kind = rng.integers(6)
     if kind == 0:
@@ -86,6 +88,7 @@ def _backdrop(size, rng, subject):
         brush.tone(F(rng.uniform(0.02, 0.05)) * brush.streaks(0, 20))
     elif kind == 2:
         brush.tone(F(rng.uniform(0.02, 0.07)) * np.sin(brush.y * rng.integers(6, 40)))
+
     brush.gloss = rng.uniform(0, 0.25)
     return brush
 
@@ -106,9 +109,11 @@ def draw_scene(category, size, rng):
             if rng.random() < 0.5
             else (rng.integers(4) * np.pi / 2 + rng.normal(0, 0.05))
         )
+
     front = Brush(size, rng, scale, angle, shift)
     kind.paint(front)
     front.rgb = np.clip(front.rgb, 0, 1)
+
     if solid or kind.material == "mesh":
         weight = front.alpha.sum() + F(1e-6)
         subject = np.einsum("ij,ijk->k", front.alpha, front.rgb) / weight
@@ -120,6 +125,7 @@ def draw_scene(category, size, rng):
         back.rgb[:] = np.clip(tone * F(depth) + F(0.02), 0, 0.95)
         back.tone(0.15 * back.clouds(10, 3))
         back.height -= 0.03
+
     return Scene(category, front, back, angle, solid)
 
 
@@ -139,19 +145,22 @@ def draw_site(name, scene, rng, size, fraction, force):
     x, y = pixel_grid(size)
     reach = max(0.05, 1 - 0.5 * fraction)
     near = (np.abs(x) < reach) & (np.abs(y) < reach)
-    places = np.array([], dtype=int)
+
+    spots = np.array([], dtype=int)
     if name in _ON_EDGE and scene.solid:
-        places = np.flatnonzero(_edge(scene.front.alpha) & near)
-    if not len(places):
-        places = np.flatnonzero((scene.front.alpha > 0.6) & near)
-    if not len(places):
-        places = np.flatnonzero(scene.front.alpha > 0.3)
-    place = places[rng.integers(len(places))]
-    cx, cy = float(x.flat[place]), float(y.flat[place])
+        spots = np.flatnonzero(_edge(scene.front.alpha) & near)
+    if not len(spots):
+        spots = np.flatnonzero((scene.front.alpha > 0.6) & near)
+    if not len(spots):
+        spots = np.flatnonzero(scene.front.alpha > 0.3)
+
+    spot = spots[rng.integers(len(spots))]
+    cx, cy = float(x.flat[spot]), float(y.flat[spot])
     turn = rng.uniform(0, 2 * np.pi)
     c, s = F(np.cos(turn)), F(np.sin(turn))
     dx, dy = x - F(cx), y - F(cy)
     u, v = c * dx + s * dy, c * dy - s * dx
+
     return Site(
         rng=rng,
         x=u,

@@ -1,4 +1,4 @@
-"""Surfaces: pictures that one material fills from edge to edge.
+"""Surfaces: images that one material fills from edge to edge.
 
 Each function paints one category in a subject's coordinates of about -1 to 1 and draws
 whatever may vary in a whole one: colour, weave, knots, veins, seams, print.
@@ -33,26 +33,32 @@ def _wrap(t, period):
 def _wood(b):
     light = b.base("brown", "brown", "brown", "beige", "orange", spread=0.25)
     nodes, x, y = lattice(b.rng), b.x, b.y
+
     planks = b.between(0.5, 1.1) if b.maybe(0.35) else 0
     if planks:
         board = np.floor(y / F(planks))
         x = x + 3.7 * board
         b.tone(0.08 * per_cell(b.rng, board * 0, board))
+
     rings = y * F(b.between(1.5, 4)) + F(b.between(0.3, 0.9)) * sample(
         nodes, x * F(b.between(0.4, 1)) + 9, y * 1.5 + 9
     )
+
     if b.maybe(0.3):
         dx, dy = x - F(b.between(-0.7, 0.7)), y - F(b.between(-0.7, 0.7))
         knot = np.exp(-(dx * dx * 6 + dy * dy * 14))
         rings = rings + 1.6 * knot
         b.tone(-0.25 * knot * knot)
+
     wave = 0.5 + 0.5 * np.sin(F(TAU) * rings)
     b.tint(wave * F(b.between(0.15, 0.6)), light * F(b.between(0.5, 0.8)))
     b.tone(0.07 * sample(nodes, x * 2 + 5, y * 34) + 0.03 * b.noise(64))
+
     if planks:
         gap = np.abs(_wrap(y - F(planks / 2), planks)) - F(0.012)
         b.fill(gap, light * 0.3)
         b.engrave(gap, 0.02)
+
     b.gloss = b.between(0, 0.25)
 
 
@@ -68,33 +74,39 @@ def _brushed_metal(b):
 @register(SURFACES, "tile", "ceramic")
 def _tile(b):
     b.base(*PAINTS, "white", "white", "beige")
+
     pitch = b.between(0.45, 1.1)
     x, y = b.x + F(b.between(-1, 1)), b.y + F(b.between(-1, 1))
+
     if b.maybe(0.35):
         ratio = b.between(1.5, 3)
         x = x / F(ratio) + F(0.5 * pitch) * np.mod(np.floor(y / F(pitch)), 2)
     else:
         ratio = 1
+
     b.tone(F(b.between(0.01, 0.08)) * per_cell(b.rng, x / F(pitch), y / F(pitch)))
     if b.maybe(0.2):
         chess = np.mod(np.floor(x / F(pitch)) + np.floor(y / F(pitch)), 2)
         b.tint(chess, b.shade(*PAINTS))
+
     cx, cy = _wrap(x - F(pitch / 2), pitch) * F(ratio), _wrap(y - F(pitch / 2), pitch)
     if b.maybe(0.25):
         flower = circle(*fold_angle(cx, cy, 4), pitch * 0.35)
         b.fill(np.abs(flower + F(0.1 * pitch)) - F(0.03), b.shade(*PAINTS), 0.8)
     b.tone(F(b.between(0, 0.05)) * b.clouds(8))
+
     half, grout = pitch / 2, b.between(0.012, 0.035)
     slab = box(cx, cy, half * ratio - grout, half - grout, 0.03)
     b.fill(-slab, b.shade("grey", "white", "beige", "black"))
     b.bevel(slab, 0.05, 0.7)
+
     b.gloss = b.between(0.1, 0.6)
 
 
 @register(SURFACES, "leather", "leather")
 def _leather(b):
     b.base("brown", "brown", "black", "beige", "red", "white", "blue", "green")
-    cells = b.whole(12, 28)
+    cells = b.integer(12, 28)
     folds = np.abs(b.clouds(cells, 2, 0.7))
     b.height += F(b.between(0.4, 1) * 0.15 / cells) * np.minimum(folds, 1)
     b.tone(0.12 * np.minimum(folds, 1) - 0.08 + 0.05 * b.noise(3))
@@ -112,7 +124,7 @@ def _carpet(b):
     if b.maybe(0.3):
         stripes = np.sin(b.x * F(b.between(4, 14)))
         b.tint(smooth(-0.2, 0.2, stripes), b.shade(*PAINTS))
-    tufts = b.clouds(b.whole(22, 40), 2, 0.9)
+    tufts = b.clouds(b.integer(22, 40), 2, 0.9)
     b.tone(F(b.between(0.07, 0.16)) * tufts + 0.04 * b.noise(3))
     b.height += F(b.between(0.006, 0.014)) * tufts
     b.rgb += F(b.between(0, 0.04)) * b.noise(64)[..., None]
@@ -123,6 +135,7 @@ def _carpet(b):
 def _grid(b):
     b.metal("silver", "grey", "black", "gold", "white", "green")
     pitch, half = b.between(0.22, 0.5), b.between(0.02, 0.05)
+
     kind = b.rng.integers(3)
     if kind == 0:
         d = np.minimum(np.abs(_wrap(b.x, pitch)), np.abs(_wrap(b.y, pitch))) - F(half)
@@ -134,6 +147,7 @@ def _grid(b):
         d = -ngon(u, v, 6, pitch * 0.577)
         u, v = _wrap(b.x + F(pitch / 2), pitch), _wrap(b.y + F(tall / 2), tall)
         d = np.maximum(d, -ngon(u, v, 6, pitch * 0.577)) - F(half)
+
     b.outline(d)
     b.dome(d, half * 1.5, 0.7)
 
@@ -142,15 +156,18 @@ def _grid(b):
 def _woven_fabric(b):
     warp = b.base(*PAINTS)
     weft = warp * F(b.between(0.75, 1.1)) if b.maybe(0.6) else b.shade(*PAINTS)
+
     n = b.between(9, 20)
     u, v = b.x * F(n), b.y * F(n)
     step, period = np.floor(u) + np.floor(v), b.one_of((2, 2, 4))
     over = np.mod(step, period) >= period / 2
     tu, tv = np.abs(_wrap(u - F(0.5), 1)), np.abs(_wrap(v - F(0.5), 1))
+
     b.tint((~over).astype(F), weft)
     if b.maybe(0.3):
         plaid = np.maximum(np.sin(b.x * 5) > 0.6, np.sin(b.y * 5) > 0.6).astype(F)
         b.tint(plaid * F(0.7), b.shade(*PAINTS))
+
     across = np.where(over, tu, tv)
     b.tone(0.08 - 0.55 * across * across * 1.6 + 0.04 * b.noise(48))
     b.height -= F(0.35 / n) * across * across
@@ -166,7 +183,7 @@ def _paper(b):
         rule = np.abs(_wrap(b.y, b.between(0.14, 0.3))) - F(0.006)
         b.fill(rule, b.shade("blue", "grey", "red"), 0.6)
     elif kind == 1:
-        text = b.lettering(-1, -1, 1, 1, b.whole(7, 11), b.whole(18, 26))
+        text = b.lettering(-1, -1, 1, 1, b.integer(7, 11), b.integer(18, 26))
         text = text * (b.noise(12, 3) > -0.9)
         b.tint(text * F(b.between(0.4, 0.8)), b.shade("black", "grey", "blue"))
     b.gloss = b.between(0, 0.08)
@@ -220,18 +237,22 @@ def _marble(b):
 @register(SURFACES, "brick", "stone")
 def _brick(b):
     b.base("red", "brown", "brown", "orange", "beige", "grey", "white")
+
     tall = b.between(0.24, 0.42)
     wide = tall * b.between(2, 2.8)
     row = np.floor(b.y / F(tall))
     x = b.x + F(wide / 2) * np.mod(row, 2)
+
     b.tone(F(b.between(0.06, 0.22)) * per_cell(b.rng, x / F(wide), row))
     b.tone(0.06 * b.clouds(10, 3, 0.8))
+
     joint = b.between(0.016, 0.03)
     v = np.mod(b.y, F(tall)) - F(tall / 2)
     u = _wrap(x - F(wide / 2), wide)
     block = box(u, v, wide / 2 - joint, tall / 2 - joint, 0.02)
     b.fill(-block, b.shade("grey", "beige", "white") * F(b.between(0.6, 1)))
     b.bevel(block, 0.03, 0.8)
+
     b.height += 0.004 * b.clouds(24, 2)
     b.gloss = 0.0
 
@@ -258,7 +279,7 @@ def _glass(b):
     b.rgb[:] = tint * F(0.5) + F(b.between(0.25, 0.45))
     slope = b.x * F(b.between(-1, 1)) + b.y * F(b.between(0.3, 1))
     b.tone(F(b.between(0.05, 0.25)) * slope)
-    for _ in range(b.whole(1, 3)):
+    for _ in range(b.integer(1, 3)):
         bar = np.abs(b.x + b.y * 0.6 - F(b.between(-1.3, 1.3)))
         glare = 1 - smooth(0, b.between(0.06, 0.3), bar - F(b.between(0.02, 0.2)))
         b.tint(glare * F(b.between(0.08, 0.3)), (1, 1, 1))
@@ -292,7 +313,7 @@ def _solar_panel(b):
     u, v = _wrap(b.x, pitch), _wrap(b.y, pitch)
     fingers = np.abs(_wrap(b.y, 0.09)) - F(0.006)
     b.fill(fingers, (0.6, 0.62, 0.66), 0.35)
-    bars = np.abs(_wrap(b.x, pitch / b.whole(2, 4))) - F(0.014)
+    bars = np.abs(_wrap(b.x, pitch / b.integer(2, 4))) - F(0.014)
     b.fill(bars, (0.75, 0.76, 0.78))
     b.fill(-box(u, v, pitch * 0.48, pitch * 0.48, 0.08), b.shade("white", "grey"))
     b.gloss = b.between(0.2, 0.6)
@@ -319,17 +340,21 @@ def _knitted_wool(b):
 def _painted_steel(b):
     b.base(*PAINTS)
     b.height += 0.002 * b.clouds(10, 2)
+
     if b.maybe(0.35):
         pitch = b.between(0.5, 0.9)
         rivet = circle(_wrap(b.x, pitch), b.y - F(b.between(-0.7, 0.7)), 0.07)
         b.fill(rivet, b.shade(*METALS))
         b.dome(rivet, 0.07, 0.7)
+
     if b.maybe(0.3):
         seam = np.abs(b.x - F(b.between(-0.8, 0.8))) - F(0.015)
         b.engrave(seam, 0.03)
+
     if b.maybe(0.2):
         stripe = np.abs(b.y - F(b.between(-0.6, 0.6))) - F(b.between(0.05, 0.25))
         b.fill(stripe, b.shade(*PAINTS))
+
     b.gloss = b.between(0.2, 0.6)
 
 
@@ -339,10 +364,11 @@ def _patterned_sheet(b):
     b.base(*PAINTS, *METALS)
     pitch, ink = b.between(0.16, 0.6), b.shade(*BRIGHT, *PAINTS)
     u, v = _wrap(b.x, pitch), _wrap(b.y, pitch)
+
     shapes = (
         lambda: np.abs(u) - F(pitch * b.between(0.1, 0.35)),
         lambda: circle(u, v, pitch * b.between(0.15, 0.4)),
-        lambda: ngon(u, v, b.whole(3, 6), pitch * b.between(0.25, 0.45)),
+        lambda: ngon(u, v, b.integer(3, 6), pitch * b.between(0.25, 0.45)),
         lambda: (
             np.abs(_wrap(b.y + F(pitch * 0.3) * np.sin(b.x * 9), pitch))
             - F(pitch * 0.15)
@@ -351,11 +377,13 @@ def _patterned_sheet(b):
         lambda: np.abs(circle(u, v, pitch * 0.35)) - F(pitch * 0.08),
         lambda: np.minimum(np.abs(u + v), np.abs(u - v)) - F(pitch * 0.1),
     )
+
     d = b.one_of(shapes)()
     if b.maybe(0.7):
         b.fill(d, ink, b.between(0.5, 1))
     else:
         b.bevel(d, pitch * 0.15, b.one_of((-0.8, 0.8)))
+
     if b.maybe(0.4):
-        b.tone(F(b.between(0.02, 0.08)) * b.clouds(b.whole(4, 30), 3))
+        b.tone(F(b.between(0.02, 0.08)) * b.clouds(b.integer(4, 30), 3))
     b.gloss = b.between(0, 0.6)
