@@ -23,7 +23,7 @@ from torch import nn
 from skclipad._clip.backbone import _quiet_root_logger
 from skclipad._clip.transformer import run_blocks
 from skclipad._clip.vision import reads_class_token
-from skclipad._clip.windows import _grid, _window_tokens
+from skclipad._clip.windows import _window_tokens, grid_of
 from skclipad._detector import SCORES, checked_embedder
 from skclipad._embedder import embedder_of, load_clip
 from skclipad._images.bit_depth import BitDepth
@@ -274,7 +274,7 @@ class ScoringGraph(nn.Module):
 
     def _reference_score(self, tokens, patches):
         """Compute ``s_img``: see `skclipad._method.maps.reference_map`."""
-        grid = _grid(self.tower)
+        grid = grid_of(self.tower)
         maps = []
         for side in self.sides:
             if side == 1:

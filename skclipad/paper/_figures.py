@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from skclipad._images.colours import ANOMALOUS, NORMAL
-from skclipad._method.network import network_layers
 from skclipad._method.scores import unit
 from skclipad._storage.files import atomic_write_text
 from skclipad.paper._captions import SENTENCES
@@ -15,7 +14,7 @@ from skclipad.paper._paper import DATASET_TITLES
 from skclipad.paper._results import as_rows
 from skclipad.paper._tables import METRIC_TITLES, first_setting
 from skclipad.plotting._axes import STATE_COLOURS, lay_out, pyplot
-from skclipad.plotting._embeddings import write_prompts
+from skclipad.plotting._embeddings import layer_features, write_prompts
 
 GREY = "#666666"
 
@@ -229,12 +228,13 @@ def figure5(detector, sentences=None, *, n_pairs=300, random_state=0):
         kinds += ["sentence"] * len(sentences[name])
         labels = np.append(labels, [label] * len(sentences[name]))
 
-    panels = _panels(detector, detector.embedder.encode_text(texts))
+    panels = layer_features(detector, detector.embedder.encode_text(texts))
     figure, axes = plt.subplots(
         1, len(panels), figsize=(4 * len(panels), 4.4), layout="constrained"
     )
     figure.points, kinds = [], np.array(kinds)
-    for ax, (name, features) in zip(axes, panels.items(), strict=True):
+    for i, (ax, features) in enumerate(zip(axes, panels, strict=True)):
+        name = f"layer {i}" if i else "CLIP"
         positions = _lay_out(features, random_state)
         for kind, marker in (("prompt", "."), ("sentence", "^")):
             for label, (state, color) in enumerate(STATE_COLOURS.items()):
@@ -247,14 +247,6 @@ def figure5(detector, sentences=None, *, n_pairs=300, random_state=0):
     handles = axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=4)
     return figure
-
-
-def _panels(detector, embeddings):
-    """Return what the panels of Figure 5 show: embeddings, and all hidden layers."""
-    seen = unit(embeddings) if detector.fit_params_["normalize"] else embeddings
-    layers = network_layers(seen, detector.coefs_, detector.intercepts_)[:-1]
-    panels = {f"layer {i}": layer for i, layer in enumerate(layers, 1)}
-    return {"CLIP": unit(embeddings)} | panels
 
 
 def save_figure(figure, folder, name):

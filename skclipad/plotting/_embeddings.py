@@ -135,15 +135,8 @@ class EmbeddingDisplay:
             embeddings.append(embedder.encode_text(list(texts)))
             groups += _named(text_labels, len(embeddings[-1]), "texts")
 
-        features = np.concatenate(embeddings)
-        normalized = estimator.fit_params_["normalize"]
-        features = unit(features) if normalized or layer == 0 else features
-        if layer:
-            layers = network_layers(features, estimator.coefs_, estimator.intercepts_)
-            features = layers[layer - 1]
-
         return cls.from_predictions(
-            features,
+            layer_features(estimator, np.concatenate(embeddings))[layer],
             groups,
             perplexity=perplexity,
             random_state=random_state,
@@ -257,6 +250,13 @@ def write_prompts(n_pairs, seed, **words):
         normal += block[:half]
         anomalous += block[half:]
     return normal[:n_pairs] + anomalous[:n_pairs]
+
+
+def layer_features(detector, embeddings):
+    """Return embeddings at unit length, then what each hidden layer makes of them."""
+    seen = unit(embeddings) if detector.fit_params_["normalize"] else embeddings
+    layers = network_layers(seen, detector.coefs_, detector.intercepts_)
+    return [unit(embeddings), *layers[:-1]]
 
 
 def _named(labels, n, what):

@@ -108,23 +108,16 @@ def write_report(
     """
     images = list(as_image_list(images))
     scores = np.asarray(scores, dtype=float)
-    columns = {
-        name: np.asarray(column, dtype=float)
-        for name, column in (components or {}).items()
-    }
+    columns = {n: np.asarray(c, dtype=float) for n, c in (components or {}).items()}
 
     given = {"scores": scores, "names": names, "labels": labels, "maps": maps}
-    given["errors"] = errors
-    check_lengths(len(images), given | columns)
+    check_lengths(len(images), given | {"errors": errors} | columns)
     _check_finite({"scores": scores} | columns, maps, threshold)
 
     order = np.argsort(-scores, kind="stable")  # rows without a score come last
     thumbnails = _thumbnails([images[row] for row in order], order)
     scale = _scale(maps)
-    heat = [
-        None if maps is None or maps[row] is None else heat_map(maps[row], *scale)
-        for row in order
-    ]
+    heat = _heat_maps([None if maps is None else maps[row] for row in order], scale)
 
     names = [_name(images[row], row, names) for row in order]
     data = {
@@ -191,6 +184,10 @@ def _thumbnails(images, rows):
     # Decoding leaves the interpreter's lock.
     with ThreadPoolExecutor(min(8, joblib.cpu_count())) as pool:
         return list(pool.map(small, images, rows))
+
+
+def _heat_maps(maps, scale):
+    return [None if one is None else heat_map(one, *scale) for one in maps]
 
 
 def _name(image, row, names):
