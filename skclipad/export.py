@@ -20,10 +20,10 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skclipad._clip.backbone import _quiet_root_logger
+from skclipad._clip.backbone import quiet_root_logger
 from skclipad._clip.transformer import run_blocks
 from skclipad._clip.vision import reads_class_token
-from skclipad._clip.windows import _window_tokens, grid_of
+from skclipad._clip.windows import grid_of, window_tokens
 from skclipad._detector import SCORES, checked_embedder
 from skclipad._embedder import embedder_of, load_clip
 from skclipad._images.bit_depth import BitDepth
@@ -289,7 +289,7 @@ class ScoringGraph(nn.Module):
 
     def _windows(self, tokens, grid, side):
         """Embed all windows: (n, n_down, n_right, C_e)."""
-        index = _window_tokens(grid, side)  # (n_windows, 1 + side**2)
+        index = window_tokens(grid, side)  # (n_windows, 1 + side**2)
         x = tokens[:, index.flatten()].reshape(-1, index.shape[1], tokens.shape[2])
         x = run_blocks(self.tower.transformer.resblocks, x)[:, 0]
         x = self._projected(self.tower.ln_post(x))
@@ -446,7 +446,7 @@ def _quantize(onnx, path, target):
     ours = ("coef_", "reference_", "direction")
     nodes = model.graph.node
     exact = [n.name for n in nodes if any(i.startswith(ours) for i in n.input)]
-    with _quiet_root_logger(), _without_advice():
+    with quiet_root_logger(), _without_advice():
         quantize_dynamic(
             path,
             target,

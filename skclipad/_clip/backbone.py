@@ -605,7 +605,7 @@ def _load(source, device, precision):
 
 def _create_model(open_clip, source, device, precision):
     # A child of a fork must not find torch's generator seeded, or a logger silenced.
-    with _making, _quiet_root_logger(), torch.random.fork_rng(devices=[]):
+    with _making, quiet_root_logger(), torch.random.fork_rng(devices=[]):
         # open_clip draws initial weights from the global generator, which stays as
         # it was for everybody else.
         torch.manual_seed(0)
@@ -626,7 +626,7 @@ def _create_model(open_clip, source, device, precision):
 
 
 @contextmanager
-def _quiet_root_logger():
+def quiet_root_logger():
     """Keep open_clip's calls of `logging.warning` from configuring the root logger."""
     root = logging.getLogger()
     handler = logging.NullHandler()

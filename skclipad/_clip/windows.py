@@ -115,7 +115,7 @@ def _windows(visual, tokens, grid, side, limit):
     Only what is needed is computed: the tokens of the windows, no others and no
     masks, and of the last block the class token.
     """
-    index = _window_tokens(grid, side).to(tokens.device)  # (n_windows, 1 + side**2)
+    index = window_tokens(grid, side).to(tokens.device)  # (n_windows, 1 + side**2)
     n_windows, n_tokens = index.shape
     positions = torch.arange(len(tokens) * n_windows, device=tokens.device)
     n_pieces = -(-len(positions) * n_tokens // limit)
@@ -129,7 +129,7 @@ def _windows(visual, tokens, grid, side, limit):
     return torch.cat(embedded).view(len(tokens), n_down, n_right, -1)
 
 
-def _window_tokens(grid, side):
+def window_tokens(grid, side):
     """Return which tokens make each window, the class token first, row by row."""
     rows, columns = grid
     patches = torch.arange(rows * columns).view(rows, columns)

@@ -133,22 +133,7 @@ def build_network(n_features, hidden_layer_sizes, dropout, generator):
     return nn.Sequential(*layers, _Linear(sizes[-1], 1, generator))
 
 
-def train_network(
-    normal,
-    anomalous,
-    *,
-    hidden_layer_sizes,
-    dropout,
-    n_epochs,
-    batch_size,
-    learning_rate,
-    weight_decay,
-    lr_decay,
-    seed,
-    input_noise=0.0,
-    n_networks=1,
-    device="cpu",
-):
+def train_network(normal, anomalous, settings, *, device="cpu"):
     """Train the network on pairs of text embeddings (Sec. 3.3 and 4.2).
 
     Binary cross-entropy with normal as 0 and anomalous as 1, AdamW, the learning rate
@@ -159,18 +144,10 @@ def train_network(
     ----------
     normal, anomalous : ndarray of shape (n_pairs, C_e), dtype float32
         Embeddings; row ``i`` of both is a pair.
-    hidden_layer_sizes, dropout, n_epochs, learning_rate, weight_decay, lr_decay
-        As in `RandomWordCLIPDetector`.
-    batch_size : int
-        Texts in a batch, two to a pair.
-    seed : int
-        Seed of initial weights, order of pairs and dropout.
-    input_noise : float, default=0.0
-        Length of a random vector added to each embedding of a batch, as a multiple of
-        the embedding's own length.
-    n_networks : int, default=1
-        Networks to train on the same pairs, from seeds of their own, and to average;
-        the first is that of `seed` alone.
+    settings : TrainingSettings
+        Hidden layers, dropout, epochs, batches, rates, noise, number of networks, and
+        the seed of initial weights, order of pairs and dropout. Of several networks the
+        first is that of the seed alone.
     device : str or torch.device, default="cpu"
         Where to train.
 
@@ -185,22 +162,10 @@ def train_network(
         If the network's scores are no numbers in the end.
     """
     classes = [torch.tensor(texts, device=device) for texts in (normal, anomalous)]
-    others = np.random.default_rng(seed).integers(2**31, size=n_networks - 1)
-    trained = [
-        _train_one(
-            *classes,
-            hidden_layer_sizes=hidden_layer_sizes,
-            dropout=dropout,
-            n_epochs=n_epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            lr_decay=lr_decay,
-            input_noise=input_noise,
-            seed=one_seed,
-        )
-        for one_seed in (seed, *others.tolist())
-    ]
+    seed, n_others = settings.seed, settings.n_networks - 1
+    others = np.random.default_rng(seed).integers(2**31, size=n_others)
+    trained = [_train_one(*classes, settings, one) for one in (seed, *others.tolist())]
+
     members = [fold_batch_norm(network) for network, _ in trained]
     losses = torch.stack([loss for _, loss in trained]).mean(dim=0)
 
@@ -209,49 +174,41 @@ def train_network(
         logits = network_layers(checked, *average_networks(members))[-1]
     if not np.isfinite(logits).all():
         raise ValueError(
-            f"Got learning_rate={learning_rate}, weight_decay={weight_decay} and "
-            f"input_noise={input_noise}, with which training diverged: the network's "
-            "scores are no numbers. Make the largest of them smaller."
+            f"Got learning_rate={settings.learning_rate}, weight_decay="
+            f"{settings.weight_decay} and input_noise={settings.input_noise}, with "
+            "which training diverged: the network's scores are no numbers. Make the "
+            "largest of them smaller."
         )
     return TrainedNetwork(members, loss_curve=losses.tolist())
 
 
-def _train_one(
-    normal,
-    anomalous,
-    *,
-    hidden_layer_sizes,
-    dropout,
-    n_epochs,
-    batch_size,
-    learning_rate,
-    weight_decay,
-    lr_decay,
-    input_noise,
-    seed,
-):
+def _train_one(normal, anomalous, settings, seed):
     """Train one network; return it with the losses of all steps, as a tensor."""
     device = normal.device
     generator = torch.Generator(device).manual_seed(seed)
     order_rng = np.random.default_rng(seed)
-    network = build_network(normal.shape[1], hidden_layer_sizes, dropout, generator)
-    optimizer = AdamW(network.parameters(), weight_decay)
-    pairs_per_batch = max(1, batch_size // 2)
+    widths = settings.hidden_layer_sizes
+    network = build_network(normal.shape[1], widths, settings.dropout, generator)
+    optimizer = AdamW(network.parameters(), settings.weight_decay)
+    pairs_per_batch = max(1, settings.batch_size // 2)
     losses = []
 
     network.train()
-    for epoch in range(n_epochs):
+    for epoch in range(settings.n_epochs):
+        rate = settings.learning_rate * settings.lr_decay**epoch
         order = torch.from_numpy(order_rng.permutation(len(normal))).to(device)
+
         for rows in order.split(pairs_per_batch):
             batch = torch.cat([normal[rows], anomalous[rows]])  # (2 * n, C_e)
-            if input_noise > 0:
-                batch = _with_noise(batch, input_noise, generator)
+            if settings.input_noise > 0:
+                batch = _with_noise(batch, settings.input_noise, generator)
             target = torch.arange(2, device=device).repeat_interleave(len(rows))
             loss = F.binary_cross_entropy_with_logits(
                 network(batch)[:, 0], target.float()
             )
+
             loss.backward()
-            optimizer.step(learning_rate * lr_decay**epoch)
+            optimizer.step(rate)
             losses.append(loss.detach())
     return network, torch.stack(losses)
 

@@ -12,10 +12,6 @@ from skclipad._storage.process_cache import ProcessCache
 from skclipad._storage.store import store_key
 
 KEPT_BYTES = 256 * 2**20
-NETWORK = (
-    *("hidden_layer_sizes", "dropout", "n_epochs", "batch_size", "learning_rate"),
-    *("weight_decay", "lr_decay", "input_noise", "n_networks"),
-)
 WORDS = ("l_min", "l_max", "normal_word", "anomaly_word")
 _fits = ProcessCache(KEPT_BYTES, size_of=lambda network: network.nbytes)
 # One training at a time on a device: it uses all of it, and the next may be the same.
@@ -166,12 +162,6 @@ def train_once(prompts):
 def train(prompts):
     """Train the network on the prompts (Sec. 3.3)."""
     normal, anomalous = prompts.embed()
-    settings = asdict(prompts.settings)
-    network = {name: settings[name] for name in NETWORK}
     return train_network(
-        normal,
-        anomalous,
-        seed=prompts.settings.seed,
-        device=prompts.texts.device,
-        **network,
+        normal, anomalous, prompts.settings, device=prompts.texts.device
     )

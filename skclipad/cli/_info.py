@@ -2,7 +2,7 @@
 
 import platform
 
-from skclipad._embedder import CLIPImageEmbedder
+from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad.cli._console import ALL_SCORED
 from skclipad.report import package_versions
 
@@ -13,7 +13,7 @@ def run(args):
         print(f"{name:<16} {version}")
     print(f"{'platform':<16} {platform.platform()}")
 
-    backbone = CLIPImageEmbedder(model_name="tiny")._load()
+    backbone = load_clip(CLIPImageEmbedder(model_name="tiny"))
     print(f"{'device':<16} {backbone.device}")
     height, width = backbone.image_size
     parameters = sum(p.numel() for p in backbone.model.parameters()) / 1e6

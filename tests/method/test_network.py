@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,17 +18,30 @@ from skclipad._method.network import (
     network_layers,
     train_network,
 )
+from skclipad._method.training import TrainingSettings
 
-SETTING = {
-    "hidden_layer_sizes": (16, 8, 4),
-    "dropout": 0.25,
-    "n_epochs": 2,
-    "batch_size": 20,
-    "learning_rate": 1e-2,
-    "weight_decay": 1e-4,
-    "lr_decay": 0.1,
-    "seed": 0,
-}
+SETTINGS = TrainingSettings(
+    l_min=5,
+    l_max=10,
+    N_p=205,
+    normal_word="a",
+    anomaly_word="a damaged",
+    hidden_layer_sizes=(16, 8, 4),
+    dropout=0.25,
+    n_epochs=2,
+    batch_size=20,
+    learning_rate=1e-2,
+    weight_decay=1e-4,
+    lr_decay=0.1,
+    input_noise=0.0,
+    n_networks=1,
+    normalize=True,
+    seed=0,
+)
+
+
+def train(normal, anomalous, **changes):
+    return train_network(normal, anomalous, replace(SETTINGS, **changes))
 
 
 @pytest.fixture
@@ -46,7 +60,7 @@ def generator(seed=0):
 
 
 def test_training_tells_the_classes_apart(pairs):
-    trained = train_network(*pairs, **SETTING | {"n_epochs": 10, "lr_decay": 0.8})
+    trained = train(*pairs, **{"n_epochs": 10, "lr_decay": 0.8})
     logits = [network_layers(X, trained.coefs, trained.intercepts)[-1] for X in pairs]
     assert (logits[0] < 0).mean() > 0.99
     assert (logits[1] > 0).mean() > 0.99
@@ -54,14 +68,14 @@ def test_training_tells_the_classes_apart(pairs):
 
 
 def test_loss_is_kept_for_every_step(pairs):
-    losses = train_network(*pairs, **SETTING).loss_curve
+    losses = train(*pairs).loss_curve
     assert len(losses) == 2 * 21  # 205 pairs in batches of 10
     assert all(isinstance(loss, float) for loss in losses)
     assert losses[0] == pytest.approx(np.log(2), abs=0.3)
 
 
 def test_arrays_have_the_widths_asked_for(pairs):
-    trained = train_network(*pairs, **SETTING)
+    trained = train(*pairs)
     shapes = [coef.shape for coef in trained.coefs]
     assert shapes == [(6, 16), (16, 8), (8, 4), (4, 1)]
     assert [b.shape for b in trained.intercepts] == [(16,), (8,), (4,), (1,)]
@@ -103,7 +117,7 @@ def spy_on_batches(monkeypatch):
 def test_both_texts_of_a_pair_are_in_one_batch(monkeypatch):
     batches = spy_on_batches(monkeypatch)
     normal = np.arange(1, 206, dtype=np.float32)[:, None]
-    train_network(normal, -normal, **SETTING)
+    train(normal, -normal)
     epochs = batches[:21], batches[21:]
     orders = []
     for epoch in epochs:
@@ -120,13 +134,13 @@ def test_both_texts_of_a_pair_are_in_one_batch(monkeypatch):
 @pytest.mark.parametrize("batch_size", [2, 3, 1000])
 def test_any_batch_size_trains(pairs, batch_size, monkeypatch):
     batches = spy_on_batches(monkeypatch)
-    train_network(*pairs, **SETTING | {"batch_size": batch_size})
+    train(*pairs, **{"batch_size": batch_size})
     assert len(batches[0]) == min(batch_size // 2 * 2, 410)
 
 
 def test_one_pair_trains():
     normal = np.ones((1, 3), dtype=np.float32)
-    trained = train_network(normal, -normal, **SETTING)
+    trained = train(normal, -normal)
     assert np.isfinite(trained.loss_curve).all()
 
 
@@ -139,7 +153,7 @@ def test_learning_rate_decays_after_each_epoch(pairs, monkeypatch):
         step(self, learning_rate)
 
     monkeypatch.setattr(AdamW, "step", spy)
-    train_network(*pairs, **SETTING | {"n_epochs": 3, "lr_decay": 0.5})
+    train(*pairs, **{"n_epochs": 3, "lr_decay": 0.5})
     assert rates == [1e-2] * 21 + [5e-3] * 21 + [2.5e-3] * 21
 
 
@@ -196,14 +210,14 @@ def arrays(trained):
 
 
 def test_same_seed_same_bits(pairs):
-    first, second = (train_network(*pairs, **SETTING) for _ in range(2))
+    first, second = (train(*pairs) for _ in range(2))
     for a, b in zip(arrays(first), arrays(second), strict=True):
         assert np.array_equal(a, b)
 
 
 def test_another_seed_is_another_network(pairs):
-    first = train_network(*pairs, **SETTING)
-    other = train_network(*pairs, **SETTING | {"seed": 1})
+    first = train(*pairs)
+    other = train(*pairs, **{"seed": 1})
     assert not np.array_equal(first.coefs[0], other.coefs[0])
 
 
@@ -211,14 +225,12 @@ def test_global_generators_are_neither_read_nor_moved(pairs):
     torch.manual_seed(1)
     np.random.seed(1)
     before = torch.get_rng_state(), np.random.get_state()[1]
-    first = train_network(*pairs, **SETTING)
+    first = train(*pairs)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])
     torch.manual_seed(2)
     np.random.seed(2)
-    for a, b in zip(
-        arrays(first), arrays(train_network(*pairs, **SETTING)), strict=True
-    ):
+    for a, b in zip(arrays(first), arrays(train(*pairs)), strict=True):
         assert np.array_equal(a, b)
 
 
@@ -226,7 +238,7 @@ def test_embeddings_are_left_as_they_are(pairs):
     before = [X.copy() for X in pairs]
     for X in pairs:
         X.setflags(write=False)
-    train_network(*pairs, **SETTING)
+    train(*pairs)
     assert all(np.array_equal(X, copy) for X, copy in zip(pairs, before, strict=True))
 
 
@@ -236,7 +248,8 @@ def test_training_does_not_wait_for_the_compiler():
         "import sys, numpy as np\n"
         "from skclipad._method.network import train_network\n"
         "X = np.ones((4, 3), dtype=np.float32)\n"
-        f"train_network(X, -X, **{SETTING!r})\n"
+        "from skclipad._method.training import TrainingSettings\n"
+        f"train_network(X, -X, {SETTINGS!r})\n"
         "print('torch._dynamo' in sys.modules, 'sympy' in sys.modules)"
     )
     done = subprocess.run(
@@ -246,7 +259,7 @@ def test_training_does_not_wait_for_the_compiler():
 
 
 def test_every_step_counts(pairs):
-    trained = train_network(*pairs, **SETTING)
+    trained = train(*pairs)
     assert trained.n_iter == len(trained.loss_curve) == 42
 
 
@@ -266,13 +279,13 @@ def test_several_networks_are_one_whose_logit_is_their_mean(sizes, pairs):
 
 
 def test_the_first_of_several_networks_is_the_only_one(pairs):
-    one = train_network(*pairs, **SETTING)
-    three = train_network(*pairs, **SETTING, n_networks=3)
+    one = train(*pairs)
+    three = train(*pairs, n_networks=3)
     assert np.array_equal(three.coefs[0][:, :16], one.coefs[0])
     assert not np.array_equal(three.coefs[0][:, 16:32], one.coefs[0])
     assert not np.array_equal(three.coefs[0][:, 16:32], three.coefs[0][:, 32:])
     assert len(three.loss_curve) == len(one.loss_curve)
-    again = train_network(*pairs, **SETTING, n_networks=3)
+    again = train(*pairs, n_networks=3)
     for a, b in zip(arrays(three), arrays(again), strict=True):
         assert np.array_equal(a, b)
 
@@ -290,12 +303,12 @@ def test_noise_is_drawn_afresh_for_every_batch(monkeypatch):
     batches = spy_on_batches(monkeypatch)
     normal = np.arange(1, 11, dtype=np.float32)[:, None] * np.ones(6, np.float32)
     few = normal, -normal
-    trained = train_network(*few, **SETTING, input_noise=0.01)
+    trained = train(*few, input_noise=0.01)
     first, second = (batch[batch[:, 0].argsort()] for batch in batches)
     plain = torch.from_numpy(np.concatenate([-normal[::-1], normal]))
     for difference in (first - plain, second - plain, first - second):
         assert 0.005 < difference.norm() / plain.norm() < 0.02
-    again = train_network(*few, **SETTING, input_noise=0.01)
+    again = train(*few, input_noise=0.01)
     for a, b in zip(arrays(trained), arrays(again), strict=True):
         assert np.array_equal(a, b)
 
@@ -309,10 +322,10 @@ def test_noise_keeps_the_network_from_single_features():
         X[:, 1:11] += side
     weights = []
     for noise in (0.0, 1.0):
-        trained = train_network(
+        trained = train(
             normal,
             anomalous,
-            **SETTING | {"hidden_layer_sizes": (), "n_epochs": 40, "lr_decay": 1.0},
+            **{"hidden_layer_sizes": (), "n_epochs": 40, "lr_decay": 1.0},
             input_noise=noise,
         )
         weights.append(np.abs(trained.coefs[0][:, 0]))
@@ -323,4 +336,4 @@ def test_noise_keeps_the_network_from_single_features():
 @pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "input_noise"])
 def test_training_that_diverges_is_refused(pairs, name):
     with pytest.raises(ValueError, match=rf"{name}=1e\+300.* diverged"):
-        train_network(*pairs, **SETTING | {name: 1e300})
+        train(*pairs, **{name: 1e300})

@@ -7,6 +7,7 @@ from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._clip.text import TEXTS_PER_GROUP
 from skclipad._method import prompt_embeddings as module
 from skclipad._method.prompt_embeddings import (
+    TextEncoder,
     clear_prompt_cache,
     encode_pairs,
     encode_queries,
@@ -49,7 +50,8 @@ class Encoder:
 
 
 def pairs(encode, n_pairs, *, name="clip", seed=0, store=None, **words):
-    return encode_pairs(encode, name, n_pairs, seed=seed, store=store, **WORDS | words)
+    texts = TextEncoder(encode, name, store=store)
+    return encode_pairs(texts, n_pairs, seed=seed, **WORDS | words)
 
 
 @pytest.mark.parametrize("n_pairs", [1, 99, 100, 101, 250, 1234])
@@ -199,22 +201,29 @@ def test_what_is_remembered_cannot_be_changed():
     normal[:] = 0
     assert np.array_equal(pairs(Encoder(), 100)[0], before)
     texts = ["a photo of a cup"]
-    encode_queries(Encoder(), "clip", texts)
+    encode_queries(TextEncoder(Encoder(), "clip"), texts)
     with pytest.raises(ValueError, match="read-only"):
-        encode_queries(Encoder(), "clip", texts)[:] = 0
+        encode_queries(TextEncoder(Encoder(), "clip"), texts)[:] = 0
 
 
 def test_queries_are_encoded_once(store):
     encode = Encoder()
     texts = ["a photo of a cup", "a picture of a cup"]
-    first = encode_queries(encode, "clip", texts, store=store)
+    kept = TextEncoder(encode, "clip", store=store)
+    first = encode_queries(kept, texts)
     assert np.array_equal(first, Encoder()(texts))
-    assert np.array_equal(encode_queries(encode, "clip", texts, store=store), first)
+    assert np.array_equal(
+        encode_queries(TextEncoder(encode, "clip", store=store), texts),
+        first,
+    )
     clear_prompt_cache()
-    assert np.array_equal(encode_queries(encode, "clip", texts, store=store), first)
+    assert np.array_equal(
+        encode_queries(TextEncoder(encode, "clip", store=store), texts),
+        first,
+    )
     assert encode.texts == texts
-    encode_queries(encode, "clip", texts[::-1], store=store)
-    encode_queries(encode, "other clip", texts, store=store)
+    encode_queries(TextEncoder(encode, "clip", store=store), texts[::-1])
+    encode_queries(TextEncoder(encode, "other clip", store=store), texts)
     assert encode.texts == [*texts, *texts[::-1], *texts]
 
 
@@ -222,7 +231,7 @@ def test_what_has_no_name_is_kept_nowhere(store):
     encode = Encoder()
     for _ in range(2):
         pairs(encode, 150, name=None, store=store)
-        encode_queries(encode, None, ["a photo of a cup"], store=store)
+        encode_queries(TextEncoder(encode, None, store=store), ["a photo of a cup"])
     assert len(encode.texts) == 2 * (2 * 2 * BLOCK_SIZE + 1)
     assert len(module._cache) == len(store) == 0
 

@@ -154,8 +154,9 @@ def test_combination_is_the_mean_with_s_img(fitted, pictures):
 def test_shots_leave_the_other_scores_as_they_were(fitted, pictures):
     without = tiny(0).fit().score_components(pictures.images)
     with_shots = fitted.score_components(pictures.images)
-    np.testing.assert_array_equal(without.s_pr, with_shots.s_pr)
-    np.testing.assert_array_equal(without.s_fnn, with_shots.s_fnn)
+    # One pass gives the image and its parts, whose batches round in their own way.
+    np.testing.assert_allclose(without.s_pr, with_shots.s_pr, atol=1e-6)
+    np.testing.assert_allclose(without.s_fnn, with_shots.s_fnn, atol=1e-6)
 
 
 def test_more_shots_only_lower_s_img(pictures):

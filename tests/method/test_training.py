@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,21 +10,33 @@ import torch
 
 from skclipad._method import training as _training
 from skclipad._method.network import train_network
-from skclipad._method.training import train_once
+from skclipad._method.prompt_embeddings import TextEncoder
+from skclipad._method.training import (
+    TrainingPrompts,
+    TrainingSettings,
+    train_once,
+)
 from skclipad._storage.process_cache import ProcessCache, clear_caches
-from skclipad._storage.store import EmbeddingStore
+from skclipad._storage.store import EmbeddingStore, open_store
 
-WORDS = {"normal_word": "a", "anomaly_word": "a bad", "l_min": 2, "l_max": 5}
-TRAINING = {
-    "hidden_layer_sizes": (4,),
-    "dropout": 0.1,
-    "n_epochs": 1,
-    "batch_size": 100,
-    "learning_rate": 1e-2,
-    "weight_decay": 1e-4,
-    "lr_decay": 0.1,
-}
-SETTING = {"n_pairs": 100, "normalize": True, "seed": 0}
+SETTINGS = TrainingSettings(
+    l_min=2,
+    l_max=5,
+    N_p=100,
+    normal_word="a",
+    anomaly_word="a bad",
+    hidden_layer_sizes=(4,),
+    dropout=0.1,
+    n_epochs=1,
+    batch_size=100,
+    learning_rate=1e-2,
+    weight_decay=1e-4,
+    lr_decay=0.1,
+    input_noise=0.0,
+    n_networks=1,
+    normalize=True,
+    seed=0,
+)
 CPU = torch.device("cpu")
 
 
@@ -33,7 +46,7 @@ def counted(monkeypatch):
     seeds = []
 
     def spy(*args, **kwargs):
-        seeds.append(kwargs["seed"])
+        seeds.append(args[2].seed)
         return train_network(*args, **kwargs)
 
     clear_caches()
@@ -46,15 +59,9 @@ def encode(texts):
     return np.array([[len(t), ord(t[0]), ord(t[-1])] for t in texts], np.float32)
 
 
-def train(encode=encode, words=None, training=None, name="clip", device=CPU, **setting):
-    return train_once(
-        encode,
-        name,
-        device,
-        words=WORDS | (words or {}),
-        training=TRAINING | (training or {}),
-        **SETTING | setting,
-    )
+def train(encode=encode, name="clip", device=CPU, memory=None, **changes):
+    texts = TextEncoder(encode, name, device, open_store(memory))
+    return train_once(TrainingPrompts(texts, replace(SETTINGS, **changes)))
 
 
 def test_a_setting_is_trained_once(counted):
@@ -66,21 +73,21 @@ def test_a_setting_is_trained_once(counted):
     "other",
     [
         {"seed": 1},
-        {"n_pairs": 99},
+        {"N_p": 99},
         {"normalize": False},
-        {"words": {"normal_word": "the"}},
-        {"words": {"anomaly_word": "a broken"}},
-        {"words": {"l_min": 3}},
-        {"words": {"l_max": 6}},
-        {"training": {"hidden_layer_sizes": (5,)}},
-        {"training": {"dropout": 0.2}},
-        {"training": {"n_epochs": 2}},
-        {"training": {"batch_size": 50}},
-        {"training": {"learning_rate": 1e-3}},
-        {"training": {"weight_decay": 1e-3}},
-        {"training": {"input_noise": 0.5}},
-        {"training": {"n_networks": 2}},
-        {"training": {"lr_decay": 0.2, "n_epochs": 2}},
+        {"normal_word": "the"},
+        {"anomaly_word": "a broken"},
+        {"l_min": 3},
+        {"l_max": 6},
+        {"hidden_layer_sizes": (5,)},
+        {"dropout": 0.2},
+        {"n_epochs": 2},
+        {"batch_size": 50},
+        {"learning_rate": 1e-3},
+        {"weight_decay": 1e-3},
+        {"input_noise": 0.5},
+        {"n_networks": 2},
+        {"lr_decay": 0.2, "n_epochs": 2},
         {"name": "another clip"},
         {"device": torch.device("cpu:0")},  # another device of the same kind
     ],
@@ -147,15 +154,15 @@ def test_after_a_failure_the_next_one_trains(counted):
 
 
 def test_the_last_networks_are_kept_up_to_a_number_of_bytes(counted, monkeypatch):
-    size = train(n_pairs=1).nbytes
+    size = train(N_p=1).nbytes
     kept = ProcessCache(5 * size, size_of=lambda network: network.nbytes)
     monkeypatch.setattr(_training, "_fits", kept)
     counted.clear()
     for seed in range(8):
-        train(seed=seed, n_pairs=1)
+        train(seed=seed, N_p=1)
     assert (len(kept), kept.size) == (5, 5 * size)
-    train(seed=7, n_pairs=1)
-    train(seed=0, n_pairs=1)
+    train(seed=7, N_p=1)
+    train(seed=0, N_p=1)
     assert counted == [*range(8), 0]
 
 
@@ -168,10 +175,7 @@ def test_a_network_too_large_to_be_kept_is_given_all_the_same(counted, monkeypat
 
 def test_many_networks_are_kept_in_the_room_of_their_own_weights(counted):
     wide = {"hidden_layer_sizes": (64, 64)}
-    one, many = (
-        train(n_pairs=1, training=wide | {"n_networks": n_networks})
-        for n_networks in (1, 8)
-    )
+    one, many = (train(N_p=1, n_networks=n_networks, **wide) for n_networks in (1, 8))
     assert many.nbytes < 8.1 * one.nbytes
     assert sum(coef.nbytes for coef in many.coefs) > 30 * one.nbytes
 
