@@ -4,11 +4,12 @@
     python tools/kill_runs.py fit                20 kills of `skclipad fit --cache`
 
 A clean run is timed first. Then, each time in a folder of its own: a run is begun and
-killed after a random part of that time, what it left is looked at (a file under its
-final name must be whole), and a second run takes it from there to the end. Its result
-must equal the clean one: rows and names exactly, scores to 1e-6; of `fit`, where
-`--cache` is the estimator's `memory`, weights and prompts exactly. The exit code is 1
-if anything differed.
+killed after a random part of that time, every other one after a random part of what is
+left of it when something is kept. What it left is looked at (a file under its final
+name must be complete), and a second run takes it from there to the end. Its result must
+equal the clean one: rows and names exactly, scores to 1e-6; of `fit`, where `--cache`
+is the estimator's `memory`, weights and prompts exactly. The exit code is 1 if anything
+differed.
 """
 
 import argparse
@@ -124,10 +125,18 @@ def finish(process, codes):
     return said.decode()
 
 
-def kill_and_finish(runs, place, moment, clean):
-    """Kill a run and run again; return whether all held, None if it was too late."""
+def kill_and_finish(runs, place, share, whole, waits, clean):
+    """Kill a run and run again; return whether all held, None if it was too late.
+
+    It is killed after a share of its `whole` time; if it `waits`, of what is left of
+    that when the run has kept something.
+    """
+    begun = time.perf_counter()
     process = runs.begin(place)
-    time.sleep(moment)
+    while waits and not runs.kept(place) and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(share * max(0, whole - (time.perf_counter() - begun)))
+    moment = time.perf_counter() - begun
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     if process.returncode != -signal.SIGKILL:
@@ -175,7 +184,8 @@ def main():
         held = []
         while len(held) < args.times:
             place = Path(tempfile.mkdtemp(dir=folder))
-            good = kill_and_finish(runs, place, rng.uniform(0, whole), clean)
+            waits = len(held) % 2 == 0
+            good = kill_and_finish(runs, place, rng.random(), whole, waits, clean)
             if good is not None:
                 held.append(good)
 

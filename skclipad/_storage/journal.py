@@ -10,6 +10,7 @@ executed.
 import json
 import os
 import zlib
+from contextlib import ExitStack
 
 from skclipad._storage.locks import exclusive
 
@@ -33,28 +34,25 @@ class Journal:
     def __init__(self, path, identity, *, resume=False):
         self.path = path
         self._identity, self._resume = identity, resume
-        self._results = {}
-        self._file = self._lock = None
+        self._results, self._file = {}, None
+        self._held = ExitStack()
 
     def __enter__(self):
         if self.path is None:
             return self
 
-        self._lock = exclusive(self.path)
-        self._lock.__enter__()
-        try:
-            self._open()
-        except BaseException:
-            self.__exit__()
-            raise
+        with ExitStack() as stack:
+            stack.enter_context(exclusive(self.path))
+            size = self._read() if self._resume else 0
+            self._file = stack.enter_context(open(self.path, "ab"))
+            self._file.truncate(size)
+            if size == 0:
+                self._write(self._identity)
+            self._held = stack.pop_all()
         return self
 
     def __exit__(self, *exc_info):
-        if self._file is not None:
-            self._file.close()
-        if self._lock is not None:
-            self._lock.__exit__(None, None, None)
-        self._file = self._lock = None
+        self._held.close()
 
     def get(self, key, stamp):
         """Return the content that was put under a key, None if its stamp is another."""
@@ -76,10 +74,9 @@ class Journal:
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
-    def _open(self):
-        begun_with, results, size = None, {}, 0
-        if self._resume:
-            begun_with, results, size = read_journal(self.path)
+    def _read(self):
+        """Take the results that the file holds, and return how much of it is sound."""
+        begun_with, self._results, size = read_journal(self.path)
 
         if begun_with is not None and begun_with != self._identity:
             raise ValueError(
@@ -88,12 +85,7 @@ class Journal:
                 "ones: their results do not belong together. Use the settings of that "
                 "run, remove what it left, or name another output."
             )
-
-        self._results = results
-        self._file = open(self.path, "ab")
-        self._file.truncate(size)
-        if size == 0:
-            self._write(self._identity)
+        return size
 
     def _write(self, content):
         self._file.write(_line(content))

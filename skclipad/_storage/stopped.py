@@ -4,10 +4,7 @@
 class StoppedError(RuntimeError):
     """Work that had begun was stopped by the error that this one is raised from.
 
-    Parameters
-    ----------
-    kept : str
-        What is kept of the work and how to go on; "" if nothing is.
+    `kept` says for people what is kept of it and how to go on; "" if nothing is.
     """
 
     def __init__(self, kept):
