@@ -25,8 +25,8 @@ from skclipad._images.rgb import array_to_image, upright_rgb
 from skclipad._storage.forks import ForkSafeLock
 
 # Version of the code that reads, a part of every name that `image_identity` gives, so
-# that caches forget what was read in another way. Raise it with each change here that
-# gives any readable item other pixels.
+# that caches forget what was read in another way. Raise it with each change in this
+# folder that gives any readable item other pixels.
 READING = 1
 
 CHUNK = 1 << 20  # bytes of a file that are hashed at a time
