@@ -4,6 +4,7 @@ import copy
 import json
 import warnings
 
+import numpy as np
 import open_clip
 import torch
 
@@ -56,3 +57,9 @@ def small_clip(folder, like, *, text=None, vision=None):
         for parameter in backbone.model.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     return backbone
+
+
+def cosines(A, B):
+    """Return the cosines between rows of two arrays of embeddings."""
+    norms = np.linalg.norm(A, axis=1) * np.linalg.norm(B, axis=1)
+    return (A.astype(float) * B).sum(axis=1) / norms

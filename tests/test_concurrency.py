@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import joblib
 import numpy as np
 import pytest
+from detectors import tiny
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, clear_backbone_cache
@@ -24,8 +25,7 @@ def paths(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def detector():
-    embedder = CLIPImageEmbedder("tiny", batch_size=2)
-    return RandomWordCLIPDetector(N_p=100, random_state=0, embedder=embedder).fit()
+    return tiny(embedder=CLIPImageEmbedder("tiny", batch_size=2)).fit()
 
 
 @pytest.fixture(scope="module")

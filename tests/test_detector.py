@@ -2,7 +2,9 @@
 
 import pickle
 import warnings
+from functools import partial
 
+import detectors
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -48,14 +50,8 @@ def X():
 Y = np.repeat([0, 1], 20)
 
 
-def stand_in(**parameters):
-    parameters = {"N_p": 300, "random_state": 0, **parameters}
-    return RandomWordCLIPDetector(embedder=StandInEmbedder(), **parameters)
-
-
-def tiny(**parameters):
-    parameters = {"N_p": 300, "random_state": 0, **parameters}
-    return RandomWordCLIPDetector(embedder=CLIPImageEmbedder("tiny"), **parameters)
+stand_in = partial(detectors.stand_in, N_p=300)
+tiny = partial(detectors.tiny, N_p=300)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,9 @@ import os
 import runpy
 import shutil
 import sys
+from functools import partial
 
+import detectors
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,10 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(__file__))
 SCRIPT = "examples/score_with_onnxruntime.py"
 
 
-def tiny(**settings):
-    return RandomWordCLIPDetector(
-        N_p=200, random_state=0, embedder=CLIPImageEmbedder("tiny"), **settings
-    )
+tiny = partial(detectors.tiny, N_p=200)
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +278,7 @@ def write_images_of_every_kind(folder):
 @pytest.mark.parametrize("resize_mode", ["squash", "shortest", "longest"])
 def test_the_example_prepares_every_kind_of_image(resize_mode, tmp_path, run_example):
     embedder = CLIPImageEmbedder("tiny", resize_mode=resize_mode)
-    detector = RandomWordCLIPDetector(N_p=200, random_state=0, embedder=embedder).fit()
+    detector = tiny(embedder=embedder).fit()
     paths = write_images_of_every_kind(tmp_path)
     result = export_onnx(detector, tmp_path / "d.onnx")
     code, printed = run_example(result.path, paths)

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from scripts import TOOLS
 
-PROGRAM = Path(__file__).parent.parent / "tools" / "fuzz.py"
+PROGRAM = TOOLS / "fuzz.py"
 
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="reads its size from Linux's /proc"

@@ -10,8 +10,9 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
+from detectors import tiny
 
-from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad import RandomWordCLIPDetector
 from skclipad.datasets import make_defect_images
 
 TRUSTED = [
@@ -27,9 +28,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def detector():
-    return RandomWordCLIPDetector(
-        N_p=200, random_state=0, embedder=CLIPImageEmbedder("tiny")
-    ).fit()
+    return tiny(N_p=200).fit()
 
 
 def through_joblib(detector):

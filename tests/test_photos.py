@@ -1,32 +1,24 @@
 """The benchmark on photographs, on painted folders: what it finds and measures."""
 
-import importlib.util
-import sys
-from pathlib import Path
+import importlib
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scripts import BENCHMARKS, importable
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad.datasets import make_defect_images
 from skclipad.metrics import auroc
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PAIRS = {"N_p": 100}
 
 
 @pytest.fixture(scope="module")
 def photos():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location("p", BENCHMARKS / "photos.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return module
+    with importable(BENCHMARKS):
+        return importlib.import_module("photos")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 import pytest
+from detectors import stand_in
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -56,9 +57,7 @@ X = np.random.default_rng(0).normal(size=(6, StandInEmbedder.width)).astype(np.f
 
 
 def small_detector():
-    return RandomWordCLIPDetector(
-        N_p=8, n_epochs=1, hidden_layer_sizes=(4, 3, 2), batch_size=8, random_state=0
-    ).set_params(embedder=StandInEmbedder())
+    return stand_in(N_p=8, n_epochs=1, hidden_layer_sizes=(4, 3, 2), batch_size=8)
 
 
 def half_of(valid):

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from detectors import tiny
 from PIL import Image
 from sklearn import config_context
 from sklearn.base import clone
@@ -23,9 +24,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def detector(images):
-    return RandomWordCLIPDetector(
-        N_p=200, n_shots=2, embedder=CLIPImageEmbedder("tiny"), random_state=0
-    ).fit(images)
+    return tiny(N_p=200, n_shots=2).fit(images)
 
 
 @pytest.fixture(scope="module")

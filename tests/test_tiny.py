@@ -1,18 +1,18 @@
 """The bundled model: small, whole, aligned; and the captions that it learnt from."""
 
-import importlib.util
+import importlib
 import json
 import random
 import re
 import string
 import time
-from pathlib import Path
 
 import numpy as np
 import open_clip
 import pytest
 import torch
 from safetensors import safe_open
+from scripts import TOOLS, importable
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._method.prompts import training_block
@@ -21,7 +21,6 @@ from skclipad.metrics import auroc
 from skclipad.tiny import FOLDER
 
 CONFIG = json.loads((FOLDER / "open_clip_config.json").read_text())
-TOOLS = Path(__file__).parents[1] / "tools"
 # w0 a w1 photo w2 of w3 STATE w4: the detector's training prompts, in any state.
 WORD = "[a-z0-9]{5,10}"
 DETECTOR_TEMPLATE = re.compile(
@@ -41,10 +40,8 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def captions():
-    spec = importlib.util.spec_from_file_location("captions", TOOLS / "captions.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with importable(TOOLS):
+        return importlib.import_module("captions")
 
 
 def known_pictures(n_samples, seed):

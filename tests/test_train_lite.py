@@ -2,29 +2,23 @@
 
 import importlib
 import random
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scripts import TOOLS, importable
 
 from skclipad.datasets import make_defect_images
 
-TOOLS = Path(__file__).parents[1] / "tools"
 HEADER = "file\tset\tlabel\tobject\tkind\tlicence\tsource"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def tools():
     """The tools import each other by name."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(TOOLS))
-    yield
-    sys.path.remove(str(TOOLS))
-    for name in {p.stem for p in TOOLS.glob("*.py")} & (set(sys.modules) - before):
-        del sys.modules[name]
+    with importable(TOOLS):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from small_clip import small_clip
+from small_clip import cosines, small_clip
 
 from skclipad import CLIPImageEmbedder, PromptTooLongError
 from skclipad._clip.backbone import load_backbone
@@ -101,11 +101,6 @@ def open_clips(backbone, texts):
     tokens = backbone.tokenizer(texts, backbone.context_length)
     with torch.inference_mode():
         return backbone.model.encode_text(tokens, normalize=False).numpy()
-
-
-def cosines(A, B):
-    norms = np.linalg.norm(A, axis=1) * np.linalg.norm(B, axis=1)
-    return (A.astype(float) * B).sum(axis=1) / norms
 
 
 @pytest.mark.parametrize("name", TOWERS)

@@ -12,7 +12,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from small_clip import small_clip
+from small_clip import cosines, small_clip
 from streams import encode_images
 
 from skclipad import ImageReadError
@@ -105,11 +105,6 @@ def open_clips(backbone, pictures):
     x = torch.stack([transform(Image.fromarray(picture)) for picture in pictures])
     with torch.inference_mode():
         return backbone.model.encode_image(x, normalize=False).numpy()
-
-
-def cosines(A, B):
-    norms = np.linalg.norm(A, axis=1) * np.linalg.norm(B, axis=1)
-    return (A.astype(float) * B).sum(axis=1) / norms
 
 
 @pytest.mark.parametrize("name", TOWERS)

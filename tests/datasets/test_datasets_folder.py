@@ -5,17 +5,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from files import touch
 
 from skclipad.datasets import load_folder
 
 ENVIRONMENT = "SKCLIPAD_TEST_PICTURES"
-
-
-def touch(root, *names):
-    for name in names:
-        path = Path(root, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
 
 
 @pytest.fixture

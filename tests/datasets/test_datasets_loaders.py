@@ -7,18 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from files import touch
 
 from skclipad.datasets import load_mvtec_ad, load_sewerml, load_visa
 
 FIELDS = {"paths", "target", "category", "defect", "mask_paths", "split"}
-
-
-def touch(root, *names):
-    """Make empty files: the loaders open no picture."""
-    for name in names:
-        path = Path(root, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
 
 
 def relative(data, root):

@@ -1,11 +1,14 @@
 """WinCLIP's equations against loops over single windows, and maps against pixels."""
 
+from functools import partial
+
+import detectors
 import numpy as np
 import pytest
 import torch
 from streams import stream_windows
 
-from skclipad import CLIPImageEmbedder, ImageReadError, RandomWordCLIPDetector
+from skclipad import CLIPImageEmbedder, ImageReadError
 from skclipad._images.crops import resize_image, seen_box
 from skclipad._images.reading import read_image
 from skclipad._method.maps import (
@@ -175,9 +178,7 @@ def test_outside_of_what_the_model_saw_the_border_goes_on():
 # -- maps of a detector ------------------------------------------------------------
 
 
-def tiny(**parameters):
-    parameters = {"N_p": 1000, "random_state": 0, **parameters}
-    return RandomWordCLIPDetector(embedder=CLIPImageEmbedder("tiny"), **parameters)
+tiny = partial(detectors.tiny, N_p=1000)
 
 
 @pytest.fixture(scope="module")

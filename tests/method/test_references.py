@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from detectors import tiny
 from PIL import Image
 from sklearn.model_selection import GridSearchCV
 from streams import stream_windows
 
-from skclipad import CLIPImageEmbedder, ImageReadError, RandomWordCLIPDetector
+from skclipad import CLIPImageEmbedder, ImageReadError
 from skclipad._method.maps import reference_map
 from skclipad._method.references import choose_references
 from skclipad.datasets import make_defect_images
@@ -23,15 +24,9 @@ def pictures():
     return make_defect_images(24, categories=["wood"], random_state=7)
 
 
-def tiny(n_shots, **parameters):
-    parameters = {"N_p": 100, "random_state": 0, **parameters}
-    embedder = CLIPImageEmbedder("tiny")
-    return RandomWordCLIPDetector(n_shots=n_shots, embedder=embedder, **parameters)
-
-
 @pytest.fixture(scope="module")
 def fitted(pictures):
-    return tiny(2).fit(pictures.images, pictures.target)
+    return tiny(n_shots=2).fit(pictures.images, pictures.target)
 
 
 # -- which -------------------------------------------------------------------------
@@ -64,7 +59,7 @@ def test_fewer_shots_are_among_more_shots_of_the_same_seed():
 
 @pytest.mark.parametrize("y", [[True, False, True], np.array([1.0, 0.0, 1.0])])
 def test_labels_may_be_booleans_or_floats(y, pictures):
-    assert tiny(1).fit(pictures.images[:3], y).reference_rows_ == [1]
+    assert tiny(n_shots=1).fit(pictures.images[:3], y).reference_rows_ == [1]
 
 
 def test_references_come_out_of_any_collection(pictures, tmp_path):
@@ -81,9 +76,9 @@ def test_references_come_out_of_any_collection(pictures, tmp_path):
         pd.DataFrame({"image": paths, "object": "wood"}),
         (image for image in images),
     ]
-    expected = tiny(1).fit(images, y).references_
+    expected = tiny(n_shots=1).fit(images, y).references_
     for kind in kinds:
-        detector = tiny(1).fit(kind, y)
+        detector = tiny(n_shots=1).fit(kind, y)
         assert detector.reference_rows_.tolist() == [2]
         for side, features in expected.items():
             np.testing.assert_allclose(
@@ -105,17 +100,17 @@ def test_references_come_out_of_any_collection(pictures, tmp_path):
 )
 def test_what_offers_no_references_is_refused(X, y, error, message):
     with pytest.raises(error, match=message):
-        tiny(3).fit(X, y)
+        tiny(n_shots=3).fit(X, y)
 
 
 def test_embeddings_offer_no_references(pictures):
     embeddings = CLIPImageEmbedder("tiny").transform(pictures.images[:4])
     with pytest.raises(ValueError, match="Got embeddings with n_shots=3"):
-        tiny(3).fit(embeddings)
+        tiny(n_shots=3).fit(embeddings)
 
 
 def test_a_reference_that_cannot_be_read_is_refused_whatever_on_error(pictures):
-    detector = tiny(2).set_params(embedder__on_error="nan")
+    detector = tiny(n_shots=2).set_params(embedder__on_error="nan")
     with pytest.raises(ImageReadError, match=r"gone\.png"):
         detector.fit([pictures.images[0], "gone.png"])
 
@@ -145,14 +140,14 @@ def test_combination_is_the_mean_with_s_img(fitted, pictures):
     expected = (parts.s_pr + parts.s_fnn + parts.s_img) / 3
     found = fitted.predict_proba(pictures.images)[:, 1]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    only = tiny(2, scores=("prompt",)).fit(pictures.images, pictures.target)
+    only = tiny(n_shots=2, scores=("prompt",)).fit(pictures.images, pictures.target)
     expected = (parts.s_pr + parts.s_img) / 2
     found = only.predict_proba(pictures.images)[:, 1]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_shots_leave_the_other_scores_as_they_were(fitted, pictures):
-    without = tiny(0).fit().score_components(pictures.images)
+    without = tiny(n_shots=0).fit().score_components(pictures.images)
     with_shots = fitted.score_components(pictures.images)
     # One pass gives the image and its parts, whose batches round in their own way.
     np.testing.assert_allclose(without.s_pr, with_shots.s_pr, atol=1e-6)
@@ -160,7 +155,7 @@ def test_shots_leave_the_other_scores_as_they_were(fitted, pictures):
 
 
 def test_more_shots_only_lower_s_img(pictures):
-    one, four = (tiny(k).fit(pictures.images, pictures.target) for k in (1, 4))
+    one, four = (tiny(n_shots=k).fit(pictures.images, pictures.target) for k in (1, 4))
     difference = (
         one.score_components(pictures.images).s_img
         - four.score_components(pictures.images).s_img
@@ -170,7 +165,7 @@ def test_more_shots_only_lower_s_img(pictures):
 
 
 def test_zero_shots_keep_no_references_and_a_refit_forgets_them(pictures):
-    detector = tiny(2).fit(pictures.images)
+    detector = tiny(n_shots=2).fit(pictures.images)
     detector.set_params(n_shots=0).fit(pictures.images)
     assert detector.references_ is None and detector.reference_rows_ is None
     assert "s_img" not in detector.score_components(pictures.images[:2])
@@ -190,7 +185,7 @@ def test_embeddings_cannot_be_compared_with_references(fitted, pictures):
 
 
 def test_a_picture_that_cannot_be_read_has_no_s_img(pictures):
-    detector = tiny(1).set_params(embedder__on_error="nan").fit(pictures.images)
+    detector = tiny(n_shots=1).set_params(embedder__on_error="nan").fit(pictures.images)
     with pytest.warns(UserWarning, match="1 of 2 images"):
         parts = detector.score_components(["gone.png", pictures.images[0]])
     assert np.isnan([scores[0] for scores in parts.values()]).all()
@@ -202,7 +197,7 @@ def test_a_picture_that_cannot_be_read_has_no_s_img(pictures):
 
 def test_features_are_kept_and_pictures_are_not(fitted, pictures):
     kept = sum(features.nbytes for features in fitted.references_.values())
-    without = len(pickle.dumps(tiny(0).fit()))
+    without = len(pickle.dumps(tiny(n_shots=0).fit()))
     assert len(pickle.dumps(fitted)) < without + kept + 2000
     file = io.BytesIO()
     joblib.dump(fitted, file)
@@ -225,7 +220,7 @@ def test_grid_search_tunes_shots_and_crops(pictures, tmp_path):
         Image.fromarray(image).save(path)
     grid = {"n_shots": [0, 1, 4], "embedder__crops": ["whole", "multi"]}
     search = GridSearchCV(
-        tiny(0),
+        tiny(n_shots=0),
         grid,
         scoring=["roc_auc", "neg_brier_score"],
         refit="roc_auc",

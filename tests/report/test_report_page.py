@@ -8,9 +8,9 @@ import re
 
 import numpy as np
 import pytest
+from detectors import tiny
 from PIL import Image
 
-from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad.report import describe_run, write_report
 
 NASTY = [
@@ -184,9 +184,7 @@ def test_maps_share_one_scale_and_let_the_picture_show_where_they_are_low(tmp_pa
 
 
 def test_settings_and_versions_are_on_the_page(tmp_path):
-    detector = RandomWordCLIPDetector(
-        N_p=100, random_state=0, embedder=CLIPImageEmbedder("tiny")
-    ).fit()
+    detector = tiny().fit()
     settings = describe_run(detector, command="skclipad score 'a b'")
     page = written(tmp_path, pictures(1), [0.5], settings=settings)
     assert "<th scope=row>N_p</th><td>100</td>" in page
@@ -206,9 +204,7 @@ def test_settings_and_versions_are_on_the_page(tmp_path):
 )
 def test_settings_name_the_weights_that_were_used(model_name, pretrained, note):
     # What is not bundled is not loaded for it: any fitted detector will do.
-    detector = RandomWordCLIPDetector(
-        N_p=100, random_state=0, embedder=CLIPImageEmbedder("tiny")
-    ).fit()
+    detector = tiny().fit()
     detector.set_params(embedder__model_name=model_name)
     settings = describe_run(detector)
     assert settings["Embedder"]["pretrained"] == pretrained
