@@ -15,15 +15,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from skclipad._embedder import (
     CLIPImageEmbedder,
+    checked_embedder,
     embed_images,
     embedder_of,
     image_features,
     load_clip,
     text_encoder,
 )
-from skclipad._exceptions import BackboneMismatchError
 from skclipad._inputs import check_labels, keep_columns, look_at
-from skclipad._method.maps import height_and_width, picture_map, reference_map
+from skclipad._method.maps import height_and_width, image_map, reference_map
 from skclipad._method.network import network_layers
 from skclipad._method.prompt_embeddings import object_prompts
 from skclipad._method.prompts import query_templates
@@ -124,7 +124,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Whether the FNN sees embeddings of unit length. Our choice, by
         ``benchmarks/choose_fnn.py``; the paper writes raw ones (Sec. 3.3).
     threshold : float, default=0.5
-        Combined score above which a image is called anomalous.
+        Combined score above which an image is called anomalous.
     memory : str, path, joblib.Memory or None, default=None
         Folder where prompt embeddings are kept between runs. A larger `N_p` extends
         what a smaller one left there.
@@ -370,7 +370,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         settings = self._checked_settings(seed)
         clip = load_clip(embedder)
         inputs = look_at(X, self, width=lambda: clip.embed_dim, fitting=True)
-        y = check_labels(y, X)
+        rows, chosen = self._choose_references(inputs, check_labels(y, X), seed)
 
         # Random words, Sec. 3.2: written and embedded when the network asks for them
         texts = text_encoder(embedder, self.memory)
@@ -386,7 +386,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         )
 
         # Few shots: normal images, with whose parts those of others are compared
-        rows, references = self._collect_references(embedder, inputs, y, seed)
+        references = self._embed_references(embedder, chosen)
 
         # Nothing is set before all of it stands: a fit that fails changes nothing
         self._keep_settings(clip, embedder, settings, inputs)
@@ -507,7 +507,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             parts="windows" if self.references_ is None else "patches",
         )
         return AnomalyMaps(
-            picture_map(
+            image_map(
                 one if one.error is None else None,
                 partial(self._chosen_scores, prompts=pair),
                 self.references_,
@@ -626,8 +626,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             anomaly_word=self.anomaly_word,
         )
 
-    def _collect_references(self, embedder, inputs, y, seed):
-        """Return the rows of the references and the features of their parts."""
+    def _choose_references(self, inputs, y, seed):
+        """Return the rows of the references and the images; None without `n_shots`."""
         if self.n_shots == 0:
             return None, None
         if inputs.embeddings is not None:
@@ -642,12 +642,14 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
                 "images at least. Pass them to fit, or set n_shots=0 for a detector "
                 "that needs no image."
             )
+        return choose_references(list(inputs.images()), y, self.n_shots, seed)
 
-        rows, chosen = choose_references(list(inputs.images()), y, self.n_shots, seed)
-        features = image_features(
-            embedder, chosen, crops="whole", parts="patches", on_error="raise"
-        )
-        return rows, stack_features(features)
+    def _embed_references(self, embedder, images):
+        """Return the features of the references' parts, by the side of the window."""
+        if images is None:
+            return None
+        options = {"crops": "whole", "parts": "patches", "on_error": "raise"}
+        return stack_features(image_features(embedder, images, **options))
 
     def _keep_settings(self, clip, embedder, settings, inputs):
         keep_columns(self, inputs.columns)
@@ -753,42 +755,3 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         tags.classifier_tags.poor_score = True  # y is never seen
         tags.input_tags.string = True
         return tags
-
-
-def checked_embedder(detector):
-    """Return the embedder of a detector, if it still is what `fit` used.
-
-    Parameters
-    ----------
-    detector : RandomWordCLIPDetector
-        A fitted detector.
-
-    Returns
-    -------
-    CLIPImageEmbedder
-        Its embedder.
-
-    Raises
-    ------
-    BackboneMismatchError
-        If it holds another CLIP than `fit` used.
-    ValueError
-        If there are references, and it reads images in another `resize_mode`.
-    """
-    embedder = embedder_of(detector)
-    if load_clip(embedder).fingerprint != detector.backbone_:
-        raise BackboneMismatchError(
-            f"The embedder holds {embedder.model_name!r} (pretrained="
-            f"{embedder.pretrained!r}), which is not the CLIP that this detector was "
-            "fitted with: texts and images would not share a space. Set the embedder "
-            "back, or call fit again."
-        )
-
-    resize_mode = detector.fit_params_["embedder__resize_mode"]
-    if detector.references_ is not None and embedder.resize_mode != resize_mode:
-        raise ValueError(
-            f"Got embedder__resize_mode={embedder.resize_mode!r}, but the references "
-            f"of this detector were read with {resize_mode!r}: their parts would not "
-            "compare. Set it back, or call fit again."
-        )
-    return embedder

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skclipad._clip.backbone import PRECISIONS, embedding_width, load_backbone
 from skclipad._clip.features import ImageOptions, stream_features
 from skclipad._clip.text import encode_texts
+from skclipad._exceptions import BackboneMismatchError
 from skclipad._inputs import keep_columns, look_at
 from skclipad._method.prompt_embeddings import TextEncoder
 from skclipad._storage.store import open_store
@@ -325,6 +326,45 @@ class CLIPImageEmbedder(
 def embedder_of(detector):
     """Return the embedder of a detector, the default one where it has none."""
     return CLIPImageEmbedder() if detector.embedder is None else detector.embedder
+
+
+def checked_embedder(detector):
+    """Return the embedder of a detector, if it still is what `fit` used.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector.
+
+    Returns
+    -------
+    CLIPImageEmbedder
+        Its embedder.
+
+    Raises
+    ------
+    BackboneMismatchError
+        If it holds another CLIP than `fit` used.
+    ValueError
+        If there are references, and it reads images in another `resize_mode`.
+    """
+    embedder = embedder_of(detector)
+    if load_clip(embedder).fingerprint != detector.backbone_:
+        raise BackboneMismatchError(
+            f"The embedder holds {embedder.model_name!r} (pretrained="
+            f"{embedder.pretrained!r}), which is not the CLIP that this detector was "
+            "fitted with: texts and images would not share a space. Set the embedder "
+            "back, or call fit again."
+        )
+
+    resize_mode = detector.fit_params_["embedder__resize_mode"]
+    if detector.references_ is not None and embedder.resize_mode != resize_mode:
+        raise ValueError(
+            f"Got embedder__resize_mode={embedder.resize_mode!r}, but the references "
+            f"of this detector were read with {resize_mode!r}: their parts would not "
+            "compare. Set it back, or call fit again."
+        )
+    return embedder
 
 
 def load_clip(embedder):

@@ -24,8 +24,8 @@ from skclipad._clip.backbone import quiet_root_logger
 from skclipad._clip.transformer import run_blocks
 from skclipad._clip.vision import reads_class_token
 from skclipad._clip.windows import grid_of, window_tokens
-from skclipad._detector import SCORES, checked_embedder
-from skclipad._embedder import embedder_of, load_clip
+from skclipad._detector import SCORES
+from skclipad._embedder import checked_embedder, embedder_of, load_clip
 from skclipad._images.bit_depth import BitDepth
 from skclipad._images.crops import resize_image
 from skclipad._images.reading import read_image

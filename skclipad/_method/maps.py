@@ -110,7 +110,7 @@ def patch_map(features, score, references=None):
     return np.mean(maps, axis=0)
 
 
-def picture_map(features, score, references=None, size=None):
+def image_map(features, score, references=None, size=None):
     """Make the map of one image, float32 of shape (height, width); see `patch_map`.
 
     Without features the map is NaN, of one pixel if `size` is None.

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from skclipad._method.maps import reference_map
-
 
 def choose_references(images, y, n_shots, seed):
     """Draw the normal images that others are compared with: their rows, and themselves.
@@ -36,22 +34,7 @@ def stack_features(stream):
     """Stack the features of references by the side of the window.
 
     The arrays have the shape (n_references, n_down, n_right, C); see
-    `WindowFeatures.parts`.
+    `ImageFeatures.parts`.
     """
     parts = [features.parts for features in stream]
     return {side: np.stack([part[side] for part in parts]) for side in parts[0]}
-
-
-def reference_scores(stream, references):
-    """Return ``s_img`` of images: the maximum of each one's map, in [0, 1].
-
-    `references` are as `stack_features` makes them. An image that could not be read is
-    None in the stream, and NaN here.
-    """
-    return np.array(
-        [
-            np.nan if one is None else reference_map(one.parts, references).max()
-            for one in stream
-        ],
-        dtype=np.float64,
-    )

@@ -3,8 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skclipad._detector import checked_embedder
-from skclipad._embedder import embed_images
+from skclipad._embedder import checked_embedder, embed_images
 from skclipad._inputs import check_labels
 from skclipad._method.network import network_layers
 from skclipad._method.prompts import n_blocks, training_block
