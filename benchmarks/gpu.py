@@ -23,7 +23,7 @@ from text_encoder import training_prompts
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._clip.backbone import load_backbone
 from skclipad._clip.text import encode_texts, tokenize
-from skclipad._clip.vision import encode_images, normalized
+from skclipad._clip.features import ImageOptions, stream_features, normalized
 from skclipad._method import training as training_module
 from skclipad._method.prompt_embeddings import clear_prompt_cache
 

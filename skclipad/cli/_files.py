@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from skclipad._optional import import_optional
 from skclipad._storage.files import atomic_write
 from skclipad._storage.locks import exclusive
 from skclipad.cli._console import echo
@@ -43,7 +44,7 @@ def checked_table(name):
     """Do the same for a table, whose kind may need a package that is not there."""
     target = checked_target(name, ENDINGS)
     if target.suffix.lower() == ".parquet":
-        _import_pyarrow()
+        import_optional("pyarrow", "parquet")
     return target
 
 
@@ -99,22 +100,10 @@ def _open_json(path, columns):
 
 @contextmanager
 def _open_parquet(path, columns):
-    pyarrow, parquet = _import_pyarrow()
+    pyarrow = import_optional("pyarrow", "parquet")
+    parquet = import_optional("pyarrow.parquet", "parquet")
     types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
     schema = pyarrow.schema([(name, types[t]) for name, t in columns.items()])
 
     with parquet.ParquetWriter(path, schema) as writer:
         yield lambda rows: writer.write_table(pyarrow.Table.from_pylist(rows, schema))
-
-
-def _import_pyarrow():
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ImportError(
-            "Parquet files need pyarrow, which could not be imported "
-            f"({error}). Install it with `pip install 'skclipad[parquet]'`, or give a "
-            "name that ends in .csv or .jsonl."
-        ) from error
-    return pyarrow, parquet

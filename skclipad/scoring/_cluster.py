@@ -4,6 +4,7 @@ from collections import deque
 from contextlib import contextmanager
 from itertools import islice
 
+from skclipad._optional import import_optional
 from skclipad.scoring._rows import printable, score_block
 
 PIECES = 16  # parts of a block that killed its workers, to find out which image did
@@ -128,7 +129,7 @@ def open_client(address):
     The address is that of a scheduler, such as "tcp://10.0.0.1:8786", or "local:4" for
     4 processes on this machine. A ValueError tells of any other.
     """
-    distributed = _import_distributed()
+    distributed = import_distributed()
     kind, _, rest = address.partition(":")
 
     if kind == "local":
@@ -151,7 +152,7 @@ def open_client(address):
 
 def check_client(client):
     """Return a client that can be used: the one given, or else the current one."""
-    distributed = _import_distributed()
+    distributed = import_distributed()
 
     if client is None:
         try:
@@ -196,13 +197,7 @@ def _local_cluster(n_workers):
         yield client
 
 
-def _import_distributed():
-    try:
-        import distributed
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "Scoring on a cluster needs Dask and pyarrow, which could not be imported "
-            f"({error}). Install them with `pip install 'skclipad[dask]'`."
-        ) from error
-    return distributed
+def import_distributed():
+    """Import Dask's distributed, and see that pyarrow is there too."""
+    import_optional("pyarrow", "dask")
+    return import_optional("distributed", "dask")

@@ -11,7 +11,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from skclipad._detector import RandomWordCLIPDetector
-from skclipad._images.reading import column_names, column_of
+from skclipad._inputs import column_names, column_of
 from skclipad._storage.files import atomic_write, file_stamp
 from skclipad._storage.journal import Journal, differences, read_journal
 from skclipad._storage.locks import exclusive
