@@ -529,6 +529,12 @@ def test_own_sentences_decide_when_to_stop():
     np.testing.assert_array_equal(unused.coefs_[0], tiny().fit().coefs_[0])
 
 
+def test_equal_values_of_other_parameters_are_another_training():
+    one = stand_in(n_epochs=1, n_networks=2).fit()
+    other = stand_in(n_epochs=2, n_networks=1).fit()
+    assert other.n_iter_ == 2 * one.n_iter_
+
+
 def test_several_networks_vary_less_than_one(pictures):
     embeddings = CLIPImageEmbedder("tiny").transform(pictures.images)
     spread = []
