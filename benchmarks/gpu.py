@@ -22,8 +22,8 @@ from text_encoder import training_prompts
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._clip.backbone import load_backbone
+from skclipad._clip.features import ImageOptions, normalized, stream_features
 from skclipad._clip.text import encode_texts, tokenize
-from skclipad._clip.features import ImageOptions, stream_features, normalized
 from skclipad._method import training as training_module
 from skclipad._method.prompt_embeddings import clear_prompt_cache
 
@@ -89,8 +89,8 @@ def measure_images(args, backbone):
             "open_clip, tensors on the GPU": lambda: open_clip_loop(
                 backbone, tensors, 256
             ),
-            "skclipad, JPEG files": lambda: encode_images(
-                backbone, paths, batch_size=256
+            "skclipad, JPEG files": lambda: list(
+                stream_features(backbone, paths, ImageOptions(batch_size=256))
             ),
         }
         print_comparison(contenders, len(paths), "images/s", args.repeats)

@@ -31,8 +31,8 @@ from _common import (
 from PIL import Image
 
 from skclipad._clip.backbone import load_backbone
+from skclipad._clip.features import ImageOptions, stream_features
 from skclipad._clip.vision import (
-    encode_images,
     encode_pixels,
     normalized,
     reads_class_token,
@@ -101,7 +101,8 @@ def main():
         tensors = normalized(backbone, pixels).contiguous()
 
         def files():
-            return encode_images(backbone, paths, batch_size=args.batch_size)
+            options = ImageOptions(batch_size=args.batch_size)
+            return [one.views for one in stream_features(backbone, paths, options)]
 
         def in_memory():
             batches = pixels.split(args.batch_size)
@@ -115,7 +116,7 @@ def main():
             "skclipad, JPEG files": files,
         }
         open_clip_loop(backbone, tensors[:4], 4)
-        encode_images(backbone, paths[:4])
+        list(stream_features(backbone, paths[:4], ImageOptions()))
         taken = take_turns(contenders, args.repeats)
         decoding = seconds(lambda: [decoded(backbone, path) for path in paths])
         reference = open_clip_loop(backbone, tensors, args.batch_size).cpu().numpy()
