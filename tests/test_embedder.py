@@ -163,7 +163,7 @@ def test_memory_gives_back_what_was_computed(paths, embeddings, tmp_path, monkey
     def no_model(*args):
         raise AssertionError("the model ran")
 
-    monkeypatch.setattr("skclipad._clip.vision.encode_pixels", no_model)
+    monkeypatch.setattr("skclipad._clip.features.encode_pixels", no_model)
     copies = [path.rename(path.with_name(f"moved-{path.name}")) for path in paths]
     np.testing.assert_allclose(
         embedder.transform(copies), embeddings, rtol=1e-4, atol=1e-5

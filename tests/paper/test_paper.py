@@ -73,9 +73,7 @@ def work(monkeypatch):
         monkeypatch.setattr(module, name, counted)
 
     count("_clip.features", "encode_pixels", lambda backbone, pixels: len(pixels))
-    count(
-        "_clip.windows", "_token_windows", lambda backbone, batch, patches: len(batch)
-    )
+    count("_clip.features", "token_features", lambda clip, pixels: len(pixels))
     count("_embedder", "encode_texts", lambda backbone, texts: len(texts))
     count("_method.training", "train_network", lambda *pairs: 1)
     forget()
