@@ -90,20 +90,20 @@ PLANTS = [
     # What training is remembered by
     Plant(
         "training: the key lacks the seed",
-        "normalize, seed, sentences, *sorted(words.items())",
-        "normalize, sentences, *sorted(words.items())",
+        "*sorted(asdict(settings).items())",
+        '*sorted((n, v) for n, v in asdict(settings).items() if n != "seed")',
         TRAINING,
     ),
     Plant(
         "training: the key lacks normalize",
-        "normalize, seed, sentences, *sorted(words.items())",
-        "seed, sentences, *sorted(words.items())",
+        "*sorted(asdict(settings).items())",
+        '*sorted((n, v) for n, v in asdict(settings).items() if n != "normalize")',
         TRAINING,
     ),
     Plant(
         "training: equal values of other settings are the same",
-        "*sorted(training.items())",
-        "*sorted(map(str, training.values()))",
+        "*sorted(asdict(settings).items())",
+        "*sorted(map(str, asdict(settings).values()))",
         TRAINING,
     ),
     # What a store keeps
@@ -134,13 +134,13 @@ PLANTS = [
     # The command line
     Plant(
         "cli: --resume takes rows of images that have changed",
-        "if stamp is not None and stamps.of.get(path) == stamp",
-        "if stamp is not None",
+        "return found[1] if found is not None and found[0] == stamp else None",
+        "return found[1] if found is not None else None",
         RESUME,
     ),
     Plant(
         "cli: --resume keeps labels of another threshold",
-        'path: row | {"label": label_of(row["score"], threshold)}',
+        'path: row | {"label": label_of(row["score"], detector.threshold)}',
         "path: row",
         RESUME,
     ),
@@ -159,8 +159,8 @@ PLANTS = [
     ),
     Plant(
         "distributed: images that have changed keep their rows",
-        'if found is None or found["images"] != stamps[block.start]',
-        "if found is None",
+        "journal.put(part.name, stamps[block.start], counts)",
+        "journal.put(part.name, stamps[0], counts)",
         DISTRIBUTED,
     ),
     Plant(
