@@ -159,8 +159,8 @@ PLANTS = [
     ),
     Plant(
         "distributed: images that have changed keep their rows",
-        "journal.put(part.name, stamps[block.start], counts)",
-        "journal.put(part.name, stamps[0], counts)",
+        "all(parts[_part(out, b).name][0] == stamps[b.start] for b in blocks)",
+        "all(_part(out, b).name in parts for b in blocks)",
         DISTRIBUTED,
     ),
     Plant(
