@@ -585,7 +585,10 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         return self.classes_[(decision > 0).astype(int)]
 
     def combine_components(self, components):
-        """Put scores of each method together, as `scores` says.
+        """Put the scores of each method together, as `scores` says.
+
+        `predict_proba` does this with what `score_components` gives; where components
+        are kept, nothing has to be computed again for another combination.
 
         Parameters
         ----------

@@ -383,6 +383,8 @@ class Inputs:
 def look_at(X, estimator, *, width, fitting=False):
     """Look at what a user passed as X: the one door for it.
 
+    What was looked at before passes through.
+
     Parameters
     ----------
     X : object
@@ -405,6 +407,8 @@ def look_at(X, estimator, *, width, fitting=False):
         If embeddings have another width, an array holds neither embeddings nor images,
         or an object has no name.
     """
+    if isinstance(X, Inputs):
+        return X
     if X is None:
         return Inputs()
     source, objects = split_objects(X)

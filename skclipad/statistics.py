@@ -36,7 +36,9 @@ _RNG = (
 
 
 class Interval(NamedTuple):
-    """A metric and its confidence interval, as a named tuple.
+    """A metric and its confidence interval.
+
+    It is a named tuple, and unpacks like any other.
 
     Parameters
     ----------
@@ -45,6 +47,10 @@ class Interval(NamedTuple):
     low, high : float
         Ends of the interval.
 
+    Examples
+    --------
+    >>> from skclipad.statistics import Interval
+    >>> value, low, high = Interval(0.91, 0.88, 0.94)
     """
 
     value: float
@@ -53,7 +59,9 @@ class Interval(NamedTuple):
 
 
 class PairedTest(NamedTuple):
-    """Two methods compared over categories, as a named tuple.
+    """Two methods compared over categories.
+
+    It is a named tuple, and unpacks like any other.
 
     Parameters
     ----------
@@ -66,6 +74,11 @@ class PairedTest(NamedTuple):
     n_categories : int
         How many categories were compared.
 
+    Examples
+    --------
+    >>> from skclipad.statistics import PairedTest
+    >>> PairedTest(0.02, 0.01, 0.03, 0.004, 15).p_value < 0.05
+    True
     """
 
     difference: float

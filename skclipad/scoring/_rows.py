@@ -15,14 +15,13 @@ from uuid import uuid4
 from weakref import WeakSet
 
 import numpy as np
-from sklearn.utils import Bunch
 
 import skclipad
 from skclipad._embedder import CLIPImageEmbedder
 from skclipad._exceptions import ImageReadError
 from skclipad._images.bit_depth import BitDepth
 from skclipad._images.reading import read_image
-from skclipad._inputs import split_objects
+from skclipad._inputs import Inputs
 
 NAMELESS = "a callable that no import finds is never taken for the same"
 
@@ -81,22 +80,18 @@ def score_block(detector, block):
     """Return the rows of a block."""
     if block.objects is None:
         return score_rows(detector, block.paths)
-    names = ("image", "object")
-    table = Bunch(columns=names, image=block.paths, object=block.objects)
-    return score_rows(detector, table)
+    return score_rows(detector, block.paths, block.objects)
 
 
-def score_rows(detector, X):
+def score_rows(detector, paths, objects=None):
     """Score images and return their rows, in order, with the columns of `row_columns`.
 
-    `X` holds paths, or is a table with columns "image" (of paths) and "object". What
-    does not apply is left out of a row: an image without a score has "path" and "error"
-    alone.
+    What does not apply is left out of a row: an image without a score has "path" and
+    "error" alone. `objects` says what the images show, if it is known of each.
     """
     with _warnings_of_one_block(detector):
-        columns = detector.score_components(X)
-    score = np.asarray(detector.combine_components(columns), dtype=np.float64)
-    paths, _ = split_objects(X)
+        columns = detector.score_components(Inputs(objects=objects, source=paths))
+    score = detector.combine_components(columns)
 
     rows = []
     for i, path in enumerate(paths):

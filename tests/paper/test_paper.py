@@ -77,7 +77,8 @@ def work(monkeypatch):
     count("_embedder", "encode_texts", lambda backbone, texts: len(texts))
     count("_method.training", "train_network", lambda *pairs: 1)
     forget()
-    return counts
+    yield counts
+    forget()  # what other tests must not find: embeddings of no model
 
 
 @pytest.fixture
