@@ -89,8 +89,9 @@ def score_rows(detector, paths, objects=None):
     What does not apply is left out of a row: an image without a score has "path" and
     "error" alone. `objects` says what the images show, if it is known of each.
     """
+    X = paths if objects is None else Inputs(objects=objects, source=paths)
     with _warnings_of_one_block(detector):
-        columns = detector.score_components(Inputs(objects=objects, source=paths))
+        columns = detector.score_components(X)
     score = detector.combine_components(columns)
 
     rows = []
