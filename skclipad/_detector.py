@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from skclipad._embedder import (
     CLIPImageEmbedder,
     checked_embedder,
-    embed_images,
+    embed_views,
     embedder_of,
     image_features,
     load_clip,
@@ -151,9 +151,10 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Prompts of normal and of anomalous that images are compared with, ``{}`` where
         the object's name goes.
     fit_params_ : dict of str to object
-        Parameters as `fit` found them. What depends on them goes on to use these: of a
-        fitted detector's own parameters only `scores`, `combine_views`, `temperature`
-        and `threshold` can be changed without another fit.
+        Parameters that the network and the prompts were made with, and the ``seed`` of
+        its random numbers. What depends on them goes on to use these: of the parameters
+        that determine scores only `scores`, `combine_views`, `temperature` and
+        `threshold` can be changed without another fit.
     prompt_embeddings_ : ndarray of shape (2, C_e)
         Unit text embeddings of normal and anomalous that images are compared with.
     references_ : dict of int to ndarray, or None
@@ -370,7 +371,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         settings = self._checked_settings(seed)
         clip = load_clip(embedder)
         inputs = look_at(X, self, width=lambda: clip.embed_dim, fitting=True)
-        rows, chosen = self._choose_references(inputs, check_labels(y, X), seed)
+        y = check_labels(y, X)
+        rows, chosen = self._choose_references(inputs, y, seed)
 
         # Random words, Sec. 3.2: written and embedded when the network asks for them
         texts = text_encoder(embedder, self.memory)
@@ -419,14 +421,15 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Raises
         ------
         BackboneMismatchError
-            If the embedder holds another CLIP than `fit` used.
+            If images are to be embedded by another CLIP than `fit` used.
         ImageReadError
             If an image cannot be read.
         ValueError
             If X holds embeddings of another width than the model's, or any embeddings
-            where references need images.
+            where references need images; if a parameter that is read when images are
+            scored does not fit; or if references were read in another `resize_mode`.
         """
-        check_is_fitted(self)
+        self._check_before_scoring()
         inputs = look_at(X, self, width=lambda: self.n_features_in_)
         prompts = self._prompts_of(inputs.objects)
         if inputs.embeddings is None:
@@ -469,7 +472,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         ImageReadError
             If an image cannot be read.
         ValueError
-            If X holds embeddings, or `size` is not positive.
+            If X holds embeddings, `size` is not positive, or a parameter does not fit,
+            as in `score_components`.
 
         Notes
         -----
@@ -490,7 +494,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         >>> [one.shape for one in detector.anomaly_map(images)]
         [(64, 64), (64, 64)]
         """
-        check_is_fitted(self)
+        self._check_before_scoring()
         size = height_and_width(size)
         inputs = look_at(X, self, width=lambda: self.n_features_in_)
         if inputs.embeddings is not None:
@@ -609,18 +613,21 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
 
     def _checked_settings(self, seed):
         """Return what determines the network, or refuse it before anything is done."""
+        self._check_scores()
+        check_word("object_name", self.object_name, "bottle")
+        self._query_templates()  # refuses an unusable prompt_set
+
+        settings = TrainingSettings.of(self, seed)
+        settings.check()
+        return settings
+
+    def _check_scores(self):
         unknown = [score for score in self.scores if score not in SCORES]
         if unknown or len(self.scores) == 0 or isinstance(self.scores, str):
             raise ValueError(
                 f"Got scores={self.scores!r} but expected a sequence of one or more of "
                 f"{list(SCORES)}, such as ('prompt', 'fnn')."
             )
-        check_word("object_name", self.object_name)
-        self._query_templates()  # refuses an unusable prompt_set
-
-        settings = TrainingSettings.of(self, seed)
-        settings.check()
-        return settings
 
     def _query_templates(self):
         return query_templates(
@@ -645,7 +652,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
                 "images at least. Pass them to fit, or set n_shots=0 for a detector "
                 "that needs no image."
             )
-        return choose_references(list(inputs.images()), y, self.n_shots, seed)
+        images = list(inputs.images())
+        return choose_references(images, check_labels(y, images), self.n_shots, seed)
 
     def _embed_references(self, embedder, images):
         """Return the features of the references' parts, by the side of the window."""
@@ -673,6 +681,12 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         self.n_iter_ = network.n_iter
 
     # Scoring -------------------------------------------------------------------------
+
+    def _check_before_scoring(self):
+        """Refuse parameters that were changed after `fit` to what does not fit."""
+        check_is_fitted(self)
+        self._validate_params()
+        self._check_scores()
 
     def _prompts_of(self, objects):
         """Return the prompt embeddings of each row: (2, n_samples or 1, C_e)."""
@@ -710,9 +724,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         """Return the embeddings of each image's views, and ``s_img`` or None."""
         embedder = checked_embedder(self)
         if self.references_ is None:
-            if embedder.crops == "whole":
-                return list(embed_images(embedder, images)[:, None]), None
-            return [one.views for one in image_features(embedder, images)], None
+            return embed_views(embedder, images), None
 
         views, s_img = [], []
         for one in image_features(embedder, images, parts="patches"):

@@ -349,6 +349,7 @@ def checked_embedder(detector):
         If there are references, and it reads images in another `resize_mode`.
     """
     embedder = embedder_of(detector)
+    embedder._validate_params()
     if load_clip(embedder).fingerprint != detector.backbone_:
         raise BackboneMismatchError(
             f"The embedder holds {embedder.model_name!r} (pretrained="
@@ -368,7 +369,7 @@ def checked_embedder(detector):
 
 
 def load_clip(embedder):
-    """Return the `Backbone` that an embedder names, loaded once in a process."""
+    """Return the `Backbone` that an embedder names, of those that the process keeps."""
     return embedder._load()
 
 
@@ -393,8 +394,28 @@ def embed_images(embedder, X):
     return np.ascontiguousarray(embedder.transform(X), dtype=np.float32)
 
 
+def embed_views(embedder, images):
+    """Embed the views of images, which its `crops` are.
+
+    Parameters
+    ----------
+    embedder : CLIPImageEmbedder
+        Embeds; a subclass with a `transform` of its own gives one view an image.
+    images : iterable
+        Images, one by one.
+
+    Returns
+    -------
+    list of ndarray of shape (n_views, C_e), dtype float32
+        Raw embeddings of each image's views.
+    """
+    if type(embedder).transform is not CLIPImageEmbedder.transform:
+        return list(embed_images(embedder, images)[:, None])
+    return [one.views for one in image_features(embedder, images)]
+
+
 def image_features(embedder, images, **options):
-    """Yield the features of images, read as the embedder reads them.
+    """Return the features of images, read as the embedder reads them.
 
     Parameters
     ----------
@@ -405,9 +426,9 @@ def image_features(embedder, images, **options):
     **options : dict
         Attributes of `ImageOptions` that differ from the embedder's parameters.
 
-    Yields
-    ------
-    ImageFeatures
+    Returns
+    -------
+    iterator of ImageFeatures
         Of each image, in order.
     """
     names = ("crops", "resize_mode", "bit_depth", "batch_size", "n_jobs")

@@ -1,5 +1,10 @@
 """What can go wrong in a way of its own; each refines the builtin it inherits."""
 
+import sys
+import warnings
+
+OURS = ("skclipad", "sklearn")
+
 
 class ImageReadError(ValueError):
     """An image cannot be read; the message names its row and what it was.
@@ -90,3 +95,17 @@ class BackboneMismatchError(ValueError):
     >>> issubclass(BackboneMismatchError, ValueError)
     True
     """
+
+
+def warn_user(message):
+    """Warn, and name the line of the user's that asked for the work.
+
+    Parameters
+    ----------
+    message : str
+        What to say, as a UserWarning.
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(OURS):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)

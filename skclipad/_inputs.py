@@ -291,10 +291,17 @@ def keep_columns(estimator, X):
 
     X holds embeddings that `as_embeddings` has accepted; of None nothing is remembered.
     """
-    for learnt in ("feature_names_in_", "n_features_in_"):
-        vars(estimator).pop(learnt, None)
-    if X is not None:
+    learnt = ("feature_names_in_", "n_features_in_")
+    before = {
+        name: vars(estimator).pop(name) for name in learnt if name in vars(estimator)
+    }
+    if X is None:
+        return
+    try:
         validate_data(estimator, X, reset=True, skip_check_array=True)
+    except BaseException:
+        vars(estimator).update(before)
+        raise
 
 
 def split_objects(X):
@@ -314,7 +321,7 @@ def split_objects(X):
                 "name of what the image shows, such as 'bottle'; 'object' stands for "
                 "anything."
             )
-    return X["image"], objects
+    return column_of(X, "image"), objects
 
 
 def check_labels(y, X=None):

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import os
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 
 from skclipad import tiny
-from skclipad._exceptions import WeightsNotFoundError
+from skclipad._exceptions import WeightsNotFoundError, warn_user
 from skclipad._storage.forks import ForkSafeLock, hold_while_forking
 from skclipad._storage.process_cache import ProcessCache
 
@@ -499,13 +498,11 @@ def _preprocess_of_file(name, path):
     tags = [open_clip.get_pretrained_cfg(name, tag) for tag in names]
 
     if len({(tuple(tag["mean"]), tuple(tag["std"])) for tag in tags}) > 1:
-        warnings.warn(
+        warn_user(
             f"The weights file {str(path)!r} does not say how its images were "
             f"normalised, and the published weights of {name} differ in it: taken as "
             f"for the tag {names[0]!r}. A folder with open_clip_config.json "
             "(model_name='local-dir:FOLDER') settles it.",
-            UserWarning,
-            stacklevel=5,
         )
     return _preprocess_of(tags) if tags else {}
 
@@ -563,11 +560,9 @@ def _load(source, device, precision):
     open_clip = _open_clip()
     config = _read_config(source)
     if source.weights is None:
-        warnings.warn(
+        warn_user(
             f"{source.model_name} with pretrained=None has random weights: its scores "
             "mean nothing. This is for speed measurements and tests.",
-            UserWarning,
-            stacklevel=4,
         )
     model = _create_model(open_clip, source, device, precision)
 

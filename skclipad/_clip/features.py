@@ -4,7 +4,6 @@ Whatever is asked of an image, the embeddings of its views or the features of it
 comes from one reading of it.
 """
 
-import warnings
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,7 @@ from skclipad._clip.windows import (
     token_features,
     window_boxes,
 )
-from skclipad._exceptions import ImageReadError
+from skclipad._exceptions import ImageReadError, warn_user
 from skclipad._images.bit_depth import BitDepth
 from skclipad._images.crops import GEOMETRY, crop_boxes, resize_image, seen_box
 from skclipad._images.reading import image_identity, read_image, snapshot
@@ -51,8 +50,6 @@ class ImageOptions:
     parts : {None, "windows", "patches"}
         Features of parts to compute: of none, of the windows, or of those and of the
         patches. They are of the whole image, whatever `crops`.
-    warn : bool
-        Whether to warn of images that cannot be read and of dark 16-bit images.
     """
 
     crops: str | Callable = "whole"
@@ -64,7 +61,6 @@ class ImageOptions:
     verbose: bool = False
     store: EmbeddingStore | None = None
     parts: str | None = None
-    warn: bool = True
 
 
 @dataclass(frozen=True)
@@ -142,9 +138,8 @@ def stream_features(clip, images, options):
     finally:
         pool.shutdown(cancel_futures=True)
 
-    if options.warn:
-        _warn_of(errors, n_images)
-        depth.warn_if_dark(stacklevel=2)
+    _warn_of(errors, n_images)
+    depth.warn_if_dark()
 
 
 def prefetch(pool, function, items, depth):
@@ -176,11 +171,9 @@ def _with_progress(prepared, images, verbose):
 
 def _warn_of(errors, n_images):
     if errors:
-        warnings.warn(
+        warn_user(
             f"{len(errors)} of {n_images} images could not be read and have no "
             f"embedding (rows of NaN). The first: {errors[0]}",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -5,10 +5,10 @@ ones matter, a file is decoded once more for them, as if its bytes came in the o
 order.
 """
 
-import warnings
-
 import numpy as np
 from PIL import Image
+
+from skclipad._exceptions import warn_user
 
 FULL = 16  # bits of what is called a 16-bit image here, all of them used or not
 DARK = 8  # one of so many parts of the range must be reached by some image of a call
@@ -59,7 +59,7 @@ class BitDepth:
         """Remember the brightest value of a 16-bit image."""
         self._brightest.append(brightest)  # one step, in any number of threads
 
-    def warn_if_dark(self, stacklevel):
+    def warn_if_dark(self):
         """Warn if all 16-bit images together leave most of their range unused."""
         brightest = max(self._brightest, default=0)
         # What is black all over is black at any depth.
@@ -67,14 +67,12 @@ class BitDepth:
             return
 
         likely = next(bits for bits in COMMON_DEPTHS if brightest < 2**bits)
-        warnings.warn(
+        warn_user(
             f"No 16-bit image reaches an eighth of its range 0..{self.top}: the "
             f"brightest value of {len(self._brightest)} is {brightest}, so they are "
             f"seen as nearly black. If their values have {likely} bits, as those of "
             f"many cameras, set bit_depth={likely}; bit_depth=16 says that they are "
             "meant to be dark.",
-            UserWarning,
-            stacklevel=stacklevel + 1,
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from numbers import Integral
 
 from skclipad._method.network import train_network
-from skclipad._method.prompt_embeddings import encode_pairs
+from skclipad._method.prompt_embeddings import TextEncoder, encode_pairs
 from skclipad._method.scores import unit
 from skclipad._storage.forks import ForkSafeLock
 from skclipad._storage.process_cache import ProcessCache
@@ -46,7 +46,7 @@ class TrainingSettings:
 
     @classmethod
     def of(cls, detector, seed):
-        """Take the settings of a detector, which are checked."""
+        """Take the settings of a detector; `check` says whether they can be used."""
         names = [field.name for field in fields(cls) if field.name != "seed"]
         values = {name: getattr(detector, name) for name in names}
         values["hidden_layer_sizes"] = tuple(values["hidden_layer_sizes"])
@@ -72,8 +72,8 @@ class TrainingSettings:
                 f"Got l_min={self.l_min} and l_max={self.l_max} but expected l_min <= "
                 "l_max: the shortest and the longest random word."
             )
-        for name in ("normal_word", "anomaly_word"):
-            check_word(name, getattr(self, name))
+        check_word("normal_word", self.normal_word, "a")
+        check_word("anomaly_word", self.anomaly_word, "a damaged")
         for size in self.hidden_layer_sizes:
             if not isinstance(size, Integral) or size < 1:
                 raise ValueError(
@@ -82,11 +82,11 @@ class TrainingSettings:
                 )
 
 
-def check_word(name, word):
+def check_word(name, word, example):
     """Refuse a blank word of state or name of an object."""
     if not word.strip():
         raise ValueError(
-            f"Got {name}={word!r} but expected words, such as 'a damaged'."
+            f"Got {name}={word!r} but expected words, such as {example!r}."
         )
 
 
@@ -102,7 +102,7 @@ class TrainingPrompts:
         Its words, number of pairs and seed.
     """
 
-    texts: object
+    texts: TextEncoder
     settings: TrainingSettings
 
     def embed(self):

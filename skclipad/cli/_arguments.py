@@ -135,7 +135,7 @@ detector that has some), error (why a picture has no score).
 
 exit codes: 0 everything scored; 1 not started; 2 nothing scored; 3 some pictures
             failed; 4 stopped by an error, 130 interrupted, and what was scored is in
-            FILE.partial: the same command with --resume goes on from there"""
+            FILE.journal: the same command with --resume goes on from there"""
 RESUME_HELP = """\
 go on where a run with the same --output died or was interrupted: pictures that it
 scored, and that have not changed since, are not scored again"""

@@ -2,12 +2,13 @@
 
 import csv
 import os
-import warnings
 from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import Bunch
+
+from skclipad._exceptions import warn_user
 
 GOOD = "good"  # the kind of defect of a normal image, whatever a data set calls it
 ON_MISSING = ("raise", "list")
@@ -84,11 +85,10 @@ def choose_categories(found, category, data_set, root):
     if category is None:
         absent = set(data_set.categories) - set(found)
         if absent and set(found) < set(data_set.categories):
-            warnings.warn(
+            warn_user(
                 f"{root} holds {len(found)} of the {len(data_set.categories)} "
                 f"categories of {data_set.title}; {', '.join(sorted(absent))} are not "
                 f"there. Pass category={sorted(found)} if that is meant.",
-                stacklevel=4,
             )
         return sorted(found)
 
