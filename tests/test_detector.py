@@ -516,6 +516,46 @@ def test_a_fit_that_fails_changes_nothing(failure, pictures):
     np.testing.assert_array_equal(detector.predict_proba(images), before)
 
 
+def test_names_of_columns_that_do_not_fit_change_nothing(X):
+    detector = stand_in().fit(X)
+    before = detector.predict_proba(X)
+    with pytest.raises(TypeError, match="eature names"):
+        detector.fit(pd.DataFrame(X, columns=[0, "a", 1, "b"]))
+    np.testing.assert_array_equal(detector.predict_proba(X), before)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"combine_views": "median"}, "'combine_views' parameter"),
+        ({"temperature": 0}, "'temperature' parameter"),
+        ({"threshold": 7}, "'threshold' parameter"),
+        ({"scores": ("fmn",)}, r"Got scores=\('fmn',\)"),
+        ({"scores": ()}, r"Got scores=\(\)"),
+    ],
+)
+def test_what_may_be_changed_after_fit_is_checked_when_images_are_scored(
+    changed, message, X
+):
+    detector = stand_in().fit().set_params(**changed)
+    for method in (detector.predict, detector.predict_proba):
+        with pytest.raises(ValueError, match=message):
+            method(X)
+
+
+def test_labels_of_a_generator_are_counted_when_references_are_drawn(pictures):
+    for n_labels in (3, 5):
+        with pytest.raises(ValueError, match=f"{n_labels} labels in y for 4 images"):
+            tiny(n_shots=2).fit(iter(pictures.images[:4]), [0] * n_labels)
+
+
+def test_warnings_name_the_line_that_asked_for_the_work(pictures):
+    detector = tiny().set_params(embedder__on_error="nan").fit()
+    with pytest.warns(UserWarning, match="1 of 2 images") as caught:
+        detector.predict_proba([pictures.images[0], "gone.png"])
+    assert caught[0].filename == __file__
+
+
 def test_a_first_fit_that_fails_leaves_no_fitted_detector(pictures):
     detector = tiny(n_shots=2)
     with pytest.raises(TypeError, match="X=None with n_shots=2"):
