@@ -158,6 +158,9 @@ def score_distributed(detector, X, client=None, *, out, block_size=256):
                 counts = _write_part(part, block, rows, others)
                 journal.put(part.name, stamps[block.start], counts)
 
+        # Of a part that was being written when an earlier run died.
+        for half in partial.glob("part-*.partial"):
+            half.unlink()
         os.replace(partial, out)
     return _summary(out, len(blocks) - len(missing))
 
