@@ -31,7 +31,8 @@ from _common import describe_machine, print_table
 from scipy import stats
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
-from skclipad._embedder import image_features
+from skclipad._clip.features import stream_features
+from skclipad._embedder import image_options, load_clip
 from skclipad._method.scores import combine_views
 
 METHODS = ("CLIP", "ours", "CLIP + ours")
@@ -263,7 +264,12 @@ class Measurement:
         key = embedder.crops, embedder.resize_mode
         if key not in self.embedded:
             paths = [path for photos in self.sets for path in photos.paths]
-            views = [one.views for one in image_features(embedder, paths)]
+            views = [
+                one.views
+                for one in stream_features(
+                    load_clip(embedder), paths, image_options(embedder)
+                )
+            ]
             n_views = [len(each) for each in views]
             self.embedded[key] = np.concatenate(views), n_views
         return self.embedded[key]

@@ -20,7 +20,8 @@ from _common import describe_machine
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder
-from skclipad._embedder import image_features, load_clip
+from skclipad._clip.features import stream_features
+from skclipad._embedder import image_options, load_clip
 from skclipad._method.maps import reference_map
 from skclipad._method.network import train_network
 from skclipad._method.prompts import training_block
@@ -64,8 +65,9 @@ def measure(embedder, folder, n_images, seconds):
         small = rng.integers(0, 256, (30, 30, 3), dtype=np.uint8)
         paths.append(str(Path(folder) / f"{i}.png"))
         Image.fromarray(small).resize((SIDE, SIDE)).save(paths[-1])
-    parts = {"crops": "whole", "parts": "patches"}
-    features = list(image_features(embedder, paths[:2], **parts))
+    clip, whole = load_clip(embedder), image_options(embedder)
+    parts = image_options(embedder, crops="whole", parts="patches")
+    features = list(stream_features(clip, paths[:2], parts))
     references = stack_features(features)
     texts = training_block(
         0, normal_word="a", anomaly_word="a damaged", l_min=5, l_max=10, seed=0
@@ -73,14 +75,14 @@ def measure(embedder, folder, n_images, seconds):
 
     width = len(embedder.encode_text(texts[:1])[0])
     pairs = rng.normal(size=(2, 2_000, width)).astype(np.float32)
-    device = load_clip(embedder).device
+    device = clip.device
 
     return {
         "images": rate(
-            lambda: list(image_features(embedder, paths)), n_images, seconds
+            lambda: list(stream_features(clip, paths, whole)), n_images, seconds
         ),
         "images' windows": rate(
-            lambda: list(image_features(embedder, paths, **parts)),
+            lambda: list(stream_features(clip, paths, parts)),
             n_images,
             seconds,
         ),

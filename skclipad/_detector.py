@@ -13,12 +13,14 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skclipad._clip.features import stream_features
 from skclipad._embedder import (
     CLIPImageEmbedder,
     checked_embedder,
-    embed_views,
+    embed_images,
     embedder_of,
-    image_features,
+    has_own_transform,
+    image_options,
     load_clip,
     text_encoder,
 )
@@ -504,12 +506,10 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             )
 
         prompts = cycle(self._prompts_of(inputs.objects).swapaxes(0, 1))
-        features = image_features(
-            checked_embedder(self),
-            inputs.images(),
-            crops="whole",
-            parts="windows" if self.references_ is None else "patches",
-        )
+        embedder = checked_embedder(self)
+        parts = "windows" if self.references_ is None else "patches"
+        options = image_options(embedder, crops="whole", parts=parts)
+        features = stream_features(load_clip(embedder), inputs.images(), options)
         return AnomalyMaps(
             image_map(
                 one if one.error is None else None,
@@ -659,8 +659,10 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         """Return the features of the references' parts, by the side of the window."""
         if images is None:
             return None
-        options = {"crops": "whole", "parts": "patches", "on_error": "raise"}
-        return stack_features(image_features(embedder, images, **options))
+        options = image_options(
+            embedder, crops="whole", parts="patches", on_error="raise"
+        )
+        return stack_features(stream_features(load_clip(embedder), images, options))
 
     def _keep_settings(self, clip, embedder, settings, inputs):
         keep_columns(self, inputs.columns)
@@ -722,18 +724,23 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
 
     def _look_at_images(self, images):
         """Return the embeddings of each image's views, and ``s_img`` or None."""
-        embedder = checked_embedder(self)
-        if self.references_ is None:
-            return embed_views(embedder, images), None
+        embedder, few_shot = checked_embedder(self), self.references_ is not None
+        if has_own_transform(embedder) and not few_shot:
+            return list(embed_images(embedder, images)[:, None]), None
 
+        options = image_options(embedder, parts="patches" if few_shot else None)
         views, s_img = [], []
-        for one in image_features(embedder, images, parts="patches"):
+        for one in stream_features(load_clip(embedder), images, options):
             views.append(one.views)
-            unread = one.error is not None
-            s_img.append(
-                np.nan if unread else reference_map(one.parts, self.references_).max()
-            )
-        return views, np.array(s_img, dtype=np.float64)
+            if few_shot:
+                s_img.append(self._score_parts(one))
+        return views, np.array(s_img, dtype=np.float64) if few_shot else None
+
+    def _score_parts(self, features):
+        """Return ``s_img`` of one image; NaN if it could not be read."""
+        if features.error is not None:
+            return np.nan
+        return reference_map(features.parts, self.references_).max()
 
     def _score_embeddings(self, embeddings, prompts):
         seen = unit(embeddings) if self.fit_params_["normalize"] else embeddings

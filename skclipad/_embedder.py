@@ -72,7 +72,7 @@ class CLIPImageEmbedder(
         Folder where embeddings of images, and for references and maps the features
         of their parts, are kept between runs, by the content of the image. None keeps
         nothing. An embedding takes some kB; parts with patch tokens take 1.7 MB an
-        image with the default model, see :doc:`scaling`.
+        image with the default model, see :doc:`/scaling`.
     n_jobs : int or None, default=None
         Threads that decode images ahead of the model; None is one a core, eight at
         most, -1 is one a core.
@@ -241,7 +241,7 @@ class CLIPImageEmbedder(
         if inputs.embeddings is not None:
             return inputs.embeddings
 
-        features = image_features(self, inputs.images())
+        features = stream_features(self._load(), inputs.images(), image_options(self))
         return np.stack([one.views.mean(axis=0) for one in features])
 
     def encode_text(self, texts):
@@ -394,48 +394,31 @@ def embed_images(embedder, X):
     return np.ascontiguousarray(embedder.transform(X), dtype=np.float32)
 
 
-def embed_views(embedder, images):
-    """Embed the views of images, which its `crops` are.
-
-    Parameters
-    ----------
-    embedder : CLIPImageEmbedder
-        Embeds; a subclass with a `transform` of its own gives one view an image.
-    images : iterable
-        Images, one by one.
-
-    Returns
-    -------
-    list of ndarray of shape (n_views, C_e), dtype float32
-        Raw embeddings of each image's views.
-    """
-    if type(embedder).transform is not CLIPImageEmbedder.transform:
-        return list(embed_images(embedder, images)[:, None])
-    return [one.views for one in image_features(embedder, images)]
+def has_own_transform(embedder):
+    """Tell whether a subclass embeds images in a way of its own."""
+    return type(embedder).transform is not CLIPImageEmbedder.transform
 
 
-def image_features(embedder, images, **options):
-    """Return the features of images, read as the embedder reads them.
+def image_options(embedder, **changes):
+    """Return how an embedder reads images, for `stream_features`.
 
     Parameters
     ----------
     embedder : CLIPImageEmbedder
         Says how.
-    images : iterable
-        Images, one by one.
-    **options : dict
-        Attributes of `ImageOptions` that differ from the embedder's parameters.
+    **changes : dict
+        Attributes of `ImageOptions` that differ from its parameters.
 
     Returns
     -------
-    iterator of ImageFeatures
-        Of each image, in order.
+    ImageOptions
+        The options.
     """
     names = ("crops", "resize_mode", "bit_depth", "batch_size", "n_jobs")
     names += ("on_error", "verbose")
     given = {name: getattr(embedder, name) for name in names}
     given["store"] = open_store(embedder.memory)
-    return stream_features(load_clip(embedder), images, ImageOptions(**given | options))
+    return ImageOptions(**given | changes)
 
 
 def text_encoder(embedder, memory=None):

@@ -728,3 +728,23 @@ def test_scores_read_back_from_text_are_on_the_same_side_of_the_threshold(pictur
         at, below = float(score), float(np.nextafter(score, 0))
         labels = [detector.set_params(threshold=t).predict(images) for t in (at, below)]
         assert labels[1].sum() - labels[0].sum() >= 1
+
+
+class Mirrored(CLIPImageEmbedder):
+    """An embedder that shows CLIP the mirror image."""
+
+    def transform(self, X):
+        return super().transform([np.asarray(image)[:, ::-1] for image in X])
+
+
+def test_a_subclass_that_embeds_its_own_way_is_asked(pictures):
+    images = pictures.images[:3]
+    detector = RandomWordCLIPDetector(
+        N_p=100, random_state=0, embedder=Mirrored("tiny")
+    )
+    plain = clone(detector).set_params(embedder=CLIPImageEmbedder("tiny")).fit()
+    np.testing.assert_allclose(
+        detector.fit().predict_proba(images),
+        plain.predict_proba(images[:, :, ::-1]),
+        atol=1e-6,
+    )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skclipad._embedder import image_features, load_clip
+from skclipad._clip.features import stream_features
+from skclipad._embedder import image_options, load_clip
 from skclipad._images.reading import image_identity
 from skclipad._method.maps import reference_map
 from skclipad._method.references import choose_references, stack_features
@@ -85,7 +86,8 @@ def embed_views(embedder, categories):
     # All in one go, in one order: batches, and with them the last bits of embeddings,
     # are then the same in a run that goes on after it was killed.
     images = [image for category in categories for image in category.images]
-    views = [one.views for one in image_features(embedder, images)]
+    features = stream_features(load_clip(embedder), images, image_options(embedder))
+    views = [one.views for one in features]
     ends = np.cumsum([len(category.images) for category in categories])
     return {
         category.name: ViewEmbeddings(views[end - len(category.images) : end])
@@ -147,15 +149,16 @@ def _stream_scores(embedder, category, references, drawn, shots, todo):
     # The features of all references that some seed draws, then those of each seed
     rows = sorted({int(row) for rows in drawn.values() for row in rows})
     images = [references[row] for row in rows]
-    options = {"crops": "whole", "parts": "patches", "on_error": "raise"}
-    features = stack_features(image_features(embedder, images, **options))
+    clip = load_clip(embedder)
+    options = image_options(embedder, crops="whole", parts="patches", on_error="raise")
+    features = stack_features(stream_features(clip, images, options))
     chosen = []
     for drawn_rows in drawn.values():
         at = np.searchsorted(rows, drawn_rows)
         chosen.append({side: part[at] for side, part in features.items()})
 
     images = [category.images[i] for i in todo]
-    for one in image_features(embedder, images, **options):
+    for one in stream_features(clip, images, options):
         for part in chosen:
             few = ({side: part[side][:k] for side in part} for k in shots)
             yield np.array([reference_map(one.parts, some).max() for some in few])
