@@ -99,6 +99,14 @@ def test_every_public_number_derives_from_one_score(X):
     assert detector.classes_.tolist() == [0, 1]
 
 
+def test_the_length_of_an_embedding_matters_without_normalize_alone(X):
+    unit, raw = stand_in().fit(), stand_in(normalize=False).fit()
+    short, long = unit.score_components(X).s_fnn, unit.score_components(3 * X).s_fnn
+    np.testing.assert_allclose(long, short, atol=1e-5)
+    short, long = raw.score_components(X).s_fnn, raw.score_components(3 * X).s_fnn
+    assert np.abs(long - short).max() > 1e-2
+
+
 def test_threshold_moves_labels_alone(X):
     low, high = stand_in(threshold=0).fit(), stand_in(threshold=1).fit()
     assert low.predict(X).all() and not high.predict(X).any()
