@@ -107,6 +107,13 @@ def test_the_length_of_an_embedding_matters_without_normalize_alone(X):
     assert np.abs(long - short).max() > 1e-2
 
 
+def test_equal_values_of_other_parameters_are_another_training():
+    clear_caches()
+    one = stand_in(n_epochs=1, n_networks=2).fit()
+    other = stand_in(n_epochs=2, n_networks=1).fit()
+    assert other.n_iter_ == 2 * one.n_iter_
+
+
 def test_threshold_moves_labels_alone(X):
     low, high = stand_in(threshold=0).fit(), stand_in(threshold=1).fit()
     assert low.predict(X).all() and not high.predict(X).any()
