@@ -1,5 +1,6 @@
 """The report in a browser: what a person does with it. Skipped where there is none."""
 
+import os
 import shutil
 
 import numpy as np
@@ -14,8 +15,12 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+# Where a browser must be there, its absence is a failure.
+REQUIRED = os.environ.get("SKCLIPAD_REQUIRE_BROWSER")
 pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"
+    not (CHROMIUM and DRIVER or REQUIRED),
+    reason="needs chromium and chromedriver (Debian: the packages chromium and "
+    "chromium-driver)",
 )
 OPTIONS = """--headless=new --no-sandbox --disable-gpu --no-first-run
 --disable-background-networking --disable-component-update --disable-sync
