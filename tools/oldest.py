@@ -12,7 +12,10 @@ import re
 from pathlib import Path
 
 SETUP = Path(__file__).parent.parent / "setup.cfg"
-TOOLS = {"hypothesis", "numpydoc", "pytest", "pytest-cov", "ruff", "selenium"}
+TOOLS = {
+    *("hypothesis", "numpydoc", "pytest", "pytest-cov", "pytest-xdist", "ruff"),
+    "selenium",
+}
 
 
 def oldest(requirements):
