@@ -18,7 +18,7 @@ demo: $(VENV)/.ready-demo  ## fit on random words, score painted pictures, leave
 	$(BIN)/python -m skclipad demo --out $(DEMO)
 
 test: $(VENV)/.ready-test lint  ## lint, then every test and doctest, with coverage (95 % of the lines at least)
-	$(BIN)/python -m pytest -n logical --dist loadfile --cov --cov-report=term --cov-fail-under=95
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile --cov --cov-report=term --cov-fail-under=95
 
 test-min: $(MIN_VENV)/.ready  ## every test with the oldest versions that setup.cfg allows
 	$(MIN_VENV)/bin/python -m pytest

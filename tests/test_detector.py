@@ -32,11 +32,6 @@ from skclipad._storage.process_cache import clear_caches
 from skclipad.datasets import make_defect_images
 
 
-@pytest.fixture(autouse=True)
-def narrow_stand_in():
-    StandInEmbedder.width = 4
-
-
 @pytest.fixture
 def X():
     """Embeddings on the stand-in's two sides: normal ones first."""
