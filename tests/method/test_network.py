@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from skclipad import RandomWordCLIPDetector
 from skclipad._method import network as _network
 from skclipad._method.network import (
     AdamW,
@@ -20,23 +21,12 @@ from skclipad._method.network import (
 )
 from skclipad._method.training import TrainingSettings
 
-SETTINGS = TrainingSettings(
-    l_min=5,
-    l_max=10,
-    N_p=205,
-    normal_word="a",
-    anomaly_word="a damaged",
+SETTINGS = replace(
+    TrainingSettings.of(RandomWordCLIPDetector(), seed=0),
     hidden_layer_sizes=(16, 8, 4),
     dropout=0.25,
-    n_epochs=2,
     batch_size=20,
     learning_rate=1e-2,
-    weight_decay=1e-4,
-    lr_decay=0.1,
-    input_noise=0.0,
-    n_networks=1,
-    normalize=True,
-    seed=0,
 )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from skclipad import RandomWordCLIPDetector
 from skclipad._method import training as _training
 from skclipad._method.network import train_network
 from skclipad._method.prompt_embeddings import TextEncoder
@@ -19,23 +20,14 @@ from skclipad._method.training import (
 from skclipad._storage.process_cache import ProcessCache, clear_caches
 from skclipad._storage.store import EmbeddingStore, open_store
 
-SETTINGS = TrainingSettings(
-    l_min=2,
-    l_max=5,
-    N_p=100,
-    normal_word="a",
-    anomaly_word="a bad",
+SETTINGS = replace(
+    TrainingSettings.of(RandomWordCLIPDetector(), seed=0),
+    **{"l_min": 2, "l_max": 5, "N_p": 100, "anomaly_word": "a bad"},
     hidden_layer_sizes=(4,),
     dropout=0.1,
     n_epochs=1,
     batch_size=100,
     learning_rate=1e-2,
-    weight_decay=1e-4,
-    lr_decay=0.1,
-    input_noise=0.0,
-    n_networks=1,
-    normalize=True,
-    seed=0,
 )
 CPU = torch.device("cpu")
 
