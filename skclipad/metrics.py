@@ -177,7 +177,9 @@ def _threshold_between(lower, upper, precision):
     round to one of them when it is compared with an array of these.
     """
     if lower is None:
-        return float(np.nextafter(np.asarray(upper, precision), -np.inf))
+        # Both of that precision: numpy 1 takes the wider of a scalar and a number.
+        number = np.dtype(precision).type
+        return float(np.nextafter(number(upper), number(-np.inf)))
     middle = float(np.asarray(lower / 2 + upper / 2, precision))
     return middle if lower <= middle < upper else float(lower)
 

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+import PIL
 import pytest
 import torch
 from pictures import encoded, pixels_of, png
@@ -57,6 +58,7 @@ KINDS = {
     "CMYK": (4, CMYK, ()),
 }
 READ = {"grey", "RGB"}  # in every layout; of others some are refused
+OLD_PILLOW = int(PIL.__version__.split(".")[0]) < 11  # opens fewer of them
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -89,7 +91,7 @@ def test_a_tiff_of_any_layout_is_read_rightly_or_refused(tmp_path, kind, bits):
         assert np.abs(out - expected).max() <= 2, layout
         with Image.open(path) as image:  # not decoded by anybody yet
             np.testing.assert_array_equal(pixels_of(image), out)
-    assert n_read >= 8 or bits == 16
+    assert n_read >= 8 or bits == 16 or (OLD_PILLOW and kind not in READ)
 
 
 def test_planes_that_pillow_mixes_up_are_refused_with_what_to_do(tmp_path):
