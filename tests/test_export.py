@@ -10,6 +10,7 @@ from functools import partial
 import detectors
 import numpy as np
 import pytest
+import sklearn
 from PIL import Image
 from small_clip import small_clip
 
@@ -346,3 +347,12 @@ def test_the_example_gives_the_detectors_scores(
         assert name == path
         assert float(numbers[-1]) == pytest.approx(score, abs=1e-4)
         assert int(label) == int(score > 0.4)
+
+
+def test_an_export_does_not_depend_on_the_output_that_scikit_learn_is_set_to(
+    exported, tmp_path
+):
+    detector, _ = exported
+    with sklearn.config_context(transform_output="pandas"):
+        result = export_onnx(detector, tmp_path / "d.onnx")
+    assert result.agreement["same_label"] == 1.0

@@ -1,5 +1,6 @@
 """What displays and figures are drawn with."""
 
+import numpy as np
 from sklearn.manifold import TSNE
 
 from skclipad._images.colours import ANOMALOUS, NORMAL
@@ -24,4 +25,5 @@ def lay_out(embeddings, *, init, perplexity=30.0, random_state=0):
     """Lay points out by t-SNE, of shape (n_points, 2); few have fewer neighbours."""
     perplexity = min(perplexity, (len(embeddings) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init=init, random_state=random_state)
-    return tsne.fit_transform(embeddings)
+    # A frame, where scikit-learn is set to pandas or polars output.
+    return np.asarray(tsne.fit_transform(embeddings))

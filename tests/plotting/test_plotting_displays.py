@@ -5,6 +5,7 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import sklearn
 from sklearn.metrics import roc_auc_score
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
@@ -188,3 +189,25 @@ def test_without_matplotlib_the_message_says_what_to_install(monkeypatch):
     ):
         with pytest.raises(ImportError, match=r"pip install 'skclipad\[plot\]'"):
             call()
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_displays_do_not_depend_on_the_output_that_scikit_learn_is_set_to(
+    output, photos, detector
+):
+    def drawn():
+        words = [("a", "a damaged")]
+        sweep = PromptSweepDisplay.from_estimator(
+            detector, photos.images, photos.target, words=words
+        )
+        display = EmbeddingDisplay.from_estimator(
+            detector, photos.images, photos.target, n_pairs=20, random_state=0
+        )
+        return list(sweep.values.values()), display.positions
+
+    expected = drawn()
+    with sklearn.config_context(transform_output=output):
+        found = drawn()
+    assert found[0] == expected[0]
+    assert isinstance(found[1], np.ndarray)
+    np.testing.assert_array_equal(found[1], expected[1])
