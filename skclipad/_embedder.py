@@ -34,8 +34,9 @@ class CLIPImageEmbedder(
     model_name : str, default="ViT-B-16-plus-240"
         Which CLIP: a name of ``open_clip.list_models()``, ``"local-dir:FOLDER"`` (a
         folder with ``open_clip_config.json``, weights and tokenizer),
-        ``"hf-hub:NAME"``, or ``"tiny"``, the small model bundled with this package
-        for trying things out. The default is the paper's (Sec. 4.2).
+        ``"hf-hub:NAME"``, or a model bundled with this package: ``"lite"``, a small
+        one for photographs where no other can be had, or ``"tiny"``, for tests on
+        painted images. The default is the paper's (Sec. 4.2).
     pretrained : str or None, default="laion400m_e32"
         Which weights, for names of open_clip's registry: a tag of
         ``open_clip.list_pretrained_tags_by_model(model_name)``, or the path of a

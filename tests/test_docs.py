@@ -20,7 +20,7 @@ import skclipad
 from skclipad import cli
 
 ROOT = Path(__file__).parents[1]
-ALIASES = {"tiny", "cli", "scoring", "benchmark"}
+ALIASES = {"tiny", "lite", "cli", "scoring", "benchmark"}
 DOCS = ROOT / "docs"
 # A build leaves one page of its own in the folder.
 PAGES = sorted(set(DOCS.glob("*.rst")) - {DOCS / "sg_execution_times.rst"})
@@ -42,7 +42,7 @@ def public_names():
     modules = [skclipad]
     for info in pkgutil.iter_modules(skclipad.__path__, "skclipad."):
         name = info.name.split(".")[1]
-        # The folder of the bundled model is a package for its files' sake alone, the
+        # A bundled model's folder is a package for its files' sake alone, the
         # command line has a page of its own, and two rooms have another public name.
         if not name.startswith("_") and name not in ALIASES:
             modules.append(importlib.import_module(info.name))

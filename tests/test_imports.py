@@ -16,7 +16,7 @@ RINGS = [
     # 0: what is kept, and what is counted; no torch
     ["_exceptions", "_optional", "_storage", "metrics", "statistics"],
     # 1: images, and CLIP; nothing of the method
-    ["_images", "tiny", "_clip"],
+    ["_images", "tiny", "lite", "_clip"],
     # 2: the paper and WinCLIP, on embeddings and features
     ["_method"],
     # 3: the two estimators

@@ -2,12 +2,14 @@
 
 import importlib
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from scripts import TOOLS, importable
+from sklearn.linear_model import Ridge
 
 from skclipad.datasets import make_defect_images
 
@@ -109,7 +111,7 @@ def test_held_out_pairs_are_never_drawn(train_lite, pairs):
         train_lite.photographs.Pairs(
             name, *[np.zeros(200)] * 2, np.full((200, 2), "a"), *[np.full(200, "b")] * 2
         )
-        for name in ("struck 0", "struck 1", "painted", "labelled")
+        for name in ("struck 0", "struck 1", "painted 160", "labelled")
     ]
     sampler = train_lite.Sampler(many, 0)
     drawn = [part for _ in range(20) for part in sampler(96)]
@@ -128,3 +130,88 @@ def test_damaged_patches_are_where_twins_differ(train_lite):
     hit = train_lite.damaged_patches(images, 10)
     assert hit.sum() == 1
     assert hit[1, 0, 1] == 1
+
+
+# The map -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def photo_map(tools):
+    return importlib.import_module("photo_map")
+
+
+def test_map_is_a_ridge_regression_as_wide_as_its_targets(photo_map):
+    rng = np.random.default_rng(0)
+    x, weights = rng.normal(3, 2, (200, 5)), rng.uniform(size=200)
+    t = x @ rng.normal(size=(5, 2)) + rng.normal(size=(200, 2))
+    weight, bias = photo_map.ridge_map(x, t, weights, ridge=0.5)
+
+    weights /= weights.sum()
+    mean, centre = weights @ x, weights @ t
+    z = (x - mean) / (np.sqrt(weights @ (x - mean) ** 2) + 1e-3)
+    ridge = Ridge(alpha=0.5, fit_intercept=False)
+    expected = ridge.fit(z, t - centre, sample_weight=weights).predict(z)
+    found = x @ weight.T + bias - centre
+    scale = np.sqrt((weights @ (t - centre) ** 2).sum() / (weights @ found**2).sum())
+    assert scale == pytest.approx(1)
+    assert np.allclose(found / found.std(), expected / expected.std())
+
+
+def test_features_are_of_whole_then_of_damaged_and_stored(photo_map, pairs, tmp_path):
+    seen = []
+
+    def run(images):
+        seen.append(len(images))
+        return images.reshape(len(images), -1)[:, :7] / 2.0
+
+    features = photo_map.Features(run, tmp_path)
+    _, second, labelled = pairs
+    found = features.of_pairs(second)
+    expected = np.concatenate([second.whole[:], second.damaged[:]])
+    assert np.allclose(found, expected.reshape(6, -1)[:, :7] / 2.0)
+
+    # The whole ones of other pools are the same photographs.
+    n_seen = sum(seen)
+    assert np.allclose(features.of_pairs(labelled)[0], found[labelled.whole.rows[0]])
+    assert sum(seen) == n_seen + 1
+
+
+def test_held_out_rows_do_not_count_in_the_map(photo_map, train_lite, pairs):
+    sampler = train_lite.Sampler(pairs, 0)
+    sampler.rows[0] = np.array([0, 2])
+    weights = np.split(photo_map.pool_weights(sampler), [6, 12])
+    assert np.allclose(weights[0], np.tile([0.075, 0, 0.075], 2))
+    assert np.allclose(weights[2], 0.1)
+
+
+# What tools call of the package ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tools):
+    torch.manual_seed(0)
+    train_tiny = importlib.import_module("train_tiny")
+    return train_tiny.CLIP(**train_tiny.MODEL_CONFIG).eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(train_lite):
+    return train_lite.WordTokenizer(train_lite.TINY / train_lite.VOCABULARY)
+
+
+def test_captions_of_every_pair_are_embedded(photo_map, pairs, model, tokenizer):
+    found = photo_map.caption_embeddings(model, tokenizer, pairs, "cpu")
+    assert [part.shape for part in found] == [(6, 96), (6, 96), (2, 96)]
+    assert not np.allclose(found[0][:3], found[0][3:])
+
+
+def test_both_tools_train_the_detectors_network(train_lite, model, tokenizer):
+    network = train_lite.text_network(model, tokenizer, "cpu", n_pairs=200)
+    assert [coef.shape for coef in network.coefs][0] == (96, 64)
+
+    train_tiny = importlib.import_module("train_tiny")
+    pool = SimpleNamespace(
+        images=torch.zeros(8, 64, 64, 3, dtype=torch.uint8), target=np.arange(8) % 2
+    )
+    found = train_tiny.evaluate(model, tokenizer, {"pool": pool}, "cpu", sizes=(200,))
+    assert found["pool"]["N_p=200"] == 0.5

@@ -42,9 +42,11 @@ from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from skclipad import RandomWordCLIPDetector
 from skclipad._clip.transformer import run_blocks, run_last_block
 from skclipad._method.network import network_layers, train_network
 from skclipad._method.prompts import training_block
+from skclipad._method.training import TrainingSettings
 from skclipad.datasets import DEFECTS, OBJECTS, SURFACES
 
 VOCABULARY_SIZE = 4096
@@ -73,15 +75,10 @@ PREPROCESS_CONFIG = {
     "interpolation": "bicubic",
     "resize_mode": "squash",
 }
-NETWORK_PARAMETERS = {
-    "hidden_layer_sizes": (64, 32, 16),
-    "dropout": 0.5,
-    "n_epochs": 2,
-    "batch_size": 128,
-    "learning_rate": 1e-3,
-    "weight_decay": 1e-4,
-    "lr_decay": 0.1,
-}
+# The detector's network, with the hidden layers that suit embeddings of this width.
+NETWORK = TrainingSettings.of(
+    RandomWordCLIPDetector(hidden_layer_sizes=(64, 32, 16)), seed=0
+)
 
 
 def normalize(images):
@@ -382,9 +379,7 @@ def evaluate(model, tokenizer, pools, device, sizes=(1000, 10000)):
         results[name]["prompts"] = roc_auc_score(pool.target, scores)
 
     for size in sizes:
-        network = train_network(
-            normal[:size], anomalous[:size], seed=0, **NETWORK_PARAMETERS
-        )
+        network = train_network(normal[:size], anomalous[:size], NETWORK)
         for name, pool in pools.items():
             scores = embedded[name]
             scores = network_layers(scores, network.coefs, network.intercepts)[-1][:, 0]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from skclipad import tiny
+from skclipad import lite, tiny
 from skclipad._exceptions import WeightsNotFoundError, warn_user
 from skclipad._storage.forks import ForkSafeLock, hold_while_forking
 from skclipad._storage.process_cache import ProcessCache
@@ -32,7 +32,8 @@ FOLDER_NAMES = (
     "pytorch_model.pth",
     "model.pth",
 )
-BUNDLED = {"tiny": tiny.FOLDER}
+BUNDLED = {"tiny": tiny.FOLDER, "lite": lite.FOLDER}
+CAVEATS = {"tiny": tiny.CAVEAT, "lite": lite.CAVEAT}  # what each is no good for
 CONFIG_FILE = "open_clip_config.json"
 CONFIG_LIMIT = 1_000_000  # bytes; a real one has a few thousand
 # What a folder may set of its tokenizer, by whose it is: nothing that runs code.
@@ -456,7 +457,7 @@ def _registry_name(model_name):
         raise ValueError(
             f"Got model_name={model_name!r} but open_clip knows no such model. "
             "Expected a name of open_clip.list_models() such as 'ViT-B-16-plus-240', "
-            "'local-dir:FOLDER', 'hf-hub:NAME' or 'tiny' (the bundled model)."
+            "'local-dir:FOLDER', 'hf-hub:NAME', or the bundled 'lite' or 'tiny'."
         )
     return name
 
@@ -527,8 +528,8 @@ def _from_hub(model_name, pretrained, find):
             "cache (the folder that HF_HOME names) here; (2) copy the weights file and "
             "give its path as pretrained=; (3) copy a folder with "
             "open_clip_config.json, weights and tokenizer and use "
-            "model_name='local-dir:FOLDER'. To try the package without any, use "
-            "model_name='tiny', the small bundled model."
+            "model_name='local-dir:FOLDER'. Without any, there is "
+            "model_name='lite', a small model for photos that comes with the package."
         ) from e
 
 

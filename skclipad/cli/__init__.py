@@ -25,9 +25,9 @@ examples:
   skclipad demo                            a first look, without network
   skclipad fit -o detector.joblib          train; no picture is needed
   skclipad score photos/ -d detector.joblib -o scores.csv --report report.html
-  skclipad score a.jpg b.jpg --model tiny  fit and score in one go
+  skclipad score a.jpg b.jpg --model lite  fit and score in one go, without network
   skclipad export -d detector.joblib -o detector.onnx
-  skclipad info                            versions, device, bundled model
+  skclipad info                            versions, device, bundled models
 
 "skclipad COMMAND --help" lists the options of a command, with more examples.
 
@@ -40,7 +40,7 @@ COMMANDS = {
     "score": "Score pictures, one row each, as CSV, JSON lines or Parquet",
     "export": "Write a detector as an ONNX graph, from pixels to scores",
     "benchmark": "Measure the method on a data set, as the paper does",
-    "info": "Show versions, device and the bundled model",
+    "info": "Show versions, device and the bundled models",
 }
 
 

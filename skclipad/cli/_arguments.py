@@ -39,8 +39,8 @@ DETECTOR_OPTIONS = {
     "--model": (
         "embedder__model_name",
         str,
-        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or tiny, the small "
-        "bundled one (ViT-B-16-plus-240)",
+        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or a bundled one: lite, "
+        "small, for photos, or tiny, for tests (ViT-B-16-plus-240)",
     ),
     "--pretrained": (
         "embedder__pretrained",
@@ -106,7 +106,7 @@ examples:
   skclipad fit -o detector.joblib --input-noise 1 --n-networks 5
   skclipad fit -o bottles.joblib --object bottle --anomaly "a broken"
   skclipad fit -o bottles.joblib --n-shots 4 --normal-dir good-bottles/
-  skclipad fit -o tiny.joblib --model tiny       the small bundled model, for a try"""
+  skclipad fit -o lite.joblib --model lite       the bundled model, without network"""
 SHOTS_HELP = "how many pictures of --normal-dir to keep as references (0)"
 REFERENCES_HELP = "with --n-shots, a folder of pictures known to be normal"
 

@@ -4,6 +4,7 @@ import sys
 
 import joblib
 
+from skclipad._clip.backbone import CAVEATS
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
 from skclipad.cli._arguments import DETECTOR_OPTIONS, RUNNING_OPTIONS, given
@@ -65,10 +66,8 @@ def load_detector(args):
     return detector.set_params(**given(args, RUNNING_OPTIONS))
 
 
-def warn_of_tiny(detector):
-    """Say what the bundled model is no good for, if it is the one in use."""
-    if detector.embedder.model_name == "tiny":
-        echo(
-            "Note: the bundled model, tiny, has seen nothing but painted pictures. "
-            "On photos it is weak, and on some worse than chance: take a real CLIP."
-        )
+def warn_of_bundled(detector):
+    """Say what a bundled model is no good for, if one is in use."""
+    name = detector.embedder.model_name
+    if name in CAVEATS:
+        echo(f"Note: {CAVEATS[name]}")

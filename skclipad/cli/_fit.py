@@ -5,7 +5,7 @@ import joblib
 from skclipad._storage.files import atomic_write
 from skclipad._storage.stopped import Work
 from skclipad.cli._console import ALL_SCORED, echo
-from skclipad.cli._detectors import new_detector, warn_of_tiny
+from skclipad.cli._detectors import new_detector, warn_of_bundled
 from skclipad.cli._files import checked_target
 from skclipad.cli._pictures import find_images
 
@@ -34,7 +34,7 @@ def run(args):
     with Work() as work, atomic_write(target) as path:
         work.begin()
         joblib.dump(detector, path)
-    warn_of_tiny(detector)
+    warn_of_bundled(detector)
     size = target.stat().st_size / 1000
     echo(f"{target}: {size:.0f} kB, fitted in {detector.fit_time_:.1f} s")
     return ALL_SCORED

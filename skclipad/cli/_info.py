@@ -2,23 +2,25 @@
 
 import platform
 
+from skclipad._clip.backbone import BUNDLED
 from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad.cli._console import ALL_SCORED
 from skclipad.report import package_versions
 
 
 def run(args):
-    """Print versions, device and the bundled model."""
+    """Print versions, device and the bundled models."""
     for name, version in package_versions(missing="not installed").items():
         print(f"{name:<16} {version}")
     print(f"{'platform':<16} {platform.platform()}")
 
-    backbone = load_clip(CLIPImageEmbedder(model_name="tiny"))
-    print(f"{'device':<16} {backbone.device}")
-    height, width = backbone.image_size
-    parameters = sum(p.numel() for p in backbone.model.parameters()) / 1e6
-    print(
-        f"{'bundled model':<16} {parameters:.1f} million parameters, reads "
-        f"{width} x {height} pixels"
-    )
+    backbones = {n: load_clip(CLIPImageEmbedder(model_name=n)) for n in BUNDLED}
+    print(f"{'device':<16} {backbones['tiny'].device}")
+    for name, backbone in backbones.items():
+        height, width = backbone.image_size
+        parameters = sum(p.numel() for p in backbone.model.parameters()) / 1e6
+        print(
+            f"{'bundled ' + name:<16} {parameters:.1f} million parameters, reads "
+            f"{width} x {height} pixels"
+        )
     return ALL_SCORED

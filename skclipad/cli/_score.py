@@ -12,7 +12,7 @@ from skclipad._storage.files import file_stamp
 from skclipad._storage.journal import Journal
 from skclipad._storage.stopped import Work
 from skclipad.cli._console import ALL_SCORED, NOTHING_SCORED, SOME_FAILED, echo
-from skclipad.cli._detectors import load_detector, new_detector, warn_of_tiny
+from skclipad.cli._detectors import load_detector, new_detector, warn_of_bundled
 from skclipad.cli._files import checked_table, checked_target, open_table
 from skclipad.cli._pictures import find_images
 from skclipad.cli._results import (
@@ -40,7 +40,7 @@ def run(args):
 
     detector = load_detector(args) if args.detector else new_detector(args).fit()
     detector.set_params(embedder__on_error="nan", embedder__verbose=False)
-    warn_of_tiny(detector)
+    warn_of_bundled(detector)
 
     # One empty picture: here it shows if the model is not the one that `fit` used.
     components = detector.score_components(np.zeros((1, 8, 8, 3)))

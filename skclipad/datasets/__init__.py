@@ -8,6 +8,7 @@ from skclipad.datasets._painted import (
     SURFACES,
     make_defect_images,
 )
+from skclipad.datasets._sample import load_sample_photos
 from skclipad.datasets._sewerml import load_sewerml
 from skclipad.datasets._visa import load_visa
 from skclipad.datasets._write import write_mvtec_layout, write_visa_layout
@@ -18,6 +19,7 @@ __all__ = [
     "SURFACES",
     "load_folder",
     "load_mvtec_ad",
+    "load_sample_photos",
     "load_sewerml",
     "load_visa",
     "make_defect_images",

@@ -11,7 +11,7 @@ from skclipad._storage.stopped import Work
 from skclipad.datasets import load_folder, load_mvtec_ad, load_sewerml, load_visa
 from skclipad.paper._captions import read_captions
 from skclipad.paper._figures import figure3, figure4, figure5, save_figure
-from skclipad.paper._index import BUNDLED, write_index
+from skclipad.paper._index import note_of, write_index
 from skclipad.paper._measure import Benchmark
 from skclipad.paper._plan import FIGURES, TABLES, needs_of
 from skclipad.paper._table_files import write_tables
@@ -69,8 +69,8 @@ def add_arguments(parser):
     add("--captions", metavar="JSON", help="COCO captions for Figure 5 (own list)")
 
     # CLIP
-    about = "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or tiny, the small "
-    about += "bundled one (ViT-B-16-plus-240)"
+    about = "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or a bundled one: "
+    about += "lite or tiny (ViT-B-16-plus-240)"
     add("--model", default="ViT-B-16-plus-240", help=about)
     about = "which weights: a tag of open_clip or a file (laion400m_e32)"
     add("--pretrained", default="laion400m_e32", help=about)
@@ -171,7 +171,7 @@ def _counts(benchmark):
 def _write(args, benchmark, rows, tables, figures, sentences):
     out = Path(args.out)
     tables = TABLES if args.tables is None else tables
-    note = BUNDLED if args.model == "tiny" else None
+    note = note_of(args.model)
     written = write_tables(rows, out, tables=tables, note=note)
 
     shown = args.shown

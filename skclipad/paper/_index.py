@@ -4,6 +4,7 @@ import itertools
 import platform
 from pathlib import Path
 
+from skclipad._clip.backbone import CAVEATS
 from skclipad._embedder import load_clip
 from skclipad._storage.files import atomic_write_text
 from skclipad.paper._paper import DATASET_TITLES
@@ -11,11 +12,7 @@ from skclipad.paper._plan import COLUMNS, row_key
 from skclipad.report import package_versions
 from skclipad.statistics import compare_methods
 
-BUNDLED = (
-    "These are values of the small model that is bundled with skclipad. It was "
-    "trained on painted images and is no substitute for a real CLIP: nothing here "
-    "reproduces the paper, and differences from its values mean nothing."
-)
+NOT_THE_PAPER = "Nothing here reproduces the paper. {caveat}"
 OUR_CHOICES = (
     "The paper does not say how wide the network's layers are, how strong its dropout "
     "and the decay of its learning rate, nor how its crops are cut and their scores "
@@ -29,8 +26,8 @@ def write_index(folder, benchmark, *, rows, written, command=None):
     path = Path(folder) / "index.md"
     embedder = benchmark.detector.embedder
     lines = [f"# {_title(benchmark.name)}, measured by skclipad", ""]
-    if embedder.model_name == "tiny":
-        lines += [f"**{BUNDLED}**", ""]
+    if (note := note_of(embedder.model_name)) is not None:
+        lines += [f"**{note}**", ""]
     if command is not None:
         lines += ["```", command, "```", ""]
 
@@ -57,6 +54,13 @@ def write_index(folder, benchmark, *, rows, written, command=None):
     return path
 
 
+def note_of(model_name):
+    """Return what must be said of values of a bundled model, None of another one."""
+    if model_name in CAVEATS:
+        return NOT_THE_PAPER.format(caveat=CAVEATS[model_name])
+    return None
+
+
 def _title(name):
     return DATASET_TITLES.get(name, name)
 
@@ -64,7 +68,7 @@ def _title(name):
 def _settings(benchmark):
     detector, embedder = benchmark.detector, benchmark.detector.embedder
     backbone = load_clip(embedder)
-    bundled = embedder.model_name == "tiny"
+    bundled = embedder.model_name in CAVEATS
 
     return {
         "model": embedder.model_name + (" (bundled)" if bundled else ""),

@@ -5,12 +5,9 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
 import skclipad
+from skclipad._clip.backbone import CAVEATS
 from skclipad._embedder import embedder_of
 
-PAINTED = (
-    "The scores come from the bundled model, which has seen only painted pictures. Its "
-    "scores of photos are weak, on some worse than chance: for photos take a real CLIP."
-)
 PACKAGES = ("open_clip_torch", "torch", "scikit-learn", "numpy", "scipy", "pillow")
 
 
@@ -61,7 +58,7 @@ def describe_run(detector, *, command=None):
     -------
     dict of str to dict
         Sections "Run", "Detector", "Embedder" and "Versions", each of names and
-        values. With the bundled model also "Notes": what it is no good for.
+        values. With a bundled model also "Notes": what it is no good for.
 
     Examples
     --------
@@ -90,9 +87,9 @@ def describe_run(detector, *, command=None):
     del settings["Detector"]["embedder"]
 
     # These bring their own weights: the tag is ignored, so it would mislead.
-    if embedder.model_name == "tiny":
+    if embedder.model_name in CAVEATS:
         settings["Embedder"]["pretrained"] = "none: bundled model"
-        settings["Notes"] = {"model": PAINTED}
+        settings["Notes"] = {"model": CAVEATS[embedder.model_name]}
     elif embedder.model_name.startswith(("local-dir:", "hf-hub:")):
         settings["Embedder"]["pretrained"] = "none: weights of model_name"
     return settings

@@ -193,7 +193,10 @@ def test_fit_gives_the_same_detector_as_python(detector_file, bunch):
         ([*TINY, "--l-min", "70", "--l-max", "90"], "l_max"),
         ([*TINY, "--device", "abacus"], "Got --device 'abacus'"),
         ([*TINY, "--n-pairs", "0"], "--n-pairs must be an int in the range [1, inf)"),
-        (["--model", "ViT-B-32", "--pretrained", "openai"], "To try the package"),
+        (
+            ["--model", "ViT-B-32", "--pretrained", "openai"],
+            "--model 'lite', a small model for photos",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_explained_without_a_traceback(

@@ -499,7 +499,7 @@ def test_names_come_from_standard_input(photos, detector_file):
     assert [row["path"] for row in rows] == [*names, "missing.png"]
     # Nobody looks at a terminal here: no progress bar.
     note, first, *others = process.stderr.decode().splitlines()
-    assert note.startswith("Note: the bundled model")
+    assert note.startswith("Note: The bundled model")
     assert first.startswith("2 of 3 pictures scored in ")
     assert len(others) == 2 and others[1].startswith("  missing.png: No such file")
 

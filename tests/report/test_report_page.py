@@ -197,7 +197,8 @@ def test_settings_and_versions_are_on_the_page(tmp_path):
 @pytest.mark.parametrize(
     "model_name, pretrained, note",
     [
-        ("tiny", "none: bundled model", "has seen only painted pictures"),
+        ("tiny", "none: bundled model", "has seen nothing but painted images"),
+        ("lite", "none: bundled model", "a small CLIP for a first look at photos"),
         ("local-dir:weights", "none: weights of model_name", None),
         ("ViT-B-32", "'laion400m_e32'", None),
     ],
