@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from skclipad import lite, tiny
+from skclipad._clip.folding import folded
 from skclipad._exceptions import WeightsNotFoundError, warn_user
 from skclipad._storage.forks import ForkSafeLock, hold_while_forking
 from skclipad._storage.process_cache import ProcessCache
@@ -570,6 +571,9 @@ def _load(source, device, precision):
     model.eval().requires_grad_(False)
     preprocess = open_clip.get_model_preprocess_cfg(model)
     size = preprocess["size"]
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    if device.type == "cpu" and precision == "fp32":
+        model.visual = folded(model.visual, size)
     source = _with_hub_tokenizer(source)
 
     described = [
@@ -589,7 +593,7 @@ def _load(source, device, precision):
         embed_dim=config["embed_dim"],
         context_length=getattr(model, "context_length", None)
         or config["text_cfg"].get("context_length", 77),
-        image_size=(size, size) if isinstance(size, int) else tuple(size),
+        image_size=size,
         mean=tuple(preprocess["mean"]),
         std=tuple(preprocess["std"]),
         interpolation=preprocess["interpolation"],

@@ -356,7 +356,7 @@ def test_without_network_the_error_names_three_ways(model_name, monkeypatch):
     message = str(caught.value)
     assert model_name in message and "no network" in message
     assert all(way in message for way in ("HF_HOME", "pretrained=", "local-dir:"))
-    assert "tiny" in message
+    assert "model_name='lite'" in message
 
 
 def test_cached_tag_gets_its_own_preprocessing(
