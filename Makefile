@@ -14,7 +14,7 @@ DEMO := demo
 help:  ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
-demo: $(VENV)/.ready-demo  ## fit on random words, score painted pictures, leave a report
+demo: $(VENV)/.ready-demo  ## fit on random words, score photos in three ways, leave a report
 	$(BIN)/python -m skclipad demo --out $(DEMO)
 
 test: $(VENV)/.ready-test lint  ## lint, then every test and doctest, with coverage (95 % of the lines at least)

@@ -35,7 +35,7 @@ exit codes: 0 everything scored; 1 not started (wrong arguments, missing weights
             2 nothing scored; 3 some pictures failed; 4 stopped by an error after
             it had begun (memory, a full disk ...); 130 interrupted"""
 COMMANDS = {
-    "demo": "Fit, and score painted pictures, without network",
+    "demo": "Fit, and score photos that come along, without network",
     "fit": "Train a detector on random words; no picture needed",
     "score": "Score pictures, one row each, as CSV, JSON lines or Parquet",
     "export": "Write a detector as an ONNX graph, from pixels to scores",

@@ -216,17 +216,15 @@ def _add_export(parser):
 
 
 DEMO_EPILOG = """\
-DIR/scores.csv has the columns of `skclipad score`, with the picture's number for its
-path, and what was painted: category, defect, target (1 with a defect)."""
+DIR/scores.csv has the columns of `skclipad score`, of the folder as its own reference,
+and target (1 for a damaged can)."""
 
 
 def _add_demo(parser):
     parser.epilog = DEMO_EPILOG
     add = parser.add_argument
     add("--out", default="demo", metavar="DIR", help="folder to write to (demo)")
-    number = whole_number(1)
-    add("--n-images", type=number, default=240, metavar="N", help="how many (240)")
-    add("--seed", type=int, default=0, help="seed of words and pictures (0)")
+    add("--seed", type=int, default=0, help="seed of words and training (0)")
 
 
 def _add_info(parser):
