@@ -66,7 +66,7 @@ def measure(embedder, folder, n_images, seconds):
         paths.append(str(Path(folder) / f"{i}.png"))
         Image.fromarray(small).resize((SIDE, SIDE)).save(paths[-1])
     clip, whole = load_clip(embedder), image_options(embedder)
-    parts = image_options(embedder, crops="whole", parts="patches")
+    parts = image_options(embedder, crops="whole", parts=("windows", "patches"))
     features = list(stream_features(clip, paths[:2], parts))
     references = stack_features(features)
     texts = training_block(

@@ -1,6 +1,7 @@
 """`RandomWordCLIPDetector`: from random words to anomaly scores."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict
 from functools import partial
 from itertools import cycle
@@ -25,16 +26,16 @@ from skclipad._embedder import (
     text_encoder,
 )
 from skclipad._inputs import check_labels, keep_columns, look_at
-from skclipad._method.maps import height_and_width, image_map, reference_map
+from skclipad._method.maps import height_and_width, image_map, word_maps
 from skclipad._method.network import network_layers
 from skclipad._method.prompt_embeddings import object_prompts
 from skclipad._method.prompts import query_templates
-from skclipad._method.references import choose_references, stack_features
 from skclipad._method.scores import (
     combine_views,
     combined_score,
     network_score,
     prompt_score,
+    scale,
     unit,
 )
 from skclipad._method.training import (
@@ -43,9 +44,23 @@ from skclipad._method.training import (
     check_word,
     train_once,
 )
+from skclipad._references import (
+    REFERENCE_METHODS,
+    compare_references,
+    comparison,
+    draw_references,
+    embed_references,
+    keep_references,
+    parts_compared,
+)
 from skclipad._repr import AnomalyMaps, summary_html
 
-SCORES = {"prompt": "s_pr", "fnn": "s_fnn"}
+WORD_SCORES = {"prompt": "s_pr", "fnn": "s_fnn"}
+SCORES = {**WORD_SCORES, "reference": "s_img"}
+
+FEW = 8
+"""References whose spread says little: with fewer, "auto" combines scores by their sum.
+Our choice."""
 
 
 class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
@@ -73,9 +88,11 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         images of several objects X may be a DataFrame with the columns "image" and
         "object"; then each row is scored with the prompts of its own object, and this
         parameter is not used.
-    scores : sequence of {"prompt", "fnn"}, default=("prompt", "fnn")
+    scores : "auto" or sequence of {"prompt", "fnn", "reference"}, default="auto"
         Which scores are combined: ``("prompt",)`` is the paper's "CLIP", ``("fnn",)``
-        its "ours", both its "CLIP + ours".
+        its "ours", both its "CLIP + ours"; ``("reference",)`` is ``s_img`` alone.
+        "auto" combines all that there are: both scores of words and, with `n_shots`,
+        that of the references.
     prompt_set : {"single", "winclip"} or mapping, default="single"
         Prompts that images are compared with: the paper's two, WinCLIP's ensemble of
         154 and 88, or your own as ``{"normal": [...], "anomaly": [...]}`` with ``{}``
@@ -89,9 +106,29 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         highest of theirs, their mean, or that of the views' mean embedding, which is
         what a Pipeline with the embedder gives. Our choice, by
         ``benchmarks/crops.py``.
-    n_shots : int, default=0
-        Number of normal images that `fit` draws from its X as references. With any,
-        the score ``s_img`` joins the combination; 0 needs no image.
+    n_shots : int or "all", default=0
+        Number of normal images that `fit` draws from its X as references; "all" are
+        all of them, at most `max_references`. With any, there is a score ``s_img``; 0
+        needs no image. Without y all images are references: with
+        ``reference_method="mutual"`` a few damaged ones among them do no harm, so that
+        an unlabelled folder is its own reference.
+    reference_method : {"winclip", "mutual"}, default="winclip"
+        How images are compared with references: "winclip" with the most similar part
+        of all of them, for a few that are known to be normal; "mutual" with many of
+        them, as MuSc [3]_ does, for a folder in which some may be damaged. See the
+        notes.
+    reference_share : float, default=0.3
+        With "mutual", share of the references that a part has to be like: its distance
+        is the mean over so many of the nearest. The default is MuSc's.
+    max_references : int, default=200
+        Most references that ``n_shots="all"`` takes; of more images so many are drawn.
+        Memory and time of a comparison grow with them.
+    combine : {"auto", "sum", "standardized"}, default="auto"
+        How `scores` become one: "sum" is their mean, the paper's way, which ranks as
+        their sum does; "standardized" measures each by its median and spread over the
+        references first, so that none counts for more because it varies more. "auto" is
+        "standardized" with ``reference_method="mutual"`` and 8 references or more, else
+        "sum".
     temperature : float, default=0.01
         ``T`` of the prompt score. A higher one draws ``s_pr`` towards 0.5, so that it
         weighs less in the combined score. The default is the paper's.
@@ -153,18 +190,25 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Prompts of normal and of anomalous that images are compared with, ``{}`` where
         the object's name goes.
     fit_params_ : dict of str to object
-        Parameters that the network and the prompts were made with, and the ``seed`` of
-        its random numbers. What depends on them goes on to use these: of the parameters
-        that determine scores only `scores`, `combine_views`, `temperature` and
-        `threshold` can be changed without another fit.
+        Parameters that the network, the prompts and the references were made with, and
+        the ``seed`` of its random numbers. What depends on them goes on to use these:
+        of the parameters that determine scores only `scores`, `combine`,
+        `combine_views`, `temperature`, `reference_share` and `threshold` can be changed
+        without another fit; not all of them where scores are standardized.
     prompt_embeddings_ : ndarray of shape (2, C_e)
         Unit text embeddings of normal and anomalous that images are compared with.
-    references_ : dict of int to ndarray, or None
-        With `n_shots`, features of the references: patch tokens (1) where the image
-        tower has any, and embeddings of windows of 2 and 3 patches a side, each of
-        shape (n_shots, n_down, n_right, width).
-    reference_rows_ : ndarray of shape (n_shots,), or None
+    references_ : dict of ndarray, or None
+        With `n_shots`, features of the references. For "winclip", by the side of the
+        window: patch tokens or what stands for them (1) and, of plain ViTs, embeddings
+        of windows of 2 and 3 patches a side, each of shape (n_references, n_down,
+        n_right, width). For "mutual" ``"parts"``, the same as float16, and
+        ``"digests"``, which tell an image that is among the references.
+    reference_rows_ : ndarray of shape (n_references,), or None
         Which rows of `fit`'s X are the references.
+    n_references_offered_ : int
+        How many images they were drawn from.
+    reference_scales_ : dict of str to (float, float), or None
+        Where scores are standardized, median and spread of each over the references.
     backbone_ : str
         Fingerprint of the CLIP that `fit` used.
     n_features_in_ : int
@@ -181,13 +225,25 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     is their mean: ``predict_proba(X)[:, 1]``. ``decision_function`` is the combined
     score minus `threshold`, and `predict` is 1 where that is positive.
 
-    With `n_shots` the mean is over ``s_img`` too, WinCLIP's score of references [2]_:
+    With `n_shots` there is ``s_img`` too. That of "winclip" [2]_:
     patch tokens, windows of 2 x 2 and of 3 x 3 patches are each compared with all of
     the references', ``(1 - cos) / 2`` to the most similar; scores of windows go to
     patches by harmonic mean; the three maps are averaged; ``s_img`` is the maximum.
-    Image towers without a class token and patches (ResNets, most towers of timm) have
-    no patch tokens, and their windows are crops of the image. References and windows
-    are taken from the whole image, whatever the embedder's `crops`.
+    Of image towers without a class token and patches (ResNets, most towers of timm) the
+    features at two stages or four depths, side by side, stand for patches, and windows
+    are not compared. References are taken from the whole image, whatever the embedder's
+    `crops`.
+
+    That of "mutual": each part, seen at four depths of a ViT or two stages of a
+    convolutional tower, is compared with all parts of each reference; ``(1 - cos) / 2``
+    to the most similar one is its distance to that reference, and the mean over the
+    `reference_share` of the references that are nearest its score. Parts are averaged
+    over squares of 1, 3 and 5 first, and the three scores averaged; ``s_img`` is the
+    maximum over parts. An image is not compared with a reference of its very content.
+    The references are those of `fit`: an image scores the same whatever comes with it.
+
+    Standardized scores are ``z = (s - median) / spread`` over the references, and the
+    combined score rises with the mean of the ``z``: from 0 to 1, 0.5 at 3.
 
     Scikit-learn's outlier detectors call outliers -1; here anomalous is 1, as labels
     of anomaly data sets have it. ``1 - 2 * detector.predict(X)`` turns the sign.
@@ -200,6 +256,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
        Detection", BMVC 2023.
     .. [2] J. Jeong et al., "WinCLIP: Zero-/Few-Shot Anomaly Classification and
        Segmentation", CVPR 2023.
+    .. [3] X. Li et al., "MuSc: Zero-Shot Industrial Anomaly Classification and
+       Segmentation with Mutual Scoring of the Unlabeled Images", ICLR 2024.
 
     Examples
     --------
@@ -220,11 +278,15 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         "normal_word": [str],
         "anomaly_word": [str],
         "object_name": [str],
-        "scores": ["array-like"],
+        "scores": ["array-like", StrOptions({"auto"})],
         "prompt_set": [StrOptions({"single", "winclip"}), Mapping],
         "prompt_average": [StrOptions({"unit", "raw"})],
         "combine_views": [StrOptions({"max", "mean", "embeddings"})],
-        "n_shots": [Interval(Integral, 0, None, closed="left")],
+        "n_shots": [Interval(Integral, 0, None, closed="left"), StrOptions({"all"})],
+        "reference_method": [StrOptions(set(REFERENCE_METHODS))],
+        "reference_share": [Interval(Real, 0, 1, closed="right")],
+        "max_references": [Interval(Integral, 1, None, closed="left")],
+        "combine": [StrOptions({"auto", "sum", "standardized"})],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "hidden_layer_sizes": ["array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -251,11 +313,15 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         normal_word="a",
         anomaly_word="a damaged",
         object_name="object",
-        scores=("prompt", "fnn"),
+        scores="auto",
         prompt_set="single",
         prompt_average="unit",
         combine_views="max",
         n_shots=0,
+        reference_method="winclip",
+        reference_share=0.3,
+        max_references=200,
+        combine="auto",
         temperature=0.01,
         hidden_layer_sizes=(128, 32, 16),
         dropout=0.5,
@@ -283,6 +349,10 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         self.prompt_average = prompt_average
         self.combine_views = combine_views
         self.n_shots = n_shots
+        self.reference_method = reference_method
+        self.reference_share = reference_share
+        self.max_references = max_references
+        self.combine = combine
         self.temperature = temperature
         self.hidden_layer_sizes = hidden_layer_sizes
         self.dropout = dropout
@@ -374,7 +444,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         clip = load_clip(embedder)
         inputs = look_at(X, self, width=lambda: clip.embed_dim, fitting=True)
         y = check_labels(y, X)
-        rows, chosen = self._choose_references(inputs, y, seed)
+        rows, chosen, n_offered = draw_references(self, inputs, y, seed)
 
         # Random words, Sec. 3.2: written and embedded when the network asks for them
         texts = text_encoder(embedder, self.memory)
@@ -389,15 +459,19 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             texts, templates, self.object_name, average=self.prompt_average
         )
 
-        # Few shots: normal images, with whose parts those of others are compared
-        references = self._embed_references(embedder, chosen)
+        # Images with whose parts those of others are compared
+        rows, features = embed_references(self, embedder, chosen, rows)
 
         # Nothing is set before all of it stands: a fit that fails changes nothing
-        self._keep_settings(clip, embedder, settings, inputs)
-        self._keep_network(network)
-        self.prompt_templates_, self.prompt_embeddings_ = templates, queries
-        self.reference_rows_, self.references_ = rows, references
-        self.fit_time_ = perf_counter() - start
+        fitted = copy(self)
+        fitted._keep_settings(clip, embedder, settings, inputs)
+        fitted._keep_network(network)
+        fitted.prompt_templates_, fitted.prompt_embeddings_ = templates, queries
+        fitted.reference_rows_, fitted.n_references_offered_ = rows, n_offered
+        fitted.references_ = keep_references(self.reference_method, features)
+        fitted.reference_scales_ = fitted._measure_references(inputs.objects, features)
+        fitted.fit_time_ = perf_counter() - start
+        self.__dict__ = vars(fitted)
         return self
 
     def score_components(self, X):
@@ -430,6 +504,11 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             If X holds embeddings of another width than the model's, or any embeddings
             where references need images; if a parameter that is read when images are
             scored does not fit; or if references were read in another `resize_mode`.
+
+        Notes
+        -----
+        Of an image that is the only one of its content, and equal to all references,
+        "mutual" says 0: it differs from none.
         """
         self._check_before_scoring()
         inputs = look_at(X, self, width=lambda: self.n_features_in_)
@@ -507,14 +586,16 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
 
         prompts = cycle(self._prompts_of(inputs.objects).swapaxes(0, 1))
         embedder = checked_embedder(self)
-        parts = "windows" if self.references_ is None else "patches"
+        clip, names = load_clip(embedder), self._combined()
+        parts, compare = self._parts_and_comparison(clip, maps=True)
         options = image_options(embedder, crops="whole", parts=parts)
-        features = stream_features(load_clip(embedder), inputs.images(), options)
+        features = stream_features(clip, inputs.images(), options)
+        combine = partial(combined_score, scales=self._scales(names))
         return AnomalyMaps(
             image_map(
                 one if one.error is None else None,
-                partial(self._chosen_scores, prompts=pair),
-                self.references_,
+                self._patch_maps(one, pair, compare),
+                combine,
                 size,
             )
             for one, pair in zip(features, prompts, strict=False)
@@ -602,18 +683,24 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples,)
-            The combined score: the mean of those asked for, and of ``s_img`` if there
-            is any.
+            The combined score.
+
+        Raises
+        ------
+        ValueError
+            If `combine` or `scores` ask for references, and `fit` had none.
         """
-        chosen = [components[SCORES[name]] for name in self.scores]
-        chosen += [components[name] for name in components if name == "s_img"]
-        return combined_score(chosen)
+        names = self._combined()
+        scales = self._scales(names)
+        return combined_score([components[name] for name in names], scales)
 
     # Fitting -------------------------------------------------------------------------
 
     def _checked_settings(self, seed):
         """Return what determines the network, or refuse it before anything is done."""
-        self._check_scores()
+        self._check_scores(self.n_shots != 0)
+        if self.combine == "standardized" and self.n_shots != "all":
+            self._check_scale(self.n_shots)
         check_word("object_name", self.object_name, "bottle")
         self._query_templates()  # refuses an unusable prompt_set
 
@@ -621,12 +708,19 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         settings.check()
         return settings
 
-    def _check_scores(self):
+    def _check_scores(self, with_references):
+        if isinstance(self.scores, str) and self.scores == "auto":
+            return
         unknown = [score for score in self.scores if score not in SCORES]
         if unknown or len(self.scores) == 0 or isinstance(self.scores, str):
             raise ValueError(
-                f"Got scores={self.scores!r} but expected a sequence of one or more of "
-                f"{list(SCORES)}, such as ('prompt', 'fnn')."
+                f"Got scores={self.scores!r} but expected 'auto' or a sequence of one "
+                f"or more of {list(SCORES)}, such as ('prompt', 'fnn')."
+            )
+        if "reference" in self.scores and not with_references:
+            raise ValueError(
+                f"Got scores={self.scores!r}, but there are no references to compare "
+                "with. Fit with images and n_shots, or leave 'reference' out."
             )
 
     def _query_templates(self):
@@ -636,33 +730,32 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             anomaly_word=self.anomaly_word,
         )
 
-    def _choose_references(self, inputs, y, seed):
-        """Return the rows of the references and the images; None without `n_shots`."""
-        if self.n_shots == 0:
-            return None, None
-        if inputs.embeddings is not None:
-            raise ValueError(
-                f"Got embeddings with n_shots={self.n_shots}, but references are "
-                "compared patch by patch, which needs the images themselves. Pass "
-                "these, or set n_shots=0."
-            )
-        if inputs.source is None:
-            raise TypeError(
-                f"Got X=None with n_shots={self.n_shots}, but expected as many normal "
-                "images at least. Pass them to fit, or set n_shots=0 for a detector "
-                "that needs no image."
-            )
-        images = list(inputs.images())
-        return choose_references(images, check_labels(y, images), self.n_shots, seed)
-
-    def _embed_references(self, embedder, images):
-        """Return the features of the references' parts, by the side of the window."""
-        if images is None:
+    def _measure_references(self, objects, features):
+        """Return median and spread of each score over the references, or None."""
+        if not self._is_standardized(len(features)):
             return None
-        options = image_options(
-            embedder, crops="whole", parts="patches", on_error="raise"
-        )
-        return stack_features(stream_features(load_clip(embedder), images, options))
+        self._check_scale(len(features))
+        if objects is not None:
+            objects = [objects[row] for row in self.reference_rows_]
+        clip = load_clip(embedder_of(self))
+        views = [one.views for one in features]
+        scores = self._score_views(views, self._prompts_of(objects))
+        scores["s_img"] = compare_references(self, clip, features)
+        return {name: scale(values) for name, values in scores.items()}
+
+    def _check_scale(self, n_references):
+        if n_references < 2:
+            raise ValueError(
+                f"Got combine='standardized' with n_shots={self.n_shots!r}, but the "
+                f"spread of scores over {n_references} references is unknown. Fit with "
+                "two at least, or set combine='sum'."
+            )
+
+    def _is_standardized(self, n_references):
+        """Tell whether scores of so many references are put on one scale."""
+        if self.combine != "auto":
+            return self.combine == "standardized"
+        return self.reference_method == "mutual" and n_references >= FEW
 
     def _keep_settings(self, clip, embedder, settings, inputs):
         keep_columns(self, inputs.columns)
@@ -672,6 +765,10 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         self.fit_params_ = {
             **asdict(settings),
             "prompt_average": self.prompt_average,
+            "reference_method": self.reference_method,
+            "combine_views": self.combine_views,
+            "temperature": self.temperature,
+            "reference_share": self.reference_share,
             "embedder__resize_mode": embedder.resize_mode,
         }
 
@@ -688,7 +785,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         """Refuse parameters that were changed after `fit` to what does not fit."""
         check_is_fitted(self)
         self._validate_params()
-        self._check_scores()
+        self._check_scores(self.references_ is not None)
+        self._scales(self._combined())
 
     def _prompts_of(self, objects):
         """Return the prompt embeddings of each row: (2, n_samples or 1, C_e)."""
@@ -704,9 +802,41 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         ]
         return np.stack(prompts, axis=1)[:, rows]
 
+    def _combined(self):
+        """Return the names of the components that are combined."""
+        if not isinstance(self.scores, str):
+            return [SCORES[name] for name in self.scores]
+        return [*WORD_SCORES.values(), *(["s_img"] if self.references_ else [])]
+
+    def _scales(self, names):
+        """Return the scale of each component; None where their mean is taken."""
+        n_references = 0 if self.references_ is None else len(self.reference_rows_)
+        if not self._is_standardized(n_references):
+            return None
+        if self.reference_scales_ is None:
+            raise ValueError(
+                f"Got combine={self.combine!r}, but the scale of scores is measured by "
+                "fit. Call fit again, or set combine='sum'."
+            )
+        for name in ("combine_views", "temperature", "reference_share"):
+            if getattr(self, name) != self.fit_params_[name]:
+                raise ValueError(
+                    f"Got {name}={getattr(self, name)!r}, but the scale of scores was "
+                    f"measured with {self.fit_params_[name]!r}. Set it back, call fit "
+                    "again, or set combine='sum'."
+                )
+        return [self.reference_scales_[name] for name in names]
+
     def _score_images(self, images, prompts):
         """Score the views of each image, and put the scores of its views together."""
         views, s_img = self._look_at_images(images)
+        scores = self._score_views(views, prompts)
+        if s_img is not None:
+            scores.s_img = s_img
+        return scores
+
+    def _score_views(self, views, prompts):
+        """Return the word scores of images from the embeddings of their views."""
         how = self.combine_views
         if how == "embeddings":
             views, how = [one.mean(axis=0, keepdims=True) for one in views], "mean"
@@ -717,30 +847,46 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         scores = self._score_embeddings(np.concatenate(views), prompts)
         for name, values in scores.items():
             scores[name] = combine_views(values, n_views, how)
-
-        if s_img is not None:
-            scores.s_img = s_img
         return scores
 
     def _look_at_images(self, images):
         """Return the embeddings of each image's views, and ``s_img`` or None."""
-        embedder, few_shot = checked_embedder(self), self.references_ is not None
-        if has_own_transform(embedder) and not few_shot:
+        embedder, has_references = checked_embedder(self), self.references_ is not None
+        if has_own_transform(embedder) and not has_references:
             return list(embed_images(embedder, images)[:, None]), None
 
-        options = image_options(embedder, parts="patches" if few_shot else None)
+        clip = load_clip(embedder)
+        parts, compare = self._parts_and_comparison(clip)
         views, s_img = [], []
-        for one in stream_features(load_clip(embedder), images, options):
+        for one in stream_features(clip, images, image_options(embedder, parts=parts)):
             views.append(one.views)
-            if few_shot:
-                s_img.append(self._score_parts(one))
-        return views, np.array(s_img, dtype=np.float64) if few_shot else None
+            if has_references:
+                # Of an image that could not be read
+                unknown = one.error is not None
+                s_img.append(np.nan if unknown else compare(one).max())
+        return views, np.array(s_img, dtype=np.float64) if has_references else None
 
-    def _score_parts(self, features):
-        """Return ``s_img`` of one image; NaN if it could not be read."""
+    def _parts_and_comparison(self, clip, *, maps=False):
+        """Return the parts that scores or maps are made of, and what compares them."""
+        of_words = ("windows",) if maps and self._combined() != ["s_img"] else ()
+        if self.references_ is None:
+            return of_words, None
+        method = self.fit_params_["reference_method"]
+        compared = parts_compared(method, clip)
+        return tuple({*of_words, *compared}), comparison(self, clip)
+
+    def _patch_maps(self, features, prompts, compare):
+        """Return a map of patches for each component, and the box that it covers."""
         if features.error is not None:
-            return np.nan
-        return reference_map(features.parts, self.references_).max()
+            return None
+        names, maps = self._combined(), []
+        words = [name for name in names if name != "s_img"]
+        if words:
+            score = partial(self._word_scores, names=words, prompts=prompts)
+            maps = [(one, features.window_box) for one in word_maps(features, score)]
+        if "s_img" in names:
+            maps.insert(names.index("s_img"), (compare(features), features.box))
+        return maps
 
     def _score_embeddings(self, embeddings, prompts):
         seen = unit(embeddings) if self.fit_params_["normalize"] else embeddings
@@ -755,9 +901,9 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             s_fnn=network_score(logits.astype(np.float64)),
         )
 
-    def _chosen_scores(self, embeddings, prompts):
+    def _word_scores(self, embeddings, names, prompts):
         components = self._score_embeddings(embeddings, prompts)
-        return [components[SCORES[name]] for name in self.scores]
+        return [components[name] for name in names]
 
     # What scikit-learn and notebooks ask for -----------------------------------------
 

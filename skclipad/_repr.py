@@ -58,7 +58,9 @@ def _summary(detector):
 
     if detector.references_ is not None:
         arrays += detector.references_.values()
-        rows["References"] = f"{len(detector.reference_rows_)} images"
+        kept, offered = len(detector.reference_rows_), detector.n_references_offered_
+        of = f" of {offered:,}" if offered > kept else ""
+        rows["References"] = f"{kept:,}{of} images"
     rows["Size"] = f"{sum(array.nbytes for array in arrays) / 1000:,.0f} kB"
     rows["Fitted in"] = f"{detector.fit_time_:.3g} s"
     return rows

@@ -111,10 +111,10 @@ def export_onnx(detector, path, *, int8=False, images=None):
     ImportError
         If onnx or onnxruntime is not installed.
     ValueError
-        If the detector cannot become one graph: it looks at crops, compares windows
-        with references that are no tokens of a ViT, or has an image tower that torch
-        cannot export or that is larger than 2 GB. With `int8`, if the graph does not
-        get smaller.
+        If the detector cannot become one graph: it looks at crops, has references that
+        are not compared as WinCLIP does with a plain ViT, standardizes scores, or has
+        an image tower that torch cannot export or that is larger than 2 GB. With
+        `int8`, if the graph does not get smaller.
     RuntimeError
         If the graph's scores differ from the detector's by more than 1e-4 (without
         `int8`).
@@ -194,13 +194,7 @@ class ScoringGraph(nn.Module):
         self.reads_tokens = reads_class_token(visual)
         # Only the part that is used: the text tower would be written too.
         self.tower = visual if self.reads_tokens else backbone.model
-        if detector.references_ is not None and not self.reads_tokens:
-            raise ValueError(
-                f"Got a detector with n_shots={detector.n_shots} whose image tower, of "
-                f"{backbone.model_name!r}, is no plain ViT: its windows are crops of "
-                "the image, which one graph from pixels cannot make. Export a "
-                "detector with n_shots=0."
-            )
+        _check_references(detector, backbone, self.reads_tokens)
 
         self._keep("mean", np.reshape(backbone.mean, (3, 1, 1)))
         self._keep("std", np.reshape(backbone.std, (3, 1, 1)))
@@ -220,8 +214,9 @@ class ScoringGraph(nn.Module):
             references = unit(references.reshape(-1, references.shape[-1]))
             self._keep(f"reference_{side}", references.T)  # (C, n_references)
 
-        self.combined = [SCORES[name] for name in detector.scores]
-        self.combined += ["s_img"] if self.sides else []
+        everything = ["prompt", "fnn", *(["reference"] if self.sides else [])]
+        chosen = everything if detector.scores == "auto" else detector.scores
+        self.combined = [SCORES[name] for name in chosen]
 
     def _keep(self, name, array):
         tensor = torch.tensor(np.asarray(array), dtype=torch.float32)
@@ -313,6 +308,30 @@ def _window_map(scores, side):
 
 
 # Steps
+
+
+def _check_references(detector, backbone, reads_tokens):
+    """Refuse references whose comparison is not in the graph."""
+    if detector.references_ is None:
+        return
+    if detector.fit_params_["reference_method"] != "winclip":
+        raise ValueError(
+            f"Got a detector with reference_method={detector.reference_method!r}, "
+            "whose comparison with many images one graph does not hold. Export one "
+            "with reference_method='winclip', or with n_shots=0; joblib and skops keep "
+            "this one."
+        )
+    if not reads_tokens:
+        raise ValueError(
+            f"Got a detector with n_shots={detector.n_shots} whose image tower, of "
+            f"{backbone.model_name!r}, is no plain ViT: what stands for its patches is "
+            "not in the graph. Export a detector with n_shots=0."
+        )
+    if detector.reference_scales_ is not None and detector.combine != "sum":
+        raise ValueError(
+            f"Got a detector with combine={detector.combine!r}, but the graph's score "
+            "is the mean of its components. Export one with combine='sum'."
+        )
 
 
 def _on_cpu(detector):

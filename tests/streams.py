@@ -11,7 +11,7 @@ def encode_images(clip, images, **options):
 
 def stream_windows(clip, images, *, patches=False, on_error="raise", **options):
     """Yield features of parts, and None for an image that cannot be read."""
-    parts = "patches" if patches else "windows"
+    parts = ("windows", "patches") if patches else ("windows",)
     options = ImageOptions(parts=parts, on_error=on_error, **options)
     for one in stream_features(clip, images, options):
         yield one if one.error is None else None

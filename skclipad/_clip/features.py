@@ -4,10 +4,11 @@ Whatever is asked of an image, the embeddings of its views or the features of it
 comes from one reading of it.
 """
 
+import hashlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import joblib
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from tqdm.auto import tqdm
 
 from skclipad._clip.backbone import Backbone
+from skclipad._clip.parts import check_parts, joined, see_parts
 from skclipad._clip.vision import encode_pixels, reads_class_token
 from skclipad._clip.windows import (
     CROP_GRID,
@@ -30,9 +32,12 @@ from skclipad._images.crops import GEOMETRY, crop_boxes, resize_image, seen_box
 from skclipad._images.reading import image_identity, read_image, snapshot
 from skclipad._storage.store import EmbeddingStore, store_key
 
-FEATURES = 1
+FEATURES = 2
 """Version of the features of parts, in the keys under which a store keeps them. To be
 raised with each change of the code that gives other ones."""
+
+WHOLE = ("size", "digest", "image")
+"""What is kept of an image beside the features of its parts."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,10 @@ class ImageOptions:
         The parameters of `CLIPImageEmbedder` of these names. An image that cannot be
         read with ``on_error="nan"`` has one view of NaN and no parts.
     store : EmbeddingStore or None
-        Where features of known images are kept, as float32: the parts of an image take
-        1.7 MB with the patch tokens of a ViT-B-16-plus-240 and 0.9 MB without.
-    parts : {None, "windows", "patches"}
-        Features of parts to compute: of none, of the windows, or of those and of the
-        patches. They are of the whole image, whatever `crops`.
+        Where features of known images are kept, as float32: with a ViT-B-16-plus-240
+        the windows of an image take 0.9 MB, its patches 0.8 MB, its depths 3.2 MB.
+    parts : tuple of {"windows", "patches", "depths"}
+        Features of parts to compute, of the whole image, whatever `crops`.
     """
 
     crops: str | Callable = "whole"
@@ -60,7 +64,7 @@ class ImageOptions:
     on_error: str = "raise"
     verbose: bool = False
     store: EmbeddingStore | None = None
-    parts: str | None = None
+    parts: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,21 @@ class ImageFeatures:
         With parts, the raw embedding of the whole image.
     parts : dict of int to ndarray of shape (n_down, n_right, C), dtype float32
         For each side of a window, in patches, the raw features at each position: with
-        2 and 3 embeddings of width ``C_e``; with 1 the patch tokens before projection,
-        where they were asked for and the tower has them.
+        2 and 3, for "windows", embeddings of width ``C_e``; with 1, for "patches",
+        the patch tokens before projection, or the depths of a tower without these.
+    depths : ndarray of shape (n_down, n_right, width), dtype float16, or None
+        For "depths", the features of parts at several depths of the tower side by
+        side, each of unit length: see `skclipad._clip.parts`.
+    digest : ndarray of shape (16,), dtype uint8, or None
+        With parts, tells images of other content apart: of the pixels that the model
+        saw of the whole image.
     size : tuple of (int, int), or None
         With parts, width and height of the image in pixels.
     box : tuple of 4 numbers, or None
-        With parts, left, top, right and bottom, in pixels, of what they cover.
+        With parts, left, top, right and bottom, in pixels, of what the model saw of
+        the whole image, and `depths` cover.
+    window_box : tuple of 4 numbers, or None
+        The same of what the windows cover.
     error : str or None
         Why the image could not be read.
     """
@@ -88,9 +101,33 @@ class ImageFeatures:
     views: np.ndarray
     image: np.ndarray | None = None
     parts: dict = field(default_factory=dict)
+    depths: np.ndarray | None = None
+    digest: np.ndarray | None = None
     size: tuple | None = None
     box: tuple | None = None
+    window_box: tuple | None = None
     error: str | None = None
+
+
+def reference_parts(clip):
+    """Return the parts that WinCLIP's comparison with references takes of a tower.
+
+    These are patches and windows of a plain ViT, and what stands for patches of any
+    other: crops, which are all that could stand for its windows, are worth less than
+    they cost.
+
+    Parameters
+    ----------
+    clip : Backbone
+        The frozen CLIP.
+
+    Returns
+    -------
+    tuple of str
+        As `ImageOptions` has them.
+    """
+    has_tokens = reads_class_token(clip.model.visual)
+    return ("windows", "patches") if has_tokens else ("patches",)
 
 
 def stream_features(clip, images, options):
@@ -100,8 +137,8 @@ def stream_features(clip, images, options):
     window, with the positions that they have in the image, run through all blocks on
     their own. Towers without tokens that could be left out (ResNets, most towers of
     timm) see crops instead: the image is cut into 6 x 6 cells, and each square of 2 x 2
-    or 3 x 3 cells is resized and run through the whole tower. These have no patch
-    tokens.
+    or 3 x 3 cells is resized and run through the whole tower. What stands for their
+    patches, and the depths of every tower, come from inside it, in one pass.
 
     Parameters
     ----------
@@ -121,7 +158,11 @@ def stream_features(clip, images, options):
     ------
     ImageReadError
         If an image cannot be read and `on_error` is "raise".
+    ValueError
+        If the tower has none of the parts asked for.
     """
+    if _look_inside(clip, options):
+        check_parts(clip)
     depth = BitDepth(options.bit_depth)
     prepare = _Preparation(clip, options, depth)
     n_threads = count_threads(options.n_jobs)
@@ -130,7 +171,7 @@ def stream_features(clip, images, options):
     try:
         ahead = prefetch(pool, prepare, images, 2 * options.batch_size + n_threads)
         ahead = _with_progress(ahead, images, options.verbose)
-        for features in _computed(clip, ahead, options):
+        for features in _computed(prepare, ahead):
             n_images += 1
             if features.error is not None:
                 errors.append(features.error)
@@ -140,6 +181,12 @@ def stream_features(clip, images, options):
 
     _warn_of(errors, n_images)
     depth.warn_if_dark()
+
+
+def _look_inside(clip, options):
+    """Tell whether features are wanted that `see_parts` gives."""
+    patches = "patches" in options.parts and not reads_class_token(clip.model.visual)
+    return patches or "depths" in options.parts
 
 
 def prefetch(pool, function, items, depth):
@@ -188,8 +235,8 @@ class _Prepared:
     view_pixels: np.ndarray | None = None  # (n_views, height, width, 3)
     whole: ImageFeatures | None = None  # with parts
     part_pixels: np.ndarray | None = None  # the whole, then windows if they are crops
+    digest: np.ndarray | None = None
     size: tuple | None = None
-    box: tuple | None = None
     views_key: str | None = None
     parts_key: str | None = None
     error: str | None = None
@@ -227,21 +274,22 @@ class _Preparation:
             self._look_up(prepared, image_identity(item, row))
 
         needs_views = self.wants_views and prepared.views is None
-        needs_parts = self.options.parts is not None and prepared.whole is None
+        needs_parts = bool(self.options.parts) and prepared.whole is None
         if needs_views or needs_parts:
             image = read_image(item, row, depth=self.depth)
             if needs_views:
                 boxes = crop_boxes(*image.size, self.options.crops)
                 prepared.view_pixels = self._pixels(image, boxes)
             if needs_parts:
-                prepared.size, prepared.box = image.size, self._seen(image.size)
+                prepared.size = image.size
                 prepared.part_pixels = self._pixels(image, self._part_boxes(image))
+                prepared.digest = _digest(prepared.part_pixels[0])
         return prepared
 
     @property
     def wants_views(self):
         # The features of parts bring the embedding of the whole image along.
-        return self.options.parts is None or self.options.crops != "whole"
+        return not self.options.parts or self.options.crops != "whole"
 
     @property
     def has_tokens(self):
@@ -256,43 +304,54 @@ class _Preparation:
             prepared.views_key = store_key("views", identity, name, *how)
             (prepared.views,) = options.store.get_many([prepared.views_key])
 
-        if options.parts is not None:
-            how = (options.resize_mode, options.parts == "patches", self.depth.bits)
+        if options.parts:
+            how = (options.resize_mode, tuple(sorted(options.parts)), self.depth.bits)
             how += (FEATURES, WINDOWS, CROP_GRID)
             prepared.parts_key = store_key("parts", identity, name, *how)
             prepared.whole = self._known_parts(prepared.parts_key)
 
     def _known_parts(self, key):
-        sides = list(self._sides())
-        found = self.options.store.get_many(_part_keys(key, sides))
+        names = [*WHOLE, *self._sides()]
+        names += ["depths"] if "depths" in self.options.parts else []
+        found = self.options.store.get_many(_part_keys(key, names))
         if any(array is None for array in found):
             return None
 
-        size, image, *parts = found
-        size = tuple(map(int, size))
-        parts = dict(zip(sides, parts, strict=True))
-        return ImageFeatures(image[None], image, parts, size, self._seen(size))
+        kept = dict(zip(names, found, strict=True))
+        size, digest, image = (kept.pop(name) for name in WHOLE)
+        depths = kept.pop("depths", None)
+        return self.finished(
+            image,
+            parts=kept,
+            depths=None if depths is None else depths.astype(np.float16),
+            digest=digest.astype(np.uint8),
+            size=tuple(map(int, size)),
+        )
+
+    def finished(self, image, *, size, **features):
+        """Return the features of an image's parts, and say what they cover."""
+        box = seen_box(*size, self.clip.image_size, self.options.resize_mode)
+        return ImageFeatures(
+            image[None],
+            image,
+            size=size,
+            box=box,
+            # Crops are cut out of the image itself, whatever becomes of the whole view.
+            window_box=box if self.has_tokens else (0, 0, *size),
+            **features,
+        )
 
     def _sides(self):
-        """Yield the sides of windows that this tower gives features of."""
-        if not self.has_tokens:
-            yield from WINDOWS
-            return
-        if self.options.parts == "patches":
+        """Yield the sides of windows that are features of this tower."""
+        if "patches" in self.options.parts:
             yield 1
-        shortest = min(grid_of(self.clip.model.visual))
-        yield from (side for side in WINDOWS if side <= shortest)
-
-    def _seen(self, size):
-        """Return the box of the image that the features of its parts cover."""
-        # Crops are cut out of the image itself, whatever becomes of the whole view.
-        if not self.has_tokens:
-            return 0, 0, *size
-        return seen_box(*size, self.clip.image_size, self.options.resize_mode)
+        if "windows" in self.options.parts:
+            grid = grid_of(self.clip.model.visual) if self.has_tokens else [CROP_GRID]
+            yield from (side for side in WINDOWS if side <= min(grid))
 
     def _part_boxes(self, image):
         boxes = [(0, 0, *image.size)]
-        if not self.has_tokens:
+        if "windows" in self.options.parts and not self.has_tokens:
             boxes += [box for side in WINDOWS for box in window_boxes(image.size, side)]
         return boxes
 
@@ -303,18 +362,24 @@ class _Preparation:
         return np.stack(views)  # (n_views, height, width, 3)
 
 
+def _digest(pixels):
+    """Return what tells pixels apart, as numbers that a store keeps."""
+    digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+    return np.frombuffer(digest, np.uint8)
+
+
 # The model ---------------------------------------------------------------------------
 
 
-def _computed(clip, prepared, options):
+def _computed(preparation, prepared):
     """Yield the features of prepared images, computed batch by batch.
 
     A GPU computes a batch while the next one is put together, so results are fetched
     one batch late.
     """
-    launched = deque()
+    options, launched = preparation.options, deque()
     for batch in _batches(prepared, options.batch_size):
-        launched.append(_launch(clip, batch, options))
+        launched.append(_launch(preparation, batch))
         if len(launched) > 1:
             yield from _fetch(*launched.popleft(), options.store)
 
@@ -336,19 +401,22 @@ def _batches(prepared, batch_size):
         yield batch
 
 
-def _launch(clip, batch, options):
+def _launch(preparation, batch):
     """Have what is not known of a batch computed, and drop the pixels.
 
     The embeddings of views stay on the model's device, which may still compute them.
     """
+    clip, batch_size = preparation.clip, preparation.options.batch_size
     new = [one for one in batch if one.view_pixels is not None]
     n_views = [len(one.view_pixels) for one in new]
-    embedded = _embed(clip, [one.view_pixels for one in new], options.batch_size)
+    embedded = _embed(clip, [one.view_pixels for one in new], batch_size)
 
     with_parts = [one for one in batch if one.part_pixels is not None]
-    parts = _parts(clip, [one.part_pixels for one in with_parts], options)
-    for one, (image, of_sides) in zip(with_parts, parts, strict=True):
-        one.whole = ImageFeatures(image[None], image, of_sides, one.size, one.box)
+    pixels = [one.part_pixels for one in with_parts]
+    seen = _parts(clip, pixels, preparation.options)
+    for one, features in zip(with_parts, seen, strict=True):
+        known = {"size": one.size, "digest": one.digest}
+        one.whole = preparation.finished(**features, **known)
 
     for one in batch:
         one.view_pixels = one.part_pixels = None
@@ -356,13 +424,49 @@ def _launch(clip, batch, options):
 
 
 def _parts(clip, pixels, options):
-    """Return the whole embedding and the features of parts of each image."""
+    """Return what is known of the parts of each image, as `ImageFeatures` has it."""
     if not pixels:
         return []
+    found = [{"parts": {}} for _ in pixels]
+    if _look_inside(clip, options):
+        for one, (image, depths) in zip(found, _inside(clip, pixels), strict=True):
+            one |= {"image": image, "depths": depths}
+
     if reads_class_token(clip.model.visual):
-        return token_features(clip, pixels, patches=options.parts == "patches")
-    embedded = (_embed(clip, [views], options.batch_size) for views in pixels)
-    return [crop_features(torch.cat(views).cpu().numpy()) for views in embedded]
+        _add_tokens(clip, pixels, options, found)
+    else:
+        _add_crops(clip, pixels, options, found)
+    if "depths" not in options.parts:
+        for one in found:
+            one.pop("depths", None)
+    return found
+
+
+def _add_tokens(clip, pixels, options, found):
+    """Add the windows and patches of a plain ViT to what is known of each image."""
+    wanted = {name: name in options.parts for name in ("windows", "patches")}
+    if any(wanted.values()):
+        features = token_features(clip, pixels, **wanted)
+        for one, (image, parts) in zip(found, features, strict=True):
+            one |= {"image": image, "parts": parts}
+
+
+def _add_crops(clip, pixels, options, found):
+    """Add what stands for windows and patches of other towers."""
+    for one, views in zip(found, pixels, strict=True):
+        if "patches" in options.parts:
+            one["parts"][1] = one["depths"].astype(np.float32)
+        if "windows" in options.parts:
+            embedded = torch.cat(_embed(clip, [views], options.batch_size))
+            one["image"], windows = crop_features(embedded.cpu().numpy())
+            one["parts"] |= windows
+
+
+def _inside(clip, pixels):
+    """Yield the embedding and the depths of each image, from one pass."""
+    seen = see_parts(clip, torch.from_numpy(np.stack([views[0] for views in pixels])))
+    images = seen.images.cpu().numpy()
+    yield from zip(images, joined(seen.depths).half().cpu().numpy(), strict=True)
 
 
 def _embed(clip, pixels, batch_size):
@@ -393,18 +497,18 @@ def _keep(store, with_views, with_parts):
         store.put_many([one.views_key for one in keyed], [one.views for one in keyed])
 
     for one in with_parts:
-        arrays = [one.whole.size, one.whole.image, *one.whole.parts.values()]
-        store.put_many(_part_keys(one.parts_key, one.whole.parts), arrays)
+        kept = {name: getattr(one.whole, name) for name in WHOLE} | one.whole.parts
+        if one.whole.depths is not None:
+            kept["depths"] = one.whole.depths
+        store.put_many(_part_keys(one.parts_key, kept), list(kept.values()))
 
 
-def _part_keys(key, sides):
-    """Return the keys of an image's size, of its embedding, and of its parts."""
-    return [store_key(key, part) for part in ("size", "image", *sides)]
+def _part_keys(key, names):
+    """Return the keys of what is kept of an image with parts."""
+    return [store_key(key, name) for name in names]
 
 
 def _finished(one):
-    whole = one.whole
-    if whole is None:
+    if one.whole is None:
         return ImageFeatures(one.views, error=one.error)
-    views = whole.views if one.views is None else one.views
-    return ImageFeatures(views, whole.image, whole.parts, whole.size, whole.box)
+    return one.whole if one.views is None else replace(one.whole, views=one.views)

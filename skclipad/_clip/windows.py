@@ -56,7 +56,7 @@ def crop_features(encoded):
     return encoded[0], parts
 
 
-def token_features(clip, pixels, *, patches=False):
+def token_features(clip, pixels, *, windows=True, patches=False):
     """Compute the features of images and of their parts with a plain ViT.
 
     Parameters
@@ -65,6 +65,8 @@ def token_features(clip, pixels, *, patches=False):
         The frozen CLIP.
     pixels : list of ndarray of shape (1, height, width, 3)
         Images of the size that the tower reads.
+    windows : bool, default=True
+        Whether windows are features, under their sides.
     patches : bool, default=False
         Whether the tokens of patches are features too, under the side 1.
 
@@ -79,7 +81,7 @@ def token_features(clip, pixels, *, patches=False):
         tokens, grid = patch_tokens(visual, x), grid_of(visual)
 
         images, parts = _whole(visual, tokens, grid, limit, patches)
-        for side in WINDOWS:
+        for side in WINDOWS if windows else ():
             if side <= min(grid):
                 parts[side] = _windows(visual, tokens, grid, side, limit)
 

@@ -71,27 +71,22 @@ def reference_map(features, references):
     """Compare an image with normal ones, patch by patch and window by window.
 
     `features` has by the side of the window, 1 for patch tokens, those at each place:
-    (n_down, n_right, C); `references` the same of all references. The result is the
-    mean of the maps of all sides; its maximum is the score ``s_img``.
+    (n_down, n_right, C); `references` the same of all references, of the sides that
+    are compared. The result is the mean of the maps of all sides; its maximum is the
+    score ``s_img``.
     """
-    return np.mean(
-        [
-            window_map(
-                reference_score(found, references[window].reshape(-1, found.shape[-1])),
-                window,
-            )
-            for window, found in features.items()
-        ],
-        axis=0,
-    )
+    maps = []
+    for window, others in references.items():
+        scores = reference_score(features[window], others.reshape(-1, others.shape[-1]))
+        maps.append(window_map(scores, window))
+    return np.mean(maps, axis=0)
 
 
-def patch_map(features, score, references=None):
-    """Score every patch of an image by all methods together, as images are scored.
+def word_maps(features, score):
+    """Score every patch of an image by each method that reads embeddings.
 
     `score` turns embeddings of shape (n, C_e) into scores of shape (n,), one array for
-    each method that reads embeddings. The result is the mean of their zero-shot maps
-    and, with references, of the map of these.
+    each method. The result are their zero-shot maps, one a method.
     """
     windows = {side: part for side, part in features.parts.items() if side > 1}
     shapes = [(), *(part.shape[:2] for part in windows.values())]
@@ -105,20 +100,24 @@ def patch_map(features, score, references=None):
             for part, shape in zip(np.split(scores, ends), shapes, strict=True)
         )
         maps.append(zero_shot_map(whole, dict(zip(windows, placed, strict=True))))
-    if references is not None:
-        maps.append(reference_map(features.parts, references))
-    return np.mean(maps, axis=0)
+    return maps
 
 
-def image_map(features, score, references=None, size=None):
-    """Make the map of one image, float32 of shape (height, width); see `patch_map`.
+def image_map(features, maps, combine, size=None):
+    """Make the map of one image, float32 of shape (height, width).
 
-    Without features the map is NaN, of one pixel if `size` is None.
+    `maps` are pairs of a map of patches and the box of the image that it covers;
+    `combine` makes one array of several. Maps that lie on different places are
+    combined pixel by pixel. Without features the map is NaN, of one pixel if `size` is
+    None.
     """
     if features is None:
         return np.full(size or (1, 1), np.nan, np.float32)
-    patches = patch_map(features, score, references)
-    return pixel_map(patches, features.size, size, features.box)
+    patches, boxes = zip(*maps, strict=True)
+    if len({(one.shape, box) for one, box in maps}) == 1:
+        return pixel_map(combine(patches), features.size, size, boxes[0])
+    layers = [pixel_map(one, features.size, size, box) for one, box in maps]
+    return combine(layers).astype(np.float32)
 
 
 def height_and_width(size):

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.special import expit
 
+IQR = 1.3489795003921634  # between the quartiles of a normal distribution
+
 
 def unit(embeddings):
     """Return ``e / |e|``, along the last axis; a zero vector stays zero."""
@@ -36,12 +38,57 @@ def network_score(logits):
     return expit(logits)
 
 
-def combined_score(components):
-    """Return the mean of score components.
+MANY_SPREADS = 3
+"""Spreads above the references' median where a standardized score reaches 0.5. Our
+choice, as three standard deviations are many."""
 
-    The paper adds them (Sec. 4.2); the mean ranks alike and stays in [0, 1].
+
+def combined_score(components, scales=None):
+    """Return the mean of score components, or of how unusual each of them is.
+
+    The paper adds components (Sec. 4.2); the mean ranks alike and stays in [0, 1].
+    With the `scales` of `scale`, one a component, each becomes
+    ``z = (score - median) / spread``, and the mean of these one number in [0, 1] that
+    rises with it: 0.5 at `MANY_SPREADS`, never so near 1 that two are alike.
+
+    Examples
+    --------
+    >>> from skclipad._method.scores import combined_score
+    >>> combined_score([[0.2, 0.4], [0.6, 0.6]]).round(3)
+    array([0.4, 0.5])
+    >>> combined_score([[0.2, 0.5]], [(0.2, 0.1)]).round(3)
+    array([0.125, 0.5  ])
     """
-    return np.mean(np.stack(components), axis=0)
+    components = np.stack(components)
+    if scales is None:
+        return np.mean(components, axis=0)
+
+    unusual = [
+        (c - middle) / spread
+        for c, (middle, spread) in zip(
+            components.astype(np.float64), scales, strict=True
+        )
+    ]
+    over = np.mean(unusual, axis=0) - MANY_SPREADS
+    return (1 + over / (1 + np.abs(over))) / 2
+
+
+def scale(scores):
+    """Return median and spread of scores: the interquartile range as a deviation.
+
+    Of half of all scores and more that are alike the spread is the standard
+    deviation, and of scores that are all alike it is 1.
+
+    Examples
+    --------
+    >>> from skclipad._method.scores import scale
+    >>> middle, spread = scale([0.0, 1.0, 2.0, 3.0, 100.0])
+    >>> middle, round(spread, 3)
+    (2.0, 1.483)
+    """
+    low, middle, high = np.quantile(np.asarray(scores, np.float64), (0.25, 0.5, 0.75))
+    spread = (high - low) / IQR or np.std(scores)
+    return float(middle), float(spread) or 1.0
 
 
 def combine_views(scores, n_views, how):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skclipad._clip.features import stream_features
+from skclipad._clip.features import reference_parts, stream_features
 from skclipad._embedder import image_options, load_clip
 from skclipad._images.reading import image_identity
 from skclipad._method.maps import reference_map
@@ -150,7 +150,9 @@ def _stream_scores(embedder, category, references, drawn, shots, todo):
     rows = sorted({int(row) for rows in drawn.values() for row in rows})
     images = [references[row] for row in rows]
     clip = load_clip(embedder)
-    options = image_options(embedder, crops="whole", parts="patches", on_error="raise")
+    options = image_options(
+        embedder, crops="whole", parts=reference_parts(clip), on_error="raise"
+    )
     features = stack_features(stream_features(clip, images, options))
     chosen = []
     for drawn_rows in drawn.values():

@@ -1,0 +1,185 @@
+"""Features of an image's parts, from inside any image tower.
+
+A plain ViT or another tower of tokens gives them at four depths; a convolutional one
+from the stages that see an eighth and a sixteenth of the image's pixels a side.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from skclipad._clip.backbone import Backbone
+from skclipad._clip.transformer import run_blocks, tokens_per_batch
+from skclipad._clip.vision import normalized, patch_tokens, reads_class_token
+
+DEPTHS = 4
+"""Depths that tokens are taken at: a quarter, a half, three quarters, and the end."""
+
+REDUCTIONS = (8, 16)
+"""Pixels a side that a place of a stage stands for, of the stages that are taken."""
+
+
+@dataclass(frozen=True)
+class SeenParts:
+    """What one pass through an image tower gives.
+
+    Attributes
+    ----------
+    images : torch.Tensor of shape (n, C_e)
+        Raw embeddings.
+    depths : list of torch.Tensor of shape (n, n_down, n_right, width)
+        Raw features of parts, from the shallowest depth to the deepest. They have one
+        grid; the width may differ.
+    """
+
+    images: torch.Tensor
+    depths: list
+
+
+def see_parts(clip, pixels):
+    """Run an image tower once, for the embeddings of images and features of parts.
+
+    Stages of convolutional towers are brought to the grid of the coarsest one: finer
+    features are averaged over 3 x 3 neighbours first, so that none falls between two
+    places of that grid.
+
+    Parameters
+    ----------
+    clip : Backbone
+        The frozen CLIP.
+    pixels : torch.Tensor of shape (n, height, width, 3), dtype uint8
+        Images of the size that the tower reads.
+
+    Returns
+    -------
+    SeenParts
+        On the clip's device, in its number format.
+
+    Raises
+    ------
+    ValueError
+        If the tower shows nothing of its inside.
+    """
+    visual = clip.model.visual
+    with torch.inference_mode():
+        if not reads_class_token(visual):
+            return _from_intermediates(clip, normalized(clip, pixels))
+        n_tokens = len(pixels) * len(visual.positional_embedding)
+        n_pieces = -(-n_tokens // tokens_per_batch(clip.device))
+        pieces = pixels.tensor_split(min(n_pieces, len(pixels)))
+        seen = [_from_blocks(visual, normalized(clip, piece)) for piece in pieces]
+        return SeenParts(
+            torch.cat([one.images for one in seen]),
+            [torch.cat(depth) for depth in zip(*(s.depths for s in seen), strict=True)],
+        )
+
+
+def joined(depths):
+    """Put the features of all depths side by side, each of unit length.
+
+    Parameters
+    ----------
+    depths : list of torch.Tensor of shape (n, n_down, n_right, width)
+        Features of parts.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, n_down, n_right, sum of widths), dtype float32
+        Their length is the same everywhere: the root of the number of depths.
+    """
+    return torch.cat([F.normalize(depth.float(), dim=-1) for depth in depths], dim=-1)
+
+
+def check_parts(clip):
+    """Refuse an image tower without features of parts.
+
+    Parameters
+    ----------
+    clip : Backbone
+        The frozen CLIP.
+
+    Raises
+    ------
+    ValueError
+        If the tower shows nothing of its inside.
+    """
+    if not reads_class_token(clip.model.visual):
+        _indices(clip)
+
+
+def spread_depths(n_blocks):
+    """Return which blocks are a quarter, a half, three quarters and all of the way.
+
+    Examples
+    --------
+    >>> from skclipad._clip.parts import spread_depths
+    >>> spread_depths(12), spread_depths(3)
+    ([2, 5, 8, 11], [0, 1, 2])
+    """
+    ends = (np.arange(1, DEPTHS + 1) * n_blocks / DEPTHS).round().astype(int)
+    return sorted({max(int(end), 1) - 1 for end in ends})
+
+
+def _from_blocks(visual, x):
+    """Run a plain ViT, and keep the patch tokens at each depth."""
+    blocks, start, depths = list(visual.transformer.resblocks), 0, []
+    x = patch_tokens(visual, x)
+    for last in spread_depths(len(blocks)):
+        x = run_blocks(blocks[start : last + 1], x)
+        depths.append(x[:, 1:].unflatten(1, tuple(visual.grid_size)))
+        start = last + 1
+    image = visual.ln_post(x[:, 0])
+    image = image if visual.proj is None else image @ visual.proj
+    return SeenParts(image.float(), depths)
+
+
+def _from_intermediates(clip, x):
+    """Run any other tower by what open_clip and timm offer for it."""
+    visual = clip.model.visual
+    found = visual.forward_intermediates(x, indices=_indices(clip))
+    stages = found["image_intermediates"]  # each (n, width, n_down, n_right)
+    grid = min((stage.shape[-2:] for stage in stages), key=np.prod)
+    depths = [_on_grid(stage, grid).permute(0, 2, 3, 1) for stage in stages]
+    return SeenParts(found["image_features"].float(), depths)
+
+
+def _on_grid(stage, grid):
+    if stage.shape[-2:] == grid:
+        return stage
+    stage = F.avg_pool2d(stage, 3, stride=1, padding=1, count_include_pad=False)
+    return F.adaptive_avg_pool2d(stage, grid)
+
+
+def _indices(clip: Backbone):
+    """Return which intermediate features are the parts, by the tower's own numbers."""
+    visual = clip.model.visual
+    reductions = _reductions(visual)
+    if reductions is None:
+        raise ValueError(
+            f"The image tower of {clip.model_name!r}, {type(visual).__name__}, shows "
+            "no features of an image's parts, so images cannot be compared part by "
+            "part. Choose a ViT, ResNet, ConvNeXt, EfficientNet or another model "
+            "whose tower has `forward_intermediates`, or set n_shots=0."
+        )
+    if len(set(reductions)) == 1:
+        return spread_depths(len(reductions))
+    stages = [i for i, found in enumerate(reductions) if found in REDUCTIONS]
+    return stages or spread_depths(len(reductions))
+
+
+def _reductions(visual):
+    """Return how many pixels a side each intermediate feature stands for, or None."""
+    tower = getattr(visual, "trunk", visual)
+    if not hasattr(tower, "forward_intermediates"):
+        return None
+    if hasattr(visual, "trunk"):
+        infos = getattr(tower, "feature_info", None)
+        if not infos:
+            return None
+        infos = infos if isinstance(infos, list) else infos.info
+        return [info["reduction"] for info in infos]
+    if hasattr(visual, "layer4"):  # open_clip's ModifiedResNet: a stem and four layers
+        return [4, 4, 8, 16, 32]
+    return [visual.patch_size[0]] * len(visual.transformer.resblocks)

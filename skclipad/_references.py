@@ -1,0 +1,207 @@
+"""What a detector compares images with: chosen, embedded, compared."""
+
+from functools import partial
+
+import numpy as np
+
+from skclipad._clip.features import reference_parts, stream_features
+from skclipad._embedder import image_options, load_clip
+from skclipad._inputs import check_labels
+from skclipad._method.maps import reference_map
+from skclipad._method.mutual import MutualComparison, reference_state
+from skclipad._method.references import (
+    candidates,
+    choose_references,
+    leave_out,
+    stack_features,
+)
+
+REFERENCE_METHODS = ("winclip", "mutual")
+
+
+def draw_references(detector, inputs, y, seed):
+    """Draw the references of a detector out of what `fit` was given.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        Says how many, as `n_shots` and `max_references`.
+    inputs : Inputs
+        X.
+    y : ndarray of shape (n_samples,), or None
+        Labels.
+    seed : int
+        Draws.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_references,), or None
+        Which images of X; None without `n_shots`.
+    images : list or None
+        These images.
+    n_offered : int
+        How many they were drawn from.
+
+    Raises
+    ------
+    ValueError
+        If X holds embeddings, or too few normal images.
+    TypeError
+        If X is None.
+    """
+    n_shots = detector.n_shots
+    if n_shots == 0:
+        return None, None, 0
+    if inputs.embeddings is not None:
+        raise ValueError(
+            f"Got embeddings with n_shots={n_shots}, but references are compared patch "
+            "by patch, which needs the images themselves. Pass these, or set n_shots=0."
+        )
+    if inputs.source is None:
+        wanted = "images" if n_shots == "all" else "as many normal images at least"
+        raise TypeError(
+            f"Got X=None with n_shots={n_shots}, but expected {wanted}. Pass them to "
+            "fit, or set n_shots=0 for a detector that needs no image."
+        )
+
+    images = list(inputs.images())
+    y = check_labels(y, images)
+    rows, chosen = choose_references(
+        images, y, n_shots, seed, most=detector.max_references
+    )
+    return rows, chosen, len(candidates(images, y))
+
+
+def embed_references(detector, embedder, images, rows):
+    """Compute the features of references, their views and their parts, in one pass.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        Says what is compared, as `reference_method`.
+    embedder : CLIPImageEmbedder
+        Says how images are read. With ``on_error="nan"`` and ``n_shots="all"`` those
+        that cannot be read are no references.
+    images : list or None
+        The references.
+    rows : ndarray of shape (n_references,), or None
+        Where they are in X.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_readable,), or None
+        Which of them could be read.
+    features : list of ImageFeatures
+        Of these.
+
+    Raises
+    ------
+    ImageReadError
+        If one cannot be read, and must be.
+    ValueError
+        If none could be read, or the image tower shows no parts.
+    """
+    if images is None:
+        return None, []
+    clip = load_clip(embedder)
+    parts = parts_compared(detector.reference_method, clip)
+    on_error = embedder.on_error if detector.n_shots == "all" else "raise"
+    options = image_options(embedder, parts=parts, on_error=on_error)
+    features = list(stream_features(clip, images, options))
+
+    readable = [one.error is None for one in features]
+    if not any(readable):
+        raise ValueError(
+            f"Got {len(images)} images to be references, but none of them can be read: "
+            f"{features[0].error}"
+        )
+    return rows[readable], [one for one in features if one.error is None]
+
+
+def parts_compared(method, clip):
+    """Return the features of parts that a method compares.
+
+    Parameters
+    ----------
+    method : {"winclip", "mutual"}
+        How parts are compared.
+    clip : Backbone
+        What sees them.
+
+    Returns
+    -------
+    tuple of str
+        As `ImageOptions` has them.
+    """
+    return ("depths",) if method == "mutual" else reference_parts(clip)
+
+
+def keep_references(method, features):
+    """Return what is kept of references; see ``references_`` of the detector.
+
+    Parameters
+    ----------
+    method : {"winclip", "mutual"}
+        How parts are compared.
+    features : list of ImageFeatures
+        Of the references; there may be none.
+
+    Returns
+    -------
+    dict of ndarray, or None
+        What others are compared with.
+    """
+    if not features:
+        return None
+    return reference_state(features) if method == "mutual" else stack_features(features)
+
+
+def comparison(detector, clip):
+    """Return what compares an image with the references of a fitted detector.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector with references.
+    clip : Backbone
+        Its CLIP, on whose device the comparison runs.
+
+    Returns
+    -------
+    callable
+        Takes `ImageFeatures`, and gives a map of patches in [0, 1] whose maximum is
+        ``s_img``.
+    """
+    references = detector.references_
+    if detector.fit_params_["reference_method"] == "mutual":
+        return MutualComparison(references, detector.reference_share, clip.device)
+    return partial(_compare_with, references)
+
+
+def compare_references(detector, clip, features):
+    """Score the references of a detector, each by the others.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector with two references or more.
+    clip : Backbone
+        Its CLIP.
+    features : list of ImageFeatures
+        Of the references.
+
+    Returns
+    -------
+    ndarray of shape (n_references,)
+        Their scores ``s_img``.
+    """
+    if detector.fit_params_["reference_method"] == "mutual":
+        compare = comparison(detector, clip)
+        return np.array([compare(one).max() for one in features])
+    others = (leave_out(detector.references_, i) for i in range(len(features)))
+    pairs = zip(features, others, strict=True)
+    return np.array([reference_map(one.parts, some).max() for one, some in pairs])
+
+
+def _compare_with(references, features):
+    return reference_map(features.parts, references)
