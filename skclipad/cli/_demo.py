@@ -53,15 +53,15 @@ def _show(args, out):
 
     echo(f"... {time.perf_counter() - start:.1f} s. Making heat maps ...")
     start = time.perf_counter()
+    # Where a can differs from the others: words look at 41 crops of each photo.
+    folder.set_params(scores=("reference",))
     maps = folder.anomaly_map(photos.paths, size=MAP_SIDE)
+    folder.set_params(scores="auto")
     echo(f"... {time.perf_counter() - start:.1f} s.")
     _write(out, photos, columns, maps, folder, shlex.join(args.command_line))
 
-    n_damaged = int(photos.target.sum())
-    print(
-        f"\n{len(photos.paths)} photos of cans, {n_damaged} of them damaged, all new to "
-        "the model:\n"
-    )
+    n_photos, n_damaged = len(photos.paths), int(photos.target.sum())
+    print(f"\n{n_photos} photos of cans, {n_damaged} of them damaged, all new to it:\n")
     print(_table(rows))
     print(CLOSING)
     print(f"{out / 'report.html'}  all photos, with scores and heat maps")
