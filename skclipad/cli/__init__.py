@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import gc
 import os
 import re
 import sys
@@ -69,7 +70,8 @@ def main(argv=None):
     skclipad ...
     0
     """
-    if argv is None:
+    is_process = argv is None
+    if is_process:
         argv = sys.argv[1:]
         # Threads of OpenMP that wait for each other keep their cores busy. Where others
         # work on these, that makes small products many times slower than they need be.
@@ -90,6 +92,9 @@ def main(argv=None):
             return _run(args)
     finally:
         _let_go_of_output()
+        if is_process:
+            # Else Python ends by looking through half a million objects for cycles.
+            gc.freeze()
 
 
 def _run(args):

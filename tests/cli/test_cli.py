@@ -105,6 +105,15 @@ def test_it_runs_as_a_module():
     assert "invalid choice: 'dance'" in process.stderr
 
 
+@pytest.mark.parametrize("arguments", [None, ["info"]])
+def test_only_a_process_of_its_own_ends_without_a_search_for_cycles(arguments):
+    code = "import gc, sys; sys.argv = ['skclipad', 'info']\n"
+    code += f"from skclipad.cli import main; main({arguments})\n"
+    code += "sys.exit(5 if gc.get_freeze_count() else 0)"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert process.returncode == (5 if arguments is None else 0)
+
+
 def test_info_tells_versions_device_and_the_bundled_model(capsys):
     assert cli.main(["info"]) == 0
     text = capsys.readouterr().out
