@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from skclipad import tiny
+from skclipad._clip.paths import COSTS, slow_towers, towers_of_known_kind
 from skclipad._exceptions import WeightsNotFoundError, warn_user
 from skclipad._storage.forks import ForkSafeLock, hold_while_forking
 from skclipad._storage.process_cache import ProcessCache
@@ -46,6 +47,8 @@ PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 
 # Names of files that a tokenizer is read from, beside a model's weights.
 TOKENIZER_FILES = ("*token*", "*vocab*", "merges*", "*.model")
+
+TRIED = "open_clip_torch>=3.0,<5"  # as in setup.cfg
 
 CACHE_SIZE = 2
 _cache = ProcessCache(CACHE_SIZE)
@@ -128,6 +131,11 @@ class Backbone:
     def vocab_size(self):
         """Tokens that the text tower knows, None if it does not say."""
         return getattr(getattr(self.model, "text", self.model), "vocab_size", None)
+
+    @property
+    def slow_paths(self):
+        """Towers that this package has no forward pass for: dict of what each costs."""
+        return {tower: COSTS[tower] for tower in slow_towers(self.model)}
 
     def vocabulary_error(self, got):
         """Return the error that tokenizer and text tower differ, to be raised."""
@@ -567,6 +575,7 @@ def _load(source, device, precision):
     model = _create_model(open_clip, source, device, precision)
 
     model.eval().requires_grad_(False)
+    _warn_of_slow_towers(model, config, source.model_name)
     preprocess = open_clip.get_model_preprocess_cfg(model)
     size = preprocess["size"]
     source = _with_hub_tokenizer(source)
@@ -596,6 +605,22 @@ def _load(source, device, precision):
             json.dumps(described, sort_keys=True).encode()
         ).hexdigest()[:32],
     )
+
+
+def _warn_of_slow_towers(model, config, name):
+    """Warn where a tower has a fast path by its configuration, but not by its blocks.
+
+    Towers that have none by their nature, as ResNets, are as the documentation says.
+    """
+    missed = set(slow_towers(model)) & set(towers_of_known_kind(config))
+    for tower in sorted(missed):
+        warn_user(
+            f"The {tower} tower of {name!r} runs on the slow path: open_clip "
+            f"{_open_clip().__version__} builds it of blocks that this version of "
+            f"skclipad has no forward pass for. What that costs: {COSTS[tower]}. "
+            f"`skclipad info` says it too. Blocks are known for {TRIED} without norms "
+            "or scales of attention.",
+        )
 
 
 def _create_model(open_clip, source, device, precision):

@@ -11,6 +11,19 @@ DETECTOR_HELP = """\
 what `skclipad fit` wrote. Only open a file that you trust: loading it runs what is in
 it"""
 
+MODEL_OPTIONS = {
+    "--model": (
+        "embedder__model_name",
+        str,
+        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or tiny, the small "
+        "bundled one (ViT-B-16-plus-240)",
+    ),
+    "--pretrained": (
+        "embedder__pretrained",
+        str,
+        "which weights: a tag of open_clip or a file (laion400m_e32)",
+    ),
+}
 # What makes a detector, and where it runs; each is a parameter of an estimator.
 DETECTOR_OPTIONS = {
     "--normal": ("normal_word", str, "word for normal things (a)"),
@@ -36,17 +49,7 @@ DETECTOR_OPTIONS = {
         "networks to average the scores of; 5 are recommended (1, the paper's)",
     ),
     "--seed": ("random_state", int, "seed of words and training (0)"),
-    "--model": (
-        "embedder__model_name",
-        str,
-        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or tiny, the small "
-        "bundled one (ViT-B-16-plus-240)",
-    ),
-    "--pretrained": (
-        "embedder__pretrained",
-        str,
-        "which weights: a tag of open_clip or a file (laion400m_e32)",
-    ),
+    **MODEL_OPTIONS,
     "--crops": (
         "embedder__crops",
         str,
@@ -231,6 +234,11 @@ def _add_demo(parser):
 
 def _add_info(parser):
     parser.epilog = "Put what it prints into a report of a bug."
+    parser.description = (
+        "Show versions, device, and of a model its size and whether its towers run on "
+        "the fast path (of the bundled one, unless --model names another)."
+    )
+    _add_parameters(parser.add_argument, MODEL_OPTIONS)
 
 
 ADDERS = {

@@ -3,22 +3,37 @@
 import platform
 
 from skclipad._embedder import CLIPImageEmbedder, load_clip
+from skclipad.cli._arguments import MODEL_OPTIONS, given
 from skclipad.cli._console import ALL_SCORED
 from skclipad.report import package_versions
 
 
 def run(args):
-    """Print versions, device and the bundled model."""
+    """Print versions, device, and a model with the paths that its towers take."""
     for name, version in package_versions(missing="not installed").items():
-        print(f"{name:<16} {version}")
-    print(f"{'platform':<16} {platform.platform()}")
+        _tell(name, version)
+    _tell("platform", platform.platform())
 
-    backbone = load_clip(CLIPImageEmbedder(model_name="tiny"))
-    print(f"{'device':<16} {backbone.device}")
+    settings = given(args, MODEL_OPTIONS) or {"embedder__model_name": "tiny"}
+    names = {name.removeprefix("embedder__"): value for name, value in settings.items()}
+    backbone = load_clip(CLIPImageEmbedder(**names))
+    _tell("device", backbone.device)
+    _tell_model(backbone)
+    return ALL_SCORED
+
+
+def _tell_model(backbone):
     height, width = backbone.image_size
     parameters = sum(p.numel() for p in backbone.model.parameters()) / 1e6
-    print(
-        f"{'bundled model':<16} {parameters:.1f} million parameters, reads "
-        f"{width} x {height} pixels"
+    is_bundled = backbone.model_name == "tiny"
+    _tell(
+        "bundled model" if is_bundled else backbone.model_name,
+        f"{parameters:.1f} million parameters, reads {width} x {height} pixels",
     )
-    return ALL_SCORED
+    for tower in ("image", "text"):
+        cost = backbone.slow_paths.get(tower)
+        _tell(f"{tower} tower", "fast path" if cost is None else f"slow path: {cost}")
+
+
+def _tell(name, value):
+    print(f"{name:<16} {value}")
