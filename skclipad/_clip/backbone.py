@@ -226,6 +226,14 @@ def embedding_width(model_name):
     return _open_clip().get_model_config(_registry_name(model_name))["embed_dim"]
 
 
+def published_weights():
+    """Return the tags of published weights by the names of open_clip's registry."""
+    names = {}
+    for name, tag in _open_clip().list_pretrained():
+        names.setdefault(name, []).append(tag)
+    return names
+
+
 def clear_backbone_cache():
     """Forget every loaded backbone and free its memory.
 
@@ -363,10 +371,24 @@ def _read_config(source):
             f"({type(e).__name__}: {e}). Get the folder again, or mend the file."
         ) from e
 
+    _refuse_naflex(source.model_name, config.get("vision_cfg") or {})
     if _brings_config(name):
         _check_tokenizer_settings(source.model_name, text, settings)
         _check_text_model(source.model_name, text)
     return config
+
+
+def _refuse_naflex(model_name, vision):
+    """Refuse an image tower that reads lists of patches instead of images."""
+    settings = vision.get("timm_model_kwargs") or {}
+    trunk = str(vision.get("timm_model_name") or "")
+    if trunk.startswith("naflex") or settings.get("use_naflex"):
+        raise ValueError(
+            f"Got {model_name!r}, whose image tower is a NaFlex ViT: it reads patches "
+            "of images of any shape, but expected one that reads images of one size. "
+            "Use the model of the same family with a fixed size, such as "
+            "'ViT-B-16-SigLIP2'."
+        )
 
 
 def _check_tokenizer_settings(model_name, text, settings):

@@ -232,13 +232,20 @@ def _add_demo(parser):
     add("--seed", type=int, default=0, help="seed of words and pictures (0)")
 
 
+MODELS_HELP = """\
+instead, print the CLIPs that this package was tried with: licence, size, cost, and what
+works with each"""
+
+
 def _add_info(parser):
     parser.epilog = "Put what it prints into a report of a bug."
     parser.description = (
         "Show versions, device, and of a model its size and whether its towers run on "
         "the fast path (of the bundled one, unless --model names another)."
     )
-    _add_parameters(parser.add_argument, MODEL_OPTIONS)
+    add = parser.add_argument
+    add("--models", action="store_true", help=MODELS_HELP)
+    _add_parameters(add, MODEL_OPTIONS)
 
 
 ADDERS = {

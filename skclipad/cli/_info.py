@@ -5,11 +5,16 @@ import platform
 from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad.cli._arguments import MODEL_OPTIONS, given
 from skclipad.cli._console import ALL_SCORED
+from skclipad.cli._models import print_models
 from skclipad.report import package_versions
 
 
 def run(args):
     """Print versions, device, and a model with the paths that its towers take."""
+    if args.models:
+        print_models()
+        return ALL_SCORED
+
     for name, version in package_versions(missing="not installed").items():
         _tell(name, version)
     _tell("platform", platform.platform())
