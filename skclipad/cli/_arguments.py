@@ -201,6 +201,11 @@ examples:
 Beside the graph stands a file such as detector.preprocess.json: how a picture becomes
 its input. The documentation's page on ONNX graphs has a script that follows it."""
 INT8_HELP = "keep the weights in 8 bits: a much smaller file, and other scores"
+NO_MAPS_HELP = (
+    "leave the anomaly maps out of the graph (default: in, if it can have them)"
+)
+DYNAMO_HELP = """\
+use torch's newer exporter, which takes ten times as long or more (needs onnxscript)"""
 NOISE_HELP = """\
 pictures to measure the graph's agreement with the detector on (default: noise, which
 says little about --int8)"""
@@ -212,6 +217,8 @@ def _add_export(parser):
     add("-d", "--detector", required=True, metavar="FILE", help=DETECTOR_HELP)
     add("-o", "--output", required=True, metavar="FILE", help="say detector.onnx")
     add("--int8", action="store_true", help=INT8_HELP)
+    add("--no-maps", action="store_true", help=NO_MAPS_HELP)
+    add("--dynamo", action="store_true", help=DYNAMO_HELP)
     add("--pictures", nargs="+", metavar="PICTURES", help=NOISE_HELP)
 
 
