@@ -2,6 +2,10 @@
 # it. Nothing is assumed but python3 (3.10 or newer), make and a package registry.
 
 PYTHON ?= python3
+# Where torch and torchvision come from, if not from where all else does. On Linux torch
+# brings some GB of CUDA along; pytorch.org's page names an index for each kind of machine,
+# for CPUs alone `make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu`.
+TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DOCS_VENV := .venv-docs
@@ -13,6 +17,7 @@ DEMO := demo
 
 help:  ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
+	@echo "  ... TORCH_INDEX=URL	torch from there; without CUDA: https://download.pytorch.org/whl/cpu"
 
 demo: $(VENV)/.ready-demo  ## fit on random words, score photos in three ways, leave a report
 	$(BIN)/python -m skclipad demo --out $(DEMO)
@@ -56,16 +61,27 @@ $(BIN)/python:
 
 $(DOCS_VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(DOCS_VENV) || { rm -rf $(DOCS_VENV); exit 1; }
+	$(subst $(BIN)/,$(DOCS_VENV)/bin/,$(TORCH_FIRST))
 	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
-# One pip command for everything: pip then chooses torch and torchvision together.
-# Installed in two steps, they may not match. The stamps keep a second `make` quick.
+# torch and torchvision in one pip command: installed in two steps, they may not match. With
+# an index of their own they come first, and the second command finds them there. The stamps
+# keep a second `make` quick.
+ifneq ($(strip $(TORCH_INDEX)),)
+TORCH_FIRST = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --index-url $(TORCH_INDEX) torch torchvision
+endif
+
 $(VENV)/.ready-demo: setup.cfg pyproject.toml | $(BIN)/python
+	@$(BIN)/python tools/downloads.py demo --index "$(TORCH_INDEX)"
+	$(TORCH_FIRST)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
 $(VENV)/.ready-test: setup.cfg pyproject.toml | $(BIN)/python
+	@$(BIN)/python tools/downloads.py test --index "$(TORCH_INDEX)"
+	$(TORCH_FIRST)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $(VENV)/.ready-demo $@
 

@@ -27,7 +27,7 @@ from _common import (
 )
 
 from skclipad._clip.backbone import load_backbone
-from skclipad._clip.text import _causal_tower, encode_texts, tokenize
+from skclipad._clip.text import causal_tower, encode_texts, tokenize
 from skclipad._method.prompts import BLOCK_SIZE, n_blocks, training_block
 
 WORDS = {"normal_word": "a", "anomaly_word": "a damaged", "l_min": 5, "l_max": 10}
@@ -80,7 +80,7 @@ def main():
     texts = training_prompts(args.prompts)
     tokens = tokenize(exact, texts)
     lengths = tokens.argmax(dim=1).numpy() + 1
-    tower = _causal_tower(backbone.model)
+    tower = causal_tower(backbone.model)
     n_tokens = 1024 * torch.get_num_threads()
     products, product_flop = block_products(
         n_tokens, tower.transformer.width, dtype=backbone.dtype, device=backbone.device

@@ -23,24 +23,28 @@ from torch import nn
 from skclipad._clip.backbone import quiet_root_logger
 from skclipad._clip.transformer import run_blocks
 from skclipad._clip.vision import reads_class_token
-from skclipad._clip.windows import grid_of, window_tokens
+from skclipad._clip.windows import WINDOWS, grid_of, window_tokens
 from skclipad._detector import SCORES
 from skclipad._embedder import checked_embedder, embedder_of, load_clip
 from skclipad._images.bit_depth import BitDepth
 from skclipad._images.crops import resize_image
 from skclipad._images.reading import read_image
 from skclipad._inputs import as_image_list
+from skclipad._method.maps import pixel_map
 from skclipad._method.scores import unit
 from skclipad._optional import import_optional
 from skclipad._storage.files import atomic_write, atomic_write_text
 
 __all__ = ["export_onnx"]
 
-OPSET = 17  # read by onnxruntime 1.12 and later
+OPSET = 18  # read by onnxruntime 1.14 and later
 TOLERANCE = 1e-4  # between graph and detector
 LARGEST = 1_900_000_000  # bytes: a protobuf message ends at 2 GB
 N_IMAGES = 16  # that graph and detector are compared on, if none are given
+N_MAPS = 16  # of them that maps are compared on: a map takes as long as many scores
 BATCH = 8
+NEEDED = "dynamic_shapes", "dynamic_axes"  # by which torch's exporters are told
+LOWEST = 1e-12  # scores of windows below it count as it
 
 # What a program has to do before it runs the graph
 PREPARATION = [
@@ -71,7 +75,23 @@ RESIZING = {
 }
 
 
-def export_onnx(detector, path, *, int8=False, images=None):
+# What a program has to do with the map of patches
+DRAWING = [
+    "the map has a value for each patch; together they cover a box of the upright "
+    "image, in its own pixels",
+    "pixels have the value that lies on a straight line between the centres of the "
+    "patches beside them, first along the rows, then along the columns; beyond the "
+    "outermost centres they have the value of the nearest patch",
+]
+BOXES = {
+    "squash": "the whole image",
+    "shortest": "the box that is cut out: see `resize`",
+    "longest": "the canvas: beyond the image by its padding, in pixels of the image "
+    "(side of the image / inner)",
+}
+
+
+def export_onnx(detector, path, *, int8=False, images=None, maps=None, dynamo=None):
     """Write a fitted detector as an ONNX graph.
 
     The graph reads images that already have the model's size. How they get it stands in
@@ -96,15 +116,25 @@ def export_onnx(detector, path, *, int8=False, images=None):
         Images to compare graph and detector on, as the estimators take them; a few
         hundred of yours for a useful value with `int8`. None compares on random
         patterns, enough to see that the graph is right.
+    maps : bool, default=None
+        Whether the graph gives the anomaly map, too, which costs many times what the
+        scores do; a program that asks onnxruntime for scores alone with
+        ``only_execute_path_to_fetches`` does not pay for it. None gives it if the image
+        tower is a plain ViT: the windows of others are crops of the image itself.
+    dynamo : bool, default=None
+        Which of torch's exporters to use: True, the one through ``torch.export``, which
+        needs onnxscript; False, the one that traces, ten times faster or more, which
+        torch has deprecated. None traces as long as torch can. Both are held to the
+        same agreement.
 
     Returns
     -------
     sklearn.utils.Bunch
         ``path`` and ``preprocess_path``, the files; ``agreement``, a dict with the
         number of images compared ("n_pictures"), the largest difference of each
-        output ("max_difference"), the share of equal labels ("same_label") and
-        Spearman's correlation of the combined scores ("rank_correlation", None if they
-        are all the same).
+        output ("max_difference"; of maps on 16 images at most), the share of equal
+        labels ("same_label") and Spearman's correlation of the combined scores
+        ("rank_correlation", None if they are all the same).
 
     Raises
     ------
@@ -114,7 +144,8 @@ def export_onnx(detector, path, *, int8=False, images=None):
         If the detector cannot become one graph: it looks at crops, has references that
         are not compared as WinCLIP does with a plain ViT, standardizes scores, or has
         an image tower that torch cannot export or that is larger than 2 GB. With
-        `int8`, if the graph does not get smaller.
+        `maps`, if the image tower is no plain ViT. With `int8`, if the graph does not
+        get smaller.
     RuntimeError
         If the graph's scores differ from the detector's by more than 1e-4 (without
         `int8`).
@@ -125,8 +156,10 @@ def export_onnx(detector, path, *, int8=False, images=None):
     -----
     The input is ``pixels``, float32 of shape (n, 3, height, width), RGB in 0..1, for
     any n. Outputs, each of shape (n,), are ``s_pr``, ``s_fnn``, with references
-    ``s_img``, and ``score``, their mean as `predict_proba` gives it. Everything else,
-    normalisation of colours included, is inside.
+    ``s_img``, and ``score``, their mean as `predict_proba` gives it; with maps also
+    ``map``, of shape (n, rows, columns), a value for each patch of the tower, of which
+    `anomaly_map` interpolates pixels. Everything else, normalisation of colours
+    included, is inside.
 
     With `int8` activations are scaled batch by batch, so a score depends a little on
     which images share its batch.
@@ -145,11 +178,12 @@ def export_onnx(detector, path, *, int8=False, images=None):
     1.0
     """
     onnx, onnxruntime = (import_optional(n, "onnx") for n in ("onnx", "onnxruntime"))
+    write_graph = _write_program if _takes_dynamo(dynamo) else _write_trace
     check_is_fitted(detector)
 
     detector = _on_cpu(detector)
     backbone = load_clip(checked_embedder(detector))
-    graph = ScoringGraph(detector, backbone)
+    graph = ScoringGraph(detector, backbone, maps)
     _check_size(graph)
     pixels = _compared_pixels(detector.embedder, backbone, images)
 
@@ -159,7 +193,7 @@ def export_onnx(detector, path, *, int8=False, images=None):
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder,
     ):
         made = Path(folder, "graph.onnx")
-        _write_graph(graph, pixels[:2], made)
+        _write_graph(write_graph, graph, pixels[:2], made)
         agreement = _compare(detector, _run(onnxruntime, made, pixels), pixels)
 
         worst = max(agreement["max_difference"].values())
@@ -176,7 +210,7 @@ def export_onnx(detector, path, *, int8=False, images=None):
         os.replace(made, partial)
 
     preprocess_path = path.with_suffix(".preprocess.json")
-    how = _description(detector, backbone, graph.outputs, int8, agreement)
+    how = _description(detector, backbone, graph, int8, agreement)
     atomic_write_text(preprocess_path, json.dumps(how, indent=2) + "\n")
     return Bunch(path=path, preprocess_path=preprocess_path, agreement=agreement)
 
@@ -188,16 +222,21 @@ class ScoringGraph(nn.Module):
     that depend on values. The backbone is the detector's CLIP, in float32 on the CPU.
     """
 
-    def __init__(self, detector, backbone):
+    def __init__(self, detector, backbone, maps=None):
         super().__init__()
         visual = backbone.model.visual
         self.reads_tokens = reads_class_token(visual)
         # Only the part that is used: the text tower would be written too.
         self.tower = visual if self.reads_tokens else backbone.model
-        _check_references(detector, backbone, self.reads_tokens)
+        _check_references(detector, backbone.model_name, self.reads_tokens)
+        if maps and not self.reads_tokens:
+            raise ValueError(
+                f"Got maps={maps}, but the image tower of {backbone.model_name!r} is "
+                "no plain ViT: its windows are not in the graph. Export without maps."
+            )
 
-        self._keep("mean", np.reshape(backbone.mean, (3, 1, 1)))
-        self._keep("std", np.reshape(backbone.std, (3, 1, 1)))
+        self._keep("colour_mean", np.reshape(backbone.mean, (3, 1, 1)))
+        self._keep("colour_std", np.reshape(backbone.std, (3, 1, 1)))
 
         normal, anomaly = unit(detector.prompt_embeddings_)
         self._keep("direction", (anomaly - normal) / detector.temperature)
@@ -217,6 +256,11 @@ class ScoringGraph(nn.Module):
         everything = ["prompt", "fnn", *(["reference"] if self.sides else [])]
         chosen = everything if detector.scores == "auto" else detector.scores
         self.combined = [SCORES[name] for name in chosen]
+        shortest = min(grid_of(visual)) if self.reads_tokens else 0
+        self.windows = [side for side in WINDOWS if side <= shortest]
+        self.gives_map = bool(self.windows) if maps is None else maps
+        for side in {*self.windows, *self.sides} - {1}:
+            self._keep(f"covered_{side}", _covered(grid_of(visual), side))
 
     def _keep(self, name, array):
         tensor = torch.tensor(np.asarray(array), dtype=torch.float32)
@@ -225,33 +269,56 @@ class ScoringGraph(nn.Module):
     @property
     def outputs(self):
         """Names of what `forward` returns, in order."""
-        return ["s_pr", "s_fnn", *(["s_img"] if self.sides else []), "score"]
+        references = ["s_img"] if self.sides else []
+        return ["s_pr", "s_fnn", *references, "score", *self.map_outputs]
+
+    @property
+    def map_outputs(self):
+        """Names of the maps among the outputs."""
+        return ["map"] if self.gives_map else []
 
     def forward(self, pixels):
-        """Return the scores of pixels, (n, 3, height, width), that `outputs` names."""
-        x = (pixels - self.mean) / self.std
-        scores = {}
-        if self.reads_tokens:
-            tokens = self._tokens(x)
-            embeddings, patches = self._whole_image(tokens)
-            if self.sides:
-                scores["s_img"] = self._reference_score(tokens, patches)
-        else:
-            embeddings = self.tower.encode_image(x, normalize=False)
+        """Return what `outputs` names of pixels, (n, 3, height, width)."""
+        x = (pixels - self.colour_mean) / self.colour_std
+        if not self.reads_tokens:
+            scores = self._scores(self.tower.encode_image(x, normalize=False))
+            return self._ordered(self._combined(scores))
 
-        seen = _unit(embeddings)
-        scores["s_pr"] = torch.sigmoid(seen @ self.direction)
-        scores["s_fnn"] = self._network_score(seen if self.normalize else embeddings)
+        tokens = self._tokens(x)
+        embeddings, patches = self._whole_image(tokens)
+        scores = self._scores(embeddings)
+        parts = self._parts(tokens, patches)
+        if not self.sides:
+            return self._ordered(self._combined(scores) | self._map(scores, parts))
+
+        by_references = self._reference_map(parts)
+        scores["s_img"] = by_references.amax(dim=(1, 2))
+        drawn = self._map(scores, parts, by_references)
+        return self._ordered(self._combined(scores) | drawn)
+
+    def _ordered(self, found):
+        return tuple(found[name] for name in self.outputs)
+
+    def _combined(self, scores):
+        """Add the mean of the scores in use."""
         chosen = torch.stack([scores[name] for name in self.combined])
-        scores["score"] = chosen.mean(dim=0)
-        return tuple(scores[name] for name in self.outputs)
+        return scores | {"score": chosen.mean(dim=0)}
 
-    def _network_score(self, x):
+    def _scores(self, embeddings):
+        """Score embeddings, (..., C_e), by prompts and network."""
+        seen = _unit(embeddings)
+        logits = self._logits(seen if self.normalize else embeddings)
+        return {
+            "s_pr": torch.sigmoid(seen @ self.direction),
+            "s_fnn": torch.sigmoid(logits),
+        }
+
+    def _logits(self, x):
         for i in range(self.n_layers):
             x = x @ getattr(self, f"coef_{i}") + getattr(self, f"intercept_{i}")
             if i < self.n_layers - 1:
                 x = torch.relu(x)
-        return torch.sigmoid(x[:, 0])
+        return x[..., 0]
 
     def _tokens(self, x):
         """As `skclipad._clip.vision.patch_tokens`, for any number of images."""
@@ -267,20 +334,16 @@ class ScoringGraph(nn.Module):
     def _projected(self, x):
         return x if self.tower.proj is None else x @ self.tower.proj
 
-    def _reference_score(self, tokens, patches):
-        """Compute ``s_img``: see `skclipad._method.maps.reference_map`."""
+    def _parts(self, tokens, patches):
+        """Return the features of patches and windows that are asked for, by side."""
         grid = grid_of(self.tower)
-        maps = []
-        for side in self.sides:
-            if side == 1:
-                features = patches.reshape(-1, *grid, patches.shape[-1])
-            else:
-                features = self._windows(tokens, grid, side)
-
-            cosines = _unit(features) @ getattr(self, f"reference_{side}")
-            scores = ((1 - cosines.amax(dim=-1)) / 2).clamp(0, 1)
-            maps.append(_window_map(scores, side))
-        return torch.stack(maps).mean(dim=0).amax(dim=(1, 2))
+        wanted = {*self.sides, *(self.windows if self.gives_map else [])}
+        parts = {
+            side: self._windows(tokens, grid, side) for side in sorted(wanted - {1})
+        }
+        if 1 in wanted:
+            parts[1] = patches.reshape(-1, *grid, patches.shape[-1])
+        return parts
 
     def _windows(self, tokens, grid, side):
         """Embed all windows: (n, n_down, n_right, C_e)."""
@@ -291,26 +354,61 @@ class ScoringGraph(nn.Module):
         positions = [length - side + 1 for length in grid]
         return x.reshape(-1, *positions, x.shape[-1])
 
+    def _reference_map(self, parts):
+        """Compare parts with references: see `skclipad._method.maps.reference_map`."""
+        maps = []
+        for side in self.sides:
+            cosines = _unit(parts[side]) @ getattr(self, f"reference_{side}")
+            scores = ((1 - cosines.amax(dim=-1)) / 2).clamp(0, 1)
+            maps.append(self._window_map(scores, side))
+        return torch.stack(maps).mean(dim=0)
+
+    def _window_map(self, scores, side):
+        """As `skclipad._method.maps.window_map`, for many images at once."""
+        if side == 1:
+            return scores
+        covered = getattr(self, f"covered_{side}")
+        total = _inverse(scores).flatten(1) @ covered  # (n, n_patches)
+        found = covered.sum(dim=0) / total
+        return found.reshape(-1, *grid_of(self.tower))
+
+    def _map(self, scores, parts, by_references=None):
+        """Make the map of patches: see `skclipad._method.maps.patch_map`."""
+        if not self.gives_map:
+            return {}
+        of_windows = {side: self._scores(parts[side]) for side in self.windows}
+        maps = [by_references] if "s_img" in self.combined else []
+        for name in self.combined:
+            if name == "s_img":
+                continue
+            drawn = [
+                self._window_map(of_windows[side][name], side) for side in self.windows
+            ]
+            inverse = [_inverse(scores[name])[:, None, None], *map(_inverse, drawn)]
+            maps.append(len(inverse) / sum(inverse))
+        return {"map": torch.stack(maps).mean(dim=0)}
+
 
 def _unit(x):
     return x / x.norm(dim=-1, keepdim=True).clamp_min(1e-30)
 
 
-def _window_map(scores, side):
-    """As `skclipad._method.maps.window_map`, for many images at once."""
-    inverse, total, count = 1 / scores, 0, 0
-    for down in range(side):
-        for right in range(side):
-            around = (right, side - 1 - right, down, side - 1 - down)
-            total = total + nn.functional.pad(inverse, around)
-            count = count + nn.functional.pad(torch.ones_like(inverse), around)
-    return count / total
+def _inverse(scores):
+    # A score of 0 would be infinite, and infinity times 0 no number.
+    return 1 / scores.clamp_min(LOWEST)
+
+
+def _covered(grid, side):
+    """Return which patches each window covers: (n_windows, n_patches), 0 and 1."""
+    index = window_tokens(grid, side)[:, 1:] - 1  # without the class token
+    covered = torch.zeros(len(index), grid[0] * grid[1])
+    return covered.scatter_(1, index, 1.0)
 
 
 # Steps
 
 
-def _check_references(detector, backbone, reads_tokens):
+def _check_references(detector, model_name, reads_tokens):
     """Refuse references whose comparison is not in the graph."""
     if detector.references_ is None:
         return
@@ -324,7 +422,7 @@ def _check_references(detector, backbone, reads_tokens):
     if not reads_tokens:
         raise ValueError(
             f"Got a detector with n_shots={detector.n_shots} whose image tower, of "
-            f"{backbone.model_name!r}, is no plain ViT: what stands for its patches is "
+            f"{model_name!r}, is no plain ViT: what stands for its patches is "
             "not in the graph. Export a detector with n_shots=0."
         )
     if detector.reference_scales_ is not None and detector.combine != "sum":
@@ -380,30 +478,32 @@ def _compared_pixels(embedder, backbone, images):
     return np.stack(pixels)
 
 
-def _write_graph(graph, pixels, path):
-    # The tracing exporter is twenty times faster than the one through torch.export, and
-    # there in every torch that this package supports. Older ones know no other.
-    knows_others = "dynamo" in signature(torch.onnx.export).parameters
-    tracing = {"dynamo": False} if knows_others else {}
-    any_number = dict.fromkeys(["pixels", *graph.outputs], {0: "n"})
+def _takes_dynamo(dynamo):
+    """Say which exporter to use, and refuse the one that torch has not."""
+    parameters = signature(torch.onnx.export).parameters
+    has_dynamo, has_tracing = (name in parameters for name in NEEDED)
+    if dynamo is None:
+        dynamo = not has_tracing
+    if dynamo and not has_dynamo:
+        raise ValueError(
+            "Got dynamo=True, but this torch exports by tracing alone. Use a newer "
+            "torch (2.6 or later), or dynamo=None."
+        )
+    if dynamo:
+        import_optional("onnxscript", "onnx")
+    return dynamo
 
+
+def _write_graph(write, graph, pixels, path):
+    """Write a graph of the detector with one of torch's exporters."""
     fast_attention = torch.backends.mha.get_fastpath_enabled()
-    with warnings.catch_warnings(), torch.enable_grad():
-        # The exporter warns about its own workings. With gradients the blocks run
+    with warnings.catch_warnings(), torch.enable_grad(), quiet_root_logger():
+        # The exporters warn about their own workings. With gradients the blocks run
         # in separate steps, not in place.
         warnings.simplefilter("ignore")
         torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no word for it
         try:
-            torch.onnx.export(
-                graph.eval(),
-                (torch.from_numpy(_as_input(pixels)),),
-                str(path),
-                input_names=["pixels"],
-                output_names=graph.outputs,
-                dynamic_axes=any_number,
-                opset_version=OPSET,
-                **tracing,
-            )
+            write(graph.eval(), (torch.from_numpy(_as_input(pixels)),), str(path))
         except Exception as error:  # whatever the exporter meets in a model
             raise ValueError(
                 "The image tower could not be exported by torch.onnx "
@@ -412,6 +512,38 @@ def _write_graph(graph, pixels, path):
             ) from error
         finally:
             torch.backends.mha.set_fastpath_enabled(fast_attention)
+
+
+def _write_trace(graph, example, path):
+    """Write what one run computes, which torch calls tracing."""
+    # Where torch knows two exporters, it is to be told; older ones know no other.
+    knows_others = "dynamo" in signature(torch.onnx.export).parameters
+    torch.onnx.export(
+        graph,
+        example,
+        path,
+        input_names=["pixels"],
+        output_names=graph.outputs,
+        dynamic_axes=dict.fromkeys(["pixels", *graph.outputs], {0: "n"}),
+        opset_version=OPSET,
+        **({"dynamo": False} if knows_others else {}),
+    )
+
+
+def _write_program(graph, example, path):
+    """Write what ``torch.export`` makes of the module, into one file."""
+    torch.onnx.export(
+        graph,
+        example,
+        path,
+        dynamo=True,
+        input_names=["pixels"],
+        output_names=graph.outputs,
+        dynamic_shapes=({0: torch.export.Dim("n")},),
+        opset_version=OPSET,
+        external_data=False,
+        verbose=False,
+    )
 
 
 def _as_input(pixels):
@@ -436,9 +568,10 @@ def _compare(detector, found, pixels):
     expected = dict(detector.score_components(pixels))
     expected["score"] = detector.predict_proba(pixels)[:, 1]
     differences = {
-        name: float(np.abs(scores - expected[name]).max())
-        for name, scores in found.items()
+        name: float(np.abs(found[name] - expected[name]).max()) for name in expected
     }
+    if "map" in found:
+        differences["map"] = _map_difference(detector, found["map"], pixels[:N_MAPS])
 
     labels = [scores["score"] > detector.threshold for scores in (found, expected)]
     varied = min(np.ptp(found["score"]), np.ptp(expected["score"])) > 0
@@ -452,17 +585,30 @@ def _compare(detector, found, pixels):
     }
 
 
+def _map_difference(detector, patches, pixels):
+    """Return how far maps of pixels, of the images as the graph reads them, differ."""
+    detector = copy.copy(detector)
+    # They have the model's size already, and so are neither cut nor padded.
+    detector.embedder = clone(detector.embedder).set_params(resize_mode="squash")
+    maps = detector.anomaly_map(pixels)
+    size = pixels.shape[2], pixels.shape[1]
+    return max(
+        float(np.abs(pixel_map(one, size) - expected).max())
+        for one, expected in zip(patches, maps, strict=False)
+    )
+
+
 def _quantize(onnx, path, target):
     """Write the graph with the image tower's weights in 8 bits, and return its path."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(path)
-    size = path.stat().st_size
     _use_weights_directly(model.graph)
     onnx.save(model, path)
+    size = path.stat().st_size
 
     # The few numbers after the image tower decide: they keep their digits.
-    ours = ("coef_", "reference_", "direction")
+    ours = ("coef_", "reference_", "direction", "covered_")
     nodes = model.graph.node
     exact = [n.name for n in nodes if any(i.startswith(ours) for i in n.input)]
     with quiet_root_logger(), _without_advice():
@@ -548,7 +694,7 @@ def _without_advice():
         root.removeFilter(is_wanted)
 
 
-def _description(detector, backbone, outputs, int8, agreement):
+def _description(detector, backbone, graph, int8, agreement):
     """Say how an image becomes the graph's input, and where the graph comes from."""
     embedder = detector.embedder
     parameters = detector.get_params(deep=False)
@@ -567,7 +713,8 @@ def _description(detector, backbone, outputs, int8, agreement):
     }
     model = ("model_name", "pretrained", "fingerprint")
     return preparation | {
-        "outputs": outputs,
+        "outputs": [name for name in graph.outputs if name not in graph.map_outputs],
+        "map": _drawing(embedder.resize_mode) if graph.gives_map else None,
         "threshold": float(detector.threshold),
         "int8": bool(int8),
         "agreement": agreement,
@@ -586,6 +733,11 @@ def _resizing(resize_mode, width, height):
     elif resize_mode == "longest":
         how |= {"rounding": "half to even", "padding_color": [0, 0, 0]}
     return how
+
+
+def _drawing(resize_mode):
+    """Say how the map of patches becomes one of pixels."""
+    return {"output": "map", "box": BOXES[resize_mode], "steps": DRAWING}
 
 
 def _as_json(value):

@@ -1,20 +1,24 @@
 """ONNX graphs: they say what the detector says, for any number of pictures."""
 
+import copy
 import json
 import os
 import runpy
 import shutil
 import sys
 from functools import partial
+from inspect import signature
 
 import detectors
 import numpy as np
 import pytest
 import sklearn
+import torch
 from PIL import Image
 from small_clip import small_clip
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, export
+from skclipad._method.maps import pixel_map
 from skclipad.datasets import make_defect_images
 from skclipad.export import export_onnx
 
@@ -46,11 +50,18 @@ def run(path, images):
     return dict(zip(names, session.run(names, {"pixels": pixels}), strict=True))
 
 
-def check(path, detector, images):
+def check(path, detector, images, *, maps=True):
     found = run(path, images)
     expected = dict(detector.score_components(images))
     expected["score"] = detector.predict_proba(images)[:, 1]
-    assert list(found) == [*expected]
+    assert list(found) == [*expected, *(["map"] if maps else [])]
+    if maps:
+        height, width = images[0].shape[:2]
+        for patches, made in zip(
+            found["map"], detector.anomaly_map(images), strict=True
+        ):
+            drawn = pixel_map(patches, (width, height))
+            np.testing.assert_allclose(drawn, made, atol=1e-4)
     for name, scores in expected.items():
         assert found[name].shape == (len(images),)
         np.testing.assert_allclose(found[name], scores, atol=1e-4)
@@ -64,7 +75,8 @@ def test_a_graph_says_what_the_detector_says_for_any_number(n, exported, photos)
 
 def test_the_agreement_reported_is_that_of_the_file(exported):
     _, result = exported
-    assert set(result.agreement["max_difference"]) == {"s_pr", "s_fnn", "score"}
+    names = {"s_pr", "s_fnn", "score", "map"}
+    assert set(result.agreement["max_difference"]) == names
     assert max(result.agreement["max_difference"].values()) <= 1e-4
     assert result.agreement["same_label"] == 1.0
     assert result.agreement["rank_correlation"] > 0.999
@@ -80,6 +92,7 @@ def test_nothing_is_left_but_the_graph_and_how_to_feed_it(exported):
     assert (how["size"], how["resize_mode"]) == ([64, 64], "squash")
     assert how["interpolation"] == "bicubic" and how["threshold"] == 0.4
     assert how["outputs"] == ["s_pr", "s_fnn", "score"]
+    assert how["map"]["output"] == "map" and how["map"]["box"] == "the whole image"
     assert how["detector"]["N_p"] == 200
 
 
@@ -110,7 +123,81 @@ def test_other_image_towers_become_graphs_too(like, vision, tmp_path):
     height, width = backbone.image_size
     images = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)
     result = export_onnx(detector, tmp_path / "d.onnx")
-    check(result.path, detector, list(images))
+    check(result.path, detector, list(images), maps=False)
+    assert json.loads(result.preprocess_path.read_text())["map"] is None
+    with pytest.raises(ValueError, match="Got maps=True, but .* is no plain ViT"):
+        export_onnx(detector, tmp_path / "d.onnx", maps=True)
+
+
+def test_maps_can_be_left_out(exported, photos, tmp_path):
+    detector, result = exported
+    small = export_onnx(detector, tmp_path / "d.onnx", maps=False)
+    check(small.path, detector, list(photos.images[:2]), maps=False)
+    assert "map" not in small.agreement["max_difference"]
+    assert small.path.stat().st_size < result.path.stat().st_size
+
+
+def test_a_graph_of_scores_alone_costs_no_map(exported, photos):
+    _, result = exported
+    session = onnxruntime.InferenceSession(str(result.path))
+    pixels = photos.images[:2].transpose(0, 3, 1, 2).astype(np.float32) / 255
+    options = onnxruntime.RunOptions()
+    options.only_execute_path_to_fetches = True
+    (scores,) = session.run(["score"], {"pixels": pixels}, options)
+    (expected, _) = session.run(["score", "map"], {"pixels": pixels})
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def smallest(tmp_path_factory):
+    """A few-shot detector of the smallest ViT: torch.export takes long enough."""
+    folder = tmp_path_factory.mktemp("smallest")
+    backbone = small_clip(folder, "ViT-B-32", vision={"layers": 1})
+    embedder = CLIPImageEmbedder(backbone.model_name, None, device="cpu")
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    detector = RandomWordCLIPDetector(
+        N_p=100, n_shots=2, random_state=0, embedder=embedder
+    ).fit(images)
+    return detector, images
+
+
+@pytest.mark.skipif(
+    "dynamic_shapes" not in signature(torch.onnx.export).parameters,
+    reason="torch before 2.6 exports by tracing alone",
+)
+def test_the_exporter_through_torch_export_gives_the_same_graph(smallest, tmp_path):
+    pytest.importorskip("onnxscript")
+    detector, images = smallest
+    result = export_onnx(detector, tmp_path / "d.onnx", dynamo=True)
+    assert sorted(os.listdir(tmp_path)) == ["d.onnx", "d.preprocess.json"]
+    assert max(result.agreement["max_difference"].values()) <= 1e-4
+    for n in (1, 5):
+        check(result.path, detector, list(images[:n]))
+
+
+def test_the_exporter_that_torch_has_not_is_refused(smallest, tmp_path, monkeypatch):
+    def tracing_alone(model, args, f, *, dynamic_axes=None):
+        raise AssertionError("not called")
+
+    monkeypatch.setattr(torch.onnx, "export", tracing_alone)
+    with pytest.raises(ValueError, match="dynamo=True.*by tracing alone"):
+        export_onnx(smallest[0], tmp_path / "d.onnx", dynamo=True)
+
+
+def test_without_onnxscript_the_message_says_what_to_install(smallest, monkeypatch):
+    def newer(model, args, f, *, dynamic_shapes=None):
+        raise AssertionError("not called")
+
+    monkeypatch.setattr(torch.onnx, "export", newer)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ImportError, match=r"pip install 'skclipad\[onnx\]'"):
+        export_onnx(smallest[0], "d.onnx")
+
+
+def test_references_that_a_graph_cannot_hold_are_refused(photos, tmp_path):
+    detector = tiny(n_shots=2, reference_method="mutual").fit(photos.images)
+    with pytest.raises(ValueError, match="reference_method='mutual'"):
+        export_onnx(detector, tmp_path / "d.onnx")
 
 
 def test_references_are_in_the_graph(tmp_path):
@@ -161,8 +248,12 @@ def test_eight_bits_are_smaller_and_say_how_far_off_they_are(
 
 def export_in_both(detector, folder, images):
     """Export in 32 and in 8 bits; return both results and the ratio of sizes."""
-    exact = export_onnx(detector, folder / "exact.onnx", images=images)
-    small = export_onnx(detector, folder / "small.onnx", int8=True, images=images)
+    exact, small = (
+        export_onnx(
+            detector, folder / f"{int8}.onnx", int8=int8, images=images, maps=False
+        )
+        for int8 in (False, True)
+    )
     return exact, small, small.path.stat().st_size / exact.path.stat().st_size
 
 
@@ -218,7 +309,7 @@ def test_a_graph_that_disagrees_is_not_kept(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(
         export,
         "_write_graph",
-        lambda graph, pixels, path: shutil.copy(result.path, path),
+        lambda write, graph, pixels, path: shutil.copy(result.path, path),
     )
     detector = tiny(anomaly_word="a burnt").fit()
     with pytest.raises(RuntimeError, match="was not kept"):
@@ -286,6 +377,21 @@ def test_the_example_prepares_every_kind_of_image(resize_mode, tmp_path, run_exa
     assert (code, printed.err) == (0, "")
     expected = detector.predict_proba(paths)[:, 1]
     np.testing.assert_allclose(combined_scores(printed), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("resize_mode", ["squash", "shortest", "longest"])
+def test_the_example_draws_the_detectors_maps(resize_mode, tmp_path, run_example):
+    embedder = CLIPImageEmbedder("tiny", resize_mode=resize_mode)
+    detector = tiny(embedder=embedder).fit()
+    paths = write_images_of_every_kind(tmp_path)
+    result = export_onnx(detector, tmp_path / "d.onnx")
+    (tmp_path / "maps").mkdir()
+    code, printed = run_example(result.path, ["--maps", str(tmp_path / "maps"), *paths])
+    assert (code, printed.err) == (0, "")
+    for path, made in zip(paths, detector.anomaly_map(paths), strict=True):
+        with Image.open(tmp_path / "maps" / f"{os.path.basename(path)}.png") as image:
+            drawn = np.asarray(image) / 65535
+        np.testing.assert_allclose(drawn, made, atol=1e-4, err_msg=path)
 
 
 @pytest.mark.parametrize("resize_mode", ["squash", "shortest", "longest"])

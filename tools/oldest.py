@@ -11,6 +11,7 @@ import configparser
 import re
 from pathlib import Path
 
+PATTERN = r"([\w.\-\[\],]+?)>=([\d.]+)(?:,<[\d.]+)?"
 SETUP = Path(__file__).parent.parent / "setup.cfg"
 TOOLS = {
     *("hypothesis", "numpydoc", "pytest", "pytest-cov", "pytest-xdist", "ruff"),
@@ -22,7 +23,7 @@ def oldest(requirements):
     """Return requirements as they are to be installed: pinned, but for the tools."""
     pinned = []
     for requirement in requirements:
-        name, bound = re.fullmatch(r"([\w.\-\[\],]+?)>=([\d.]+)", requirement).groups()
+        name, bound = re.fullmatch(PATTERN, requirement).groups()
         pinned.append(requirement if name in TOOLS else f"{name}=={bound}.*")
     return pinned
 

@@ -16,6 +16,7 @@ import torch
 
 from skclipad import lite, tiny
 from skclipad._clip.folding import folded
+from skclipad._clip.paths import COSTS, slow_towers, towers_of_known_kind
 from skclipad._exceptions import WeightsNotFoundError, warn_user
 from skclipad._storage.forks import ForkSafeLock, hold_while_forking
 from skclipad._storage.process_cache import ProcessCache
@@ -48,6 +49,8 @@ PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 
 # Names of files that a tokenizer is read from, beside a model's weights.
 TOKENIZER_FILES = ("*token*", "*vocab*", "merges*", "*.model")
+
+TRIED = "open_clip_torch>=3.0,<5"  # as in setup.cfg
 
 CACHE_SIZE = 2
 _cache = ProcessCache(CACHE_SIZE)
@@ -130,6 +133,11 @@ class Backbone:
     def vocab_size(self):
         """Tokens that the text tower knows, None if it does not say."""
         return getattr(getattr(self.model, "text", self.model), "vocab_size", None)
+
+    @property
+    def slow_paths(self):
+        """Towers that this package has no forward pass for: dict of what each costs."""
+        return {tower: COSTS[tower] for tower in slow_towers(self.model)}
 
     def vocabulary_error(self, got):
         """Return the error that tokenizer and text tower differ, to be raised."""
@@ -218,6 +226,14 @@ def embedding_width(model_name):
     if _folder_of(model_name) is not None:
         return _read_config(_find_source(model_name, None))["embed_dim"]
     return _open_clip().get_model_config(_registry_name(model_name))["embed_dim"]
+
+
+def published_weights():
+    """Return the tags of published weights by the names of open_clip's registry."""
+    names = {}
+    for name, tag in _open_clip().list_pretrained():
+        names.setdefault(name, []).append(tag)
+    return names
 
 
 def clear_backbone_cache():
@@ -357,10 +373,24 @@ def _read_config(source):
             f"({type(e).__name__}: {e}). Get the folder again, or mend the file."
         ) from e
 
+    _refuse_naflex(source.model_name, config.get("vision_cfg") or {})
     if _brings_config(name):
         _check_tokenizer_settings(source.model_name, text, settings)
         _check_text_model(source.model_name, text)
     return config
+
+
+def _refuse_naflex(model_name, vision):
+    """Refuse an image tower that reads lists of patches instead of images."""
+    settings = vision.get("timm_model_kwargs") or {}
+    trunk = str(vision.get("timm_model_name") or "")
+    if trunk.startswith("naflex") or settings.get("use_naflex"):
+        raise ValueError(
+            f"Got {model_name!r}, whose image tower is a NaFlex ViT: it reads patches "
+            "of images of any shape, but expected one that reads images of one size. "
+            "Use the model of the same family with a fixed size, such as "
+            "'ViT-B-16-SigLIP2'."
+        )
 
 
 def _check_tokenizer_settings(model_name, text, settings):
@@ -569,6 +599,7 @@ def _load(source, device, precision):
     model = _create_model(open_clip, source, device, precision)
 
     model.eval().requires_grad_(False)
+    _warn_of_slow_towers(model, config, source.model_name)
     preprocess = open_clip.get_model_preprocess_cfg(model)
     size = preprocess["size"]
     size = (size, size) if isinstance(size, int) else tuple(size)
@@ -601,6 +632,22 @@ def _load(source, device, precision):
             json.dumps(described, sort_keys=True).encode()
         ).hexdigest()[:32],
     )
+
+
+def _warn_of_slow_towers(model, config, name):
+    """Warn where a tower has a fast path by its configuration, but not by its blocks.
+
+    Towers that have none by their nature, as ResNets, are as the documentation says.
+    """
+    missed = set(slow_towers(model)) & set(towers_of_known_kind(config))
+    for tower in sorted(missed):
+        warn_user(
+            f"The {tower} tower of {name!r} runs on the slow path: open_clip "
+            f"{_open_clip().__version__} builds it of blocks that this version of "
+            f"skclipad has no forward pass for. What that costs: {COSTS[tower]}. "
+            f"`skclipad info` says it too. Blocks are known for {TRIED} without norms "
+            "or scales of attention.",
+        )
 
 
 def _create_model(open_clip, source, device, precision):

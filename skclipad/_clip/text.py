@@ -39,7 +39,7 @@ def encode_texts(backbone, texts, *, verbose=False):
     """
     places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     tokens = tokenize(backbone, list(places))
-    tower = _causal_tower(backbone.model)
+    tower = causal_tower(backbone.model)
     if tower is None:
         lengths = np.full(len(tokens), tokens.shape[1])
     else:
@@ -141,7 +141,7 @@ def _tokenize_any(tokenizer, texts, context):
     return tokens, n_tokens.numpy()
 
 
-def _causal_tower(model):
+def causal_tower(model):
     """Return the part of a model that holds a causal text tower pooled at EOT.
 
     ``CLIP`` carries the tower's parts itself, ``CustomTextCLIP`` keeps them in

@@ -5,6 +5,8 @@ computes every token in every block, at full context, while a text or image embe
 is read at one token of the last block.
 """
 
+from weakref import WeakKeyDictionary
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -13,7 +15,10 @@ TOKENS_PER_BATCH = {"cuda": 65536, "mps": 8192}
 TOKENS_PER_THREAD = 1024
 """On a CPU a batch has so many tokens for each thread: more do not fit its cache."""
 
-MLP_PARTS = ["c_fc", "gelu", "c_proj"]
+PROBE = (2, 3)
+"""Sequences and tokens on which a kind of block is compared with this file's."""
+
+_known = WeakKeyDictionary()  # blocks, and whether they are plain
 
 
 def tokens_per_batch(device):
@@ -27,24 +32,60 @@ def has_plain_blocks(transformer):
     """Tell whether this file's forward pass is exact for a transformer of open_clip.
 
     It is for pre-norm blocks of one self-attention and one MLP, without masks, norms
-    or scales of their own.
+    or scales of their own. Blocks are told by the weights that they hold and by what
+    they make of a few random tokens, not by their class: releases of open_clip differ
+    in it.
     """
     blocks = getattr(transformer, "resblocks", None)
     return bool(blocks) and all(map(_is_plain, blocks))
 
 
 def _is_plain(block):
-    children = {name for name, _ in block.named_children()}
-    attention = getattr(block, "attn", None)
-    return (
-        children == {"ln_1", "attn", "ls_1", "ln_2", "mlp", "ls_2"}
-        and isinstance(attention, nn.MultiheadAttention)
-        and attention.in_proj_weight is not None
-        and attention.in_proj_bias is not None
-        and attention.bias_k is None
-        and not attention.add_zero_attn
-        and [name for name, _ in block.mlp.named_children()] == MLP_PARTS
-    )
+    if block not in _known:
+        _known[block] = _holds_plain_weights(block) and _computes_as_here(block)
+    return _known[block]
+
+
+def _holds_plain_weights(block):
+    """Tell whether a block has the weights that are used here, and no others."""
+    try:
+        width, hidden = block.attn.out_proj.in_features, block.mlp.c_fc.out_features
+        expected = {
+            "attn.in_proj_weight": (3 * width, width),
+            "attn.in_proj_bias": (3 * width,),
+            "attn.out_proj.weight": (width, width),
+            "attn.out_proj.bias": (width,),
+            "mlp.c_fc.weight": (hidden, width),
+            "mlp.c_fc.bias": (hidden,),
+            "mlp.c_proj.weight": (width, hidden),
+            "mlp.c_proj.bias": (width,),
+        }
+        heads = block.attn.num_heads * block.attn.head_dim
+        parts = block.ln_1, block.ln_2, block.ls_1, block.ls_2, block.mlp.gelu
+    except AttributeError:
+        return False
+
+    names = {"ln_1", "ln_2", "ls_1", "ls_2", "mlp.gelu"}
+    weights = {name: tuple(w.shape) for name, w in block.named_parameters()}
+    rest = {n: w for n, w in weights.items() if n.rpartition(".")[0] not in names}
+    return heads == width and all(map(callable, parts)) and rest == expected
+
+
+def _computes_as_here(block):
+    """Tell whether a block gives a few random tokens the values that this file does."""
+    weight = block.attn.in_proj_weight
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(*PROBE, weight.shape[1], generator=generator)
+    x = x.to(weight.device, weight.dtype)
+    with torch.inference_mode():
+        try:
+            theirs = block(x.clone())
+            ours = run_blocks([block], x)
+        except (RuntimeError, TypeError):
+            return False
+    # Rounding, of TF32 too, stays far below; another attention is 0.05 off or more.
+    tolerance = max(3e-3, 4 * torch.finfo(weight.dtype).eps)
+    return bool((theirs - ours).abs().max() <= tolerance * ours.abs().max())
 
 
 def run_blocks(blocks, x, *, causal=False):

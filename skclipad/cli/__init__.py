@@ -41,7 +41,7 @@ COMMANDS = {
     "score": "Score pictures, one row each, as CSV, JSON lines or Parquet",
     "export": "Write a detector as an ONNX graph, from pixels to scores",
     "benchmark": "Measure the method on a data set, as the paper does",
-    "info": "Show versions, device and the bundled models",
+    "info": "Show versions, device and a model, or the models there are",
 }
 
 

@@ -11,6 +11,19 @@ DETECTOR_HELP = """\
 what `skclipad fit` wrote. Only open a file that you trust: loading it runs what is in
 it"""
 
+MODEL_OPTIONS = {
+    "--model": (
+        "embedder__model_name",
+        str,
+        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or a bundled one: lite, "
+        "small, for photos, or tiny, for tests (ViT-B-16-plus-240)",
+    ),
+    "--pretrained": (
+        "embedder__pretrained",
+        str,
+        "which weights: a tag of open_clip or a file (laion400m_e32)",
+    ),
+}
 # What makes a detector, and where it runs; each is a parameter of an estimator.
 DETECTOR_OPTIONS = {
     "--normal": ("normal_word", str, "word for normal things (a)"),
@@ -36,17 +49,7 @@ DETECTOR_OPTIONS = {
         "networks to average the scores of; 5 are recommended (1, the paper's)",
     ),
     "--seed": ("random_state", int, "seed of words and training (0)"),
-    "--model": (
-        "embedder__model_name",
-        str,
-        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or a bundled one: lite, "
-        "small, for photos, or tiny, for tests (ViT-B-16-plus-240)",
-    ),
-    "--pretrained": (
-        "embedder__pretrained",
-        str,
-        "which weights: a tag of open_clip or a file (laion400m_e32)",
-    ),
+    **MODEL_OPTIONS,
     "--crops": (
         "embedder__crops",
         str,
@@ -198,6 +201,11 @@ examples:
 Beside the graph stands a file such as detector.preprocess.json: how a picture becomes
 its input. The documentation's page on ONNX graphs has a script that follows it."""
 INT8_HELP = "keep the weights in 8 bits: a much smaller file, and other scores"
+NO_MAPS_HELP = (
+    "leave the anomaly maps out of the graph (default: in, if it can have them)"
+)
+DYNAMO_HELP = """\
+use torch's newer exporter, which takes ten times as long or more (needs onnxscript)"""
 NOISE_HELP = """\
 pictures to measure the graph's agreement with the detector on (default: noise, which
 says little about --int8)"""
@@ -209,6 +217,8 @@ def _add_export(parser):
     add("-d", "--detector", required=True, metavar="FILE", help=DETECTOR_HELP)
     add("-o", "--output", required=True, metavar="FILE", help="say detector.onnx")
     add("--int8", action="store_true", help=INT8_HELP)
+    add("--no-maps", action="store_true", help=NO_MAPS_HELP)
+    add("--dynamo", action="store_true", help=DYNAMO_HELP)
     add("--pictures", nargs="+", metavar="PICTURES", help=NOISE_HELP)
 
 
@@ -227,8 +237,20 @@ def _add_demo(parser):
     add("--seed", type=int, default=0, help="seed of words and training (0)")
 
 
+MODELS_HELP = """\
+instead, print the CLIPs that this package was tried with: licence, size, cost, and what
+works with each"""
+
+
 def _add_info(parser):
     parser.epilog = "Put what it prints into a report of a bug."
+    parser.description = (
+        "Show versions, device, and of a model its size and whether its towers run on "
+        "the fast path (of the bundled ones, unless --model names another)."
+    )
+    add = parser.add_argument
+    add("--models", action="store_true", help=MODELS_HELP)
+    _add_parameters(add, MODEL_OPTIONS)
 
 
 ADDERS = {

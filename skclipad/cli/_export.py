@@ -20,7 +20,14 @@ def run(args):
         if not images:
             raise ValueError(f"no pictures found in {', '.join(args.pictures)}.")
 
-    result = export_onnx(load_detector(args), target, int8=args.int8, images=images)
+    result = export_onnx(
+        load_detector(args),
+        target,
+        int8=args.int8,
+        images=images,
+        maps=False if args.no_maps else None,
+        dynamo=args.dynamo or None,
+    )
     echo(f"{result.path}: {os.path.getsize(result.path) / 1e6:.1f} MB")
     echo(f"{result.preprocess_path}: how pictures become its input")
     what = f"{len(images):,} pictures" if images else "noise"

@@ -4,23 +4,44 @@ import platform
 
 from skclipad._clip.backbone import BUNDLED
 from skclipad._embedder import CLIPImageEmbedder, load_clip
+from skclipad.cli._arguments import MODEL_OPTIONS, given
 from skclipad.cli._console import ALL_SCORED
+from skclipad.cli._models import print_models
 from skclipad.report import package_versions
 
 
 def run(args):
-    """Print versions, device and the bundled models."""
-    for name, version in package_versions(missing="not installed").items():
-        print(f"{name:<16} {version}")
-    print(f"{'platform':<16} {platform.platform()}")
+    """Print versions, device, and a model with the paths that its towers take."""
+    if args.models:
+        print_models()
+        return ALL_SCORED
 
-    backbones = {n: load_clip(CLIPImageEmbedder(model_name=n)) for n in BUNDLED}
-    print(f"{'device':<16} {backbones['tiny'].device}")
-    for name, backbone in backbones.items():
-        height, width = backbone.image_size
-        parameters = sum(p.numel() for p in backbone.model.parameters()) / 1e6
-        print(
-            f"{'bundled ' + name:<16} {parameters:.1f} million parameters, reads "
-            f"{width} x {height} pixels"
-        )
+    for name, version in package_versions(missing="not installed").items():
+        _tell(name, version)
+    _tell("platform", platform.platform())
+
+    settings = given(args, MODEL_OPTIONS)
+    names = {name.removeprefix("embedder__"): value for name, value in settings.items()}
+    asked = [names] if names else [{"model_name": name} for name in BUNDLED]
+    backbones = [load_clip(CLIPImageEmbedder(**names)) for names in asked]
+    _tell("device", backbones[0].device)
+    for backbone in backbones:
+        _tell_model(backbone)
     return ALL_SCORED
+
+
+def _tell_model(backbone):
+    height, width = backbone.image_size
+    parameters = sum(p.numel() for p in backbone.model.parameters()) / 1e6
+    name = backbone.model_name
+    _tell(
+        f"bundled {name}" if name in BUNDLED else name,
+        f"{parameters:.1f} million parameters, reads {width} x {height} pixels",
+    )
+    for tower in ("image", "text"):
+        cost = backbone.slow_paths.get(tower)
+        _tell(f"{tower} tower", "fast path" if cost is None else f"slow path: {cost}")
+
+
+def _tell(name, value):
+    print(f"{name:<16} {value}")

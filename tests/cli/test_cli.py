@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError
 
 import joblib
 import numpy as np
+import open_clip
 import pytest
 from PIL import Image
 
@@ -128,6 +129,24 @@ def test_info_does_not_stumble_over_a_package_that_is_not_there(capsys, monkeypa
     monkeypatch.setattr(_settings, "version", version)
     assert cli.main(["info"]) == 0
     assert "not installed" in capsys.readouterr().out
+
+
+def test_info_prints_the_models_and_marks_those_that_are_not_there(capsys, monkeypatch):
+    assert cli.main(["info", "--models"]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split()[:4] == ["name", "weights", "licence", "sell"]
+    assert lines[0].startswith("ViT-B-16-plus-240")
+    assert "not in this open_clip" not in " ".join(lines)
+    monkeypatch.setattr(
+        open_clip, "list_pretrained", lambda: [("ViT-B-32", "laion2b_s34b_b79k")]
+    )
+    assert cli.main(["info", "--models"]) == 0
+    marked = [
+        line.split()[0]
+        for line in capsys.readouterr().out.splitlines()
+        if line.endswith("not in this open_clip")
+    ]
+    assert "RN50" in marked and "ViT-B-32" not in marked and len(marked) >= 10
 
 
 # fit

@@ -8,7 +8,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from small_clip import cosines, small_clip
+from small_clip import StandInTokenizer, cosines, small_clip
 
 from skclipad import CLIPImageEmbedder, PromptTooLongError
 from skclipad._clip.backbone import load_backbone
@@ -35,36 +35,6 @@ TOWERS = {
 }
 if not hasattr(open_clip.CLIPTextCfg, "eos_id"):  # older releases pool at no id
     del TOWERS["custom, pooled at EOS"]
-
-
-class StandInTokenizer:
-    """Tokens are letters; the way of each kind of Hugging Face tokenizer to end a row.
-
-    "t5": padding is the end-of-text token; "bert": a class token before the text, the
-    end-of-text token made padding; "clips": a class token at the end of the padding.
-    """
-
-    def __init__(self, kind):
-        self.kind = kind
-
-    def __call__(self, texts, context_length):
-        rows = []
-        for text in texts:
-            letters = [10 + ord(letter) % 100 for letter in text]
-            if self.kind == "t5":
-                row = letters[: context_length - 1] + [1]
-                row += [1] * (context_length - len(row))
-            elif self.kind == "bert":
-                row = [2] + letters[: context_length - 2] + [0]
-                row += [0] * (context_length - len(row))
-            else:
-                row = [2] + letters[: context_length - 3] + [3]
-                row += [0] * (context_length - 1 - len(row)) + [4]
-            rows.append(row)
-        return torch.tensor(rows)
-
-    def most_letters(self, context_length):
-        return context_length - {"t5": 1, "bert": 2, "clips": 3}[self.kind]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """Transformer blocks: open_clip's own numbers, at less cost."""
 
+import open_clip4
 import pytest
 import torch
+from open_clip import transformer as module
 from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock
 from open_clip.transformer import Transformer as OpenClipTransformer
 from torch import nn
@@ -21,16 +23,26 @@ KINDS = {
     "quick gelu": {"act_layer": QuickGELU},
     "other activation": {"act_layer": nn.SiLU},
     "layer scale": {"ls_init_value": 0.5},
+    "custom blocks without options": {"block_type": "custom"},
 }
 
 
-def transformer(**kwargs):
+@pytest.fixture(params=["open_clip 3", "open_clip 4"])
+def transformer(request, monkeypatch):
+    """Make a transformer of one kind of block or the other."""
+    if request.param == "open_clip 4":
+        block = open_clip4.ResidualAttentionBlock
+        monkeypatch.setattr(module, "ResidualAttentionBlock", block)
+    return made
+
+
+def made(**kwargs):
     torch.manual_seed(0)
-    made = OpenClipTransformer(WIDTH, LAYERS, HEADS, **kwargs).eval()
+    model = OpenClipTransformer(WIDTH, LAYERS, HEADS, **kwargs).eval()
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
-    return made.requires_grad_(False)
+    return model.requires_grad_(False)
 
 
 def causal_mask(n_tokens):
@@ -45,7 +57,7 @@ def x():
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("grad", [False, True])
-def test_blocks_compute_what_open_clip_computes(kind, causal, grad, x):
+def test_blocks_compute_what_open_clip_computes(kind, causal, grad, x, transformer):
     model = transformer(**KINDS[kind])
     expected = model(x, attn_mask=causal_mask(7) if causal else None)
     with torch.set_grad_enabled(grad):
@@ -54,7 +66,7 @@ def test_blocks_compute_what_open_clip_computes(kind, causal, grad, x):
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_last_block_gives_the_token_asked_for(causal, x):
+def test_last_block_gives_the_token_asked_for(causal, x, transformer):
     block = transformer().resblocks[-1]
     position = torch.tensor([0, 6, 3, 3, 1])
     expected = block(x, attn_mask=causal_mask(7) if causal else None)
@@ -77,7 +89,7 @@ def packed():
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_packed_sequences_do_not_see_each_other(kind, causal, packed):
+def test_packed_sequences_do_not_see_each_other(kind, causal, packed, transformer):
     sequences, x = packed
     *blocks, last = transformer(**KINDS[kind]).resblocks
     with torch.inference_mode():
@@ -97,7 +109,7 @@ def test_packed_sequences_do_not_see_each_other(kind, causal, packed):
     torch.testing.assert_close(end, expected_end, rtol=1e-4, atol=1e-5)
 
 
-def test_tokens_that_go_in_are_left_as_they_are(x):
+def test_tokens_that_go_in_are_left_as_they_are(x, transformer):
     before = x.clone()
     with torch.inference_mode():
         run_blocks(transformer().resblocks, x)
@@ -110,7 +122,7 @@ def test_no_blocks_change_nothing(x):
         assert torch.equal(run_blocks([], x), x)
 
 
-def test_gradients_flow_where_they_are_wanted(x):
+def test_gradients_flow_where_they_are_wanted(x, transformer):
     model = transformer().requires_grad_(True)
     *blocks, last = model.resblocks
     position = torch.zeros(5, dtype=torch.long)
@@ -122,7 +134,7 @@ def test_gradients_flow_where_they_are_wanted(x):
         torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-4)
 
 
-def test_half_precision_stays_close(x):
+def test_half_precision_stays_close(x, transformer):
     model = transformer()
     expected = model(x)
     model = model.to(torch.bfloat16)
@@ -142,7 +154,7 @@ class OtherMLP(ResidualAttentionBlock):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_plain_blocks_are_told(kind):
+def test_plain_blocks_are_told(kind, transformer):
     assert has_plain_blocks(transformer(**KINDS[kind]))
 
 
@@ -151,8 +163,8 @@ def test_plain_blocks_are_told(kind):
     [
         nn.Module(),
         nn.Sequential(),
-        transformer(block_type="custom", qk_norm=True),
-        transformer(scale_attn=True),
+        made(block_type="custom", qk_norm=True),
+        made(scale_attn=True),
     ],
     ids=["no transformer", "no blocks", "norms of queries", "scaled attention"],
 )
@@ -160,10 +172,37 @@ def test_other_blocks_are_told(other):
     assert not has_plain_blocks(other)
 
 
-def test_one_other_block_is_enough():
+def test_one_other_block_is_enough(transformer):
     model = transformer()
+    assert has_plain_blocks(model)
     model.resblocks[1] = OtherMLP()
     assert not has_plain_blocks(model)
     cross = ResidualAttentionBlock(WIDTH, HEADS, is_cross_attention=True)
     model.resblocks[1] = cross
+    assert not has_plain_blocks(model)
+
+
+def test_blocks_of_the_same_weights_that_compute_something_else_are_told(monkeypatch):
+    monkeypatch.setattr(module, "ResidualAttentionBlock", open_clip4.SharperBlock)
+    assert not has_plain_blocks(made())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("sharper", [False, True])
+def test_blocks_are_told_in_every_precision(dtype, sharper, monkeypatch, transformer):
+    if sharper:
+        monkeypatch.setattr(module, "ResidualAttentionBlock", open_clip4.SharperBlock)
+    assert has_plain_blocks(transformer().to(dtype)) == (not sharper)
+
+
+class Unrunnable(ResidualAttentionBlock):
+    """A block that wants more than tokens."""
+
+    def forward(self, x, positions):
+        return super().forward(x + positions)
+
+
+def test_blocks_that_want_more_than_tokens_are_told():
+    model = made()
+    model.resblocks[0] = Unrunnable(WIDTH, HEADS)
     assert not has_plain_blocks(model)

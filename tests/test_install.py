@@ -1,0 +1,90 @@
+"""The ways to install: what they fetch is said first, and what they name is there."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from scripts import TOOLS, importable
+
+ROOT = Path(__file__).parents[1]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+INDEX = "https://download.pytorch.org/whl/cpu"
+
+
+def planned(target, folder, *settings):
+    """Return what make would run for a target, in an environment of its own."""
+    venv = folder / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").touch()
+    command = ["make", "--dry-run", target, f"VENV={venv}", *settings]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.replace("\\\n", " ").splitlines()
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_make_takes_torch_from_an_index_only_if_told_to(target, tmp_path):
+    lines = planned(target, tmp_path / "plain", "TORCH_INDEX=")
+    assert not any("--index-url" in line for line in lines)
+    lines = planned(target, tmp_path / "cpu", f"TORCH_INDEX={INDEX}")
+    first, *others = [shlex.split(line) for line in lines if "pip install" in line]
+    assert first[-4:] == ["--index-url", INDEX, "torch", "torchvision"]
+    assert all("--editable" in line and INDEX not in line for line in others[:1])
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_make_says_what_it_downloads_before_it_does(target, tmp_path):
+    lines = planned(target, tmp_path, f"TORCH_INDEX={INDEX}")
+    said = next(i for i, line in enumerate(lines) if "tools/downloads.py" in line)
+    assert f'{target} --index "{INDEX}"' in lines[said]
+    assert not any("pip install" in line for line in lines[:said])
+
+
+@pytest.mark.parametrize(
+    ("index", "system", "has_gpu", "cuda", "hint"),
+    [
+        ("", "Linux", False, True, True),
+        ("", "Linux", True, True, False),
+        (INDEX, "Linux", False, False, False),
+        ("", "Darwin", False, False, False),
+        ("", "Windows", False, False, False),
+    ],
+)
+def test_sizes_are_those_of_the_machine(index, system, has_gpu, cuda, hint):
+    with importable(TOOLS):
+        from downloads import announcement
+    text = " ".join(announcement("demo", index, system, has_gpu))
+    (size,) = re.findall(r"about (\d\.\d) GB", text)
+    assert (float(size) > 1) == cuda == ("with CUDA" in text)
+    assert (f"TORCH_INDEX={INDEX}" in text) == hint
+    assert (f"from {index}" in text) == bool(index)
+
+
+def copied():
+    lines = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.M)
+    return [name for line in lines for name in line.split()]
+
+
+def test_the_image_copies_what_is_there_and_what_the_build_needs():
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for name in copied():
+        assert (ROOT / name).exists()
+        assert f"!{name}" in ignored
+    assert {"setup.cfg", "pyproject.toml", "skclipad"} <= set(copied())
+    assert "*" in ignored
+
+
+def test_the_image_runs_the_command_as_nobody_special():
+    _, final = DOCKERFILE.split("\nFROM ", 2)[1:]
+    assert re.findall(r"^USER (\w+)$", final, re.M) == ["1000"]
+    assert 'ENTRYPOINT ["skclipad"]' in final
+    assert "apt-get" not in DOCKERFILE  # libGL and its like
+    assert "-slim\n" in final
+
+
+def test_the_image_installs_extras_that_there_are():
+    (extras,) = re.findall(r"^ARG EXTRAS=(\S+)$", DOCKERFILE, re.M)
+    setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    for extra in extras.split(","):
+        assert f"\n{extra} =\n" in setup
