@@ -94,16 +94,14 @@ def test_a_stream_gives_views_and_depths_from_one_reading(tower, tmp_path):
     pictures = images(3)
     plain = [one.views for one in stream_features(clip, pictures, ImageOptions())]
     options = ImageOptions(parts=("depths",), store=open_store(tmp_path / "kept"))
-    for again in range(2):
-        found = list(stream_features(clip, pictures, options))
-        for one, views in zip(found, plain, strict=True):
-            assert one.depths.shape[:2] == grid and one.depths.dtype == np.float16
-            np.testing.assert_allclose(one.views, views, rtol=1e-3, atol=1e-4)
-        if again:
-            np.testing.assert_array_equal(found[0].depths, before[0].depths)
-            np.testing.assert_array_equal(found[0].digest, before[0].digest)
-        before = found
-    assert (found[0].digest != found[1].digest).any()
+    first, again = (list(stream_features(clip, pictures, options)) for _ in range(2))
+    for one, other, views in zip(first, again, plain, strict=True):
+        assert one.depths.shape[:2] == grid and one.depths.dtype == np.float16
+        np.testing.assert_allclose(one.views, views, rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(one.depths, other.depths)
+        np.testing.assert_array_equal(one.digest, other.digest)
+        assert (one.size, one.box) == (other.size, other.box) == ((64, 64), one.box)
+    assert (first[0].digest != first[1].digest).any()
 
 
 def test_towers_without_tokens_have_parts_and_no_crops_for_references(tower):
