@@ -16,17 +16,19 @@ SHARE = 1 / 10
 """Damaged images in a folder."""
 
 MUTUAL = {"reference_method": "mutual"}
-ALL = {"n_shots": "all", **MUTUAL}
+FOLDER = {"n_shots": "all", **MUTUAL}
+WORDS = {"scores": ("prompt", "fnn"), "combine": "sum"}
 ALONE = {"scores": ("reference",)}
 COLUMNS = {
-    "words": {"n_shots": 0},
-    "1, winclip": {"n_shots": 1, **ALONE},
-    "1, mutual": {"n_shots": 1, **MUTUAL, **ALONE},
-    "4, winclip": {"n_shots": 4, **ALONE},
-    "4, mutual": {"n_shots": 4, **MUTUAL, **ALONE},
-    "unlabelled": {**ALL, **ALONE},
-    "unlabelled, with words": ALL,
-    "the same, summed": {**ALL, "combine": "sum"},
+    # name: what is fitted, and how its scores are combined
+    "words": (FOLDER, WORDS),
+    "1, winclip": ({"n_shots": 1}, ALONE),
+    "1, mutual": ({"n_shots": 1, **MUTUAL}, ALONE),
+    "4, winclip": ({"n_shots": 4}, ALONE),
+    "4, mutual": ({"n_shots": 4, **MUTUAL}, ALONE),
+    "unlabelled": (FOLDER, ALONE),
+    "with words": (FOLDER, {}),
+    "summed": (FOLDER, {"combine": "sum"}),
 }
 
 
@@ -50,15 +52,15 @@ class FolderMeasurement:
     def __init__(self, sets, model, n_draws, memory, base):
         self.sets, self.n_draws, self.base = sets, n_draws, base
         self.embedder = CLIPImageEmbedder(model_name=model, memory=memory)
-        self.memory = memory
+        self.memory, self.measured = memory, {}
 
-    def __call__(self, setting):
+    def __call__(self, fitted, combined):
         """Measure one setting of references.
 
         Parameters
         ----------
-        setting : dict
-            Parameters of the detector.
+        fitted, combined : dict
+            Parameters of the detector, for `fit` and after it.
 
         Returns
         -------
@@ -66,19 +68,32 @@ class FolderMeasurement:
             Of each set, 1 where the damaged image scores above the good one, 0.5 where
             they score alike, and NaN where one of them is not scored.
         """
+        draws = range(self.n_draws)
         return [
-            np.stack(
-                [self._draw(photos, draw, setting) for draw in range(self.n_draws)]
-            )
+            np.stack([self._won(photos, draw, fitted, combined) for draw in draws])
             for photos in self.sets
         ]
 
-    def _draw(self, photos, draw, setting):
+    def _won(self, photos, draw, fitted, combined):
+        key = photos.name, draw, repr(fitted)
+        if key not in self.measured:
+            self.measured[key] = self._components(photos, draw, fitted)
+        detector, rows, components = self.measured[key]
+
+        detector.set_params(scores="auto", combine="auto").set_params(**combined)
+        scores = np.full(len(photos.target), np.nan)
+        scores[rows] = detector.combine_components(components)
+        damaged, good = scores[photos.target == 1, None], scores[photos.target == 0]
+        won = (damaged > good) + 0.5 * (damaged == good)
+        return np.where(np.isnan(damaged + good), np.nan, won)
+
+    def _components(self, photos, draw, fitted):
+        """Return a detector, what it scored, and the scores."""
         detector = RandomWordCLIPDetector(
             embedder=self.embedder,
             memory=self.memory,
             random_state=draw,
-            **self.base | setting,
+            **self.base | fitted,
         )
         rows = folder_rows(photos.target, draw)
         paths = [photos.paths[row] for row in rows]
@@ -86,14 +101,9 @@ class FolderMeasurement:
             detector.fit(paths)
         else:
             detector.fit(paths, photos.target[rows])
-            if detector.n_shots:
-                rows = np.delete(rows, detector.reference_rows_)
-
-        scores = np.full(len(photos.target), np.nan)
-        scores[rows] = detector.predict_proba([photos.paths[row] for row in rows])[:, 1]
-        damaged, good = scores[photos.target == 1, None], scores[photos.target == 0]
-        won = (damaged > good) + 0.5 * (damaged == good)
-        return np.where(np.isnan(damaged + good), np.nan, won)
+            rows = np.delete(rows, detector.reference_rows_)
+        components = detector.score_components([photos.paths[row] for row in rows])
+        return detector, rows, components
 
 
 def folder_rows(target, draw):
@@ -133,12 +143,12 @@ def print_references(measure, columns=COLUMNS, n_resamples=2000):
     ----------
     measure : FolderMeasurement
         Measures.
-    columns : dict of str to dict
+    columns : dict of str to (dict, dict)
         Settings by name.
     n_resamples : int
         For the intervals.
     """
-    found = {name: measure(setting) for name, setting in columns.items()}
+    found = {name: measure(*setting) for name, setting in columns.items()}
     rows = [
         [photos.name, photos.half, *(f"{area(sets[i]):.3f}" for sets in found.values())]
         for i, photos in enumerate(measure.sets)
