@@ -12,6 +12,13 @@ of the others; a row more in `QUESTIONS` is a setting more::
 
     python benchmarks/photos.py --photos FOLDER --question input_noise n_networks
 
+The question "references" compares words with references: a few good images by either
+method, and a folder, a tenth of it damaged, that is its own reference (see
+``_folders.py``)::
+
+    python benchmarks/photos.py --photos FOLDER --question references \
+        --base recommended --seeds 5
+
 Folders hold SET/good and SET/KIND, or SET/test/good and SET/test/KIND; ``index.tsv`` in
 a folder or beside it may name the object of each file. The sets are split in two
 halves, so that what is chosen on one can be reported on the other. Images are embedded
@@ -28,6 +35,7 @@ from typing import NamedTuple
 
 import numpy as np
 from _common import describe_machine, print_table
+from _folders import FolderMeasurement, print_references
 from scipy import stats
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
@@ -445,10 +453,11 @@ def parse(arguments=None):
     parser.add_argument(
         "--question",
         nargs="+",
-        choices=["sets", "all", *QUESTIONS],
+        choices=["sets", "references", "all", *QUESTIONS],
         default=["sets"],
         metavar="NAME",
-        help=f"sets, the table of all sets (default); all; {', '.join(QUESTIONS)}",
+        help="sets, the table of all sets (default); references; all questions; "
+        + ", ".join(QUESTIONS),
     )
     parser.add_argument(
         "--base", choices=BASES, default="default", help="what questions start from"
@@ -467,10 +476,13 @@ def main(arguments=None):
     print(f"{args.model}, {args.seeds} seeds, base {args.base}, half {args.half}\n")
     base = {"N_p": args.pairs} | BASES[args.base]
     with tempfile.TemporaryDirectory() as folder:
-        measure = Measurement(sets, args.model, args.seeds, args.memory or folder, base)
+        how = (sets, args.model, args.seeds, args.memory or folder, base)
+        measure = Measurement(*how)
         for name in args.question:
             if name == "sets":
                 print_sets(measure, {"": {}, "recommended": RECOMMENDED})
+            if name == "references":
+                print_references(FolderMeasurement(*how))
             for asked in QUESTIONS if name == "all" else {name} & set(QUESTIONS):
                 print_question(asked, measure, QUESTIONS[asked], args.bar)
     print(f"{perf_counter() - start:.0f} s")

@@ -5,10 +5,11 @@ from functools import partial
 import numpy as np
 
 from skclipad._clip.features import reference_parts, stream_features
+from skclipad._clip.parts import neighbourhoods
 from skclipad._embedder import image_options, load_clip
 from skclipad._inputs import check_labels
 from skclipad._method.maps import reference_map
-from skclipad._method.mutual import MutualComparison, reference_state
+from skclipad._method.mutual import MutualComparison, highest_mean, reference_state
 from skclipad._method.references import (
     candidates,
     choose_references,
@@ -136,13 +137,15 @@ def parts_compared(method, clip):
     return ("depths",) if method == "mutual" else reference_parts(clip)
 
 
-def keep_references(method, features):
+def keep_references(method, clip, features):
     """Return what is kept of references; see ``references_`` of the detector.
 
     Parameters
     ----------
     method : {"winclip", "mutual"}
         How parts are compared.
+    clip : Backbone
+        What saw them.
     features : list of ImageFeatures
         Of the references; there may be none.
 
@@ -153,7 +156,9 @@ def keep_references(method, features):
     """
     if not features:
         return None
-    return reference_state(features) if method == "mutual" else stack_features(features)
+    if method == "winclip":
+        return stack_features(features)
+    return reference_state(features, neighbourhoods(clip, features[0].depths.shape[:2]))
 
 
 def comparison(detector, clip):
@@ -169,13 +174,32 @@ def comparison(detector, clip):
     Returns
     -------
     callable
-        Takes `ImageFeatures`, and gives a map of patches in [0, 1] whose maximum is
-        ``s_img``.
+        Takes `ImageFeatures`, and gives a map of patches in [0, 1].
     """
     references = detector.references_
     if detector.fit_params_["reference_method"] == "mutual":
         return MutualComparison(references, detector.reference_share, clip.device)
     return partial(_compare_with, references)
+
+
+def image_score(detector, patches):
+    """Return the score of an image from its map of patches.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector with references.
+    patches : ndarray of shape (n_down, n_right)
+        What `comparison` gives.
+
+    Returns
+    -------
+    float
+        ``s_img``.
+    """
+    if detector.fit_params_["reference_method"] == "mutual":
+        return highest_mean(patches, detector.reference_top)
+    return patches.max()
 
 
 def compare_references(detector, clip, features):
@@ -197,7 +221,7 @@ def compare_references(detector, clip, features):
     """
     if detector.fit_params_["reference_method"] == "mutual":
         compare = comparison(detector, clip)
-        return np.array([compare(one).max() for one in features])
+        return np.array([image_score(detector, compare(one)) for one in features])
     others = (leave_out(detector.references_, i) for i in range(len(features)))
     pairs = zip(features, others, strict=True)
     return np.array([reference_map(one.parts, some).max() for one, some in pairs])

@@ -253,7 +253,7 @@ PAPER = {
     "normal_word": "a",
     "anomaly_word": "a damaged",
     "object_name": "object",
-    "scores": ("prompt", "fnn"),
+    "scores": "auto",
     "prompt_set": "single",
     "temperature": 0.01,
     "n_epochs": 2,
@@ -264,7 +264,8 @@ PAPER = {
 }
 OURS = {"hidden_layer_sizes", "dropout", "lr_decay", "combine_views", "threshold"}
 NOT_THE_PAPERS = {"normalize"}
-ADDED = {"input_noise", "n_networks"}
+ADDED = {"input_noise", "n_networks", "combine"}
+ADDED |= {"reference_method", "reference_share", "reference_top", "max_references"}
 NOT_OF_THE_METHOD = {"memory", "random_state", "embedder"}
 # It matters only with several prompts.
 WITH_OTHERS = {"prompt_average"}

@@ -21,6 +21,10 @@ REDUCTIONS = (8, 16)
 """Pixels a side that a place of a stage stands for, of the stages that are taken."""
 
 
+SIDES = (1, 3, 5)
+"""Sides of the squares that tokens are averaged over; MuSc's."""
+
+
 @dataclass(frozen=True)
 class SeenParts:
     """What one pass through an image tower gives.
@@ -90,6 +94,31 @@ def joined(depths):
         Their length is the same everywhere: the root of the number of depths.
     """
     return torch.cat([F.normalize(depth.float(), dim=-1) for depth in depths], dim=-1)
+
+
+def neighbourhoods(clip, grid):
+    """Return the sides of the squares of neighbours that parts are averaged over.
+
+    Tokens of a ViT speak of their patch, so that squares of 3 and 5 of them, MuSc's,
+    see what is larger; none is longer than a third of the image. What a convolutional
+    tower gives has seen its surroundings: wider averages lose small damage.
+
+    Parameters
+    ----------
+    clip : Backbone
+        The frozen CLIP.
+    grid : tuple of (int, int)
+        How many parts stand below and beside each other.
+
+    Returns
+    -------
+    tuple of int
+        Odd numbers, 1 first.
+    """
+    visual = clip.model.visual
+    if not reads_class_token(visual) and len(set(_reductions(visual))) > 1:
+        return (1,)
+    return tuple(side for side in SIDES if side == 1 or 3 * side <= min(grid))
 
 
 def check_parts(clip):

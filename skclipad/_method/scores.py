@@ -44,12 +44,12 @@ choice, as three standard deviations are many."""
 
 
 def combined_score(components, scales=None):
-    """Return the mean of score components, or of how unusual each of them is.
+    """Return the mean of score components, or how unusual the most unusual one is.
 
     The paper adds components (Sec. 4.2); the mean ranks alike and stays in [0, 1].
     With the `scales` of `scale`, one a component, each becomes
-    ``z = (score - median) / spread``, and the mean of these one number in [0, 1] that
-    rises with it: 0.5 at `MANY_SPREADS`, never so near 1 that two are alike.
+    ``z = (score - median) / spread``, and the highest of these one number in [0, 1]
+    that rises with it: 0.5 at `MANY_SPREADS`, never so near 1 that two are alike.
 
     Examples
     --------
@@ -63,13 +63,9 @@ def combined_score(components, scales=None):
     if scales is None:
         return np.mean(components, axis=0)
 
-    unusual = [
-        (c - middle) / spread
-        for c, (middle, spread) in zip(
-            components.astype(np.float64), scales, strict=True
-        )
-    ]
-    over = np.mean(unusual, axis=0) - MANY_SPREADS
+    pairs = zip(components.astype(np.float64), scales, strict=True)
+    over = np.max([(c - middle) / spread for c, (middle, spread) in pairs], axis=0)
+    over -= MANY_SPREADS
     return (1 + over / (1 + np.abs(over))) / 2
 
 

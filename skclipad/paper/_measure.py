@@ -46,6 +46,8 @@ NETWORK = "network.npz"  # its weights: plain numbers, which run nothing when re
 _NOT_SETTINGS = {
     *("l_min", "l_max", "N_p", "normal_word", "anomaly_word", "object_name"),
     *("scores", "prompt_set", "n_shots", "threshold", "memory", "random_state"),
+    *("reference_method", "reference_share", "reference_top", "max_references"),
+    "combine",
     *("embedder", "embedder__crops", "embedder__batch_size", "embedder__memory"),
     *("embedder__n_jobs", "embedder__on_error", "embedder__verbose"),
     *("embedder__device", "embedder__model_name", "embedder__pretrained"),
@@ -262,7 +264,8 @@ class Benchmark:
             options["embedder__memory"] = str(self.output / "embeddings")
         if self.verbose:
             options["embedder__verbose"] = sys.stderr.isatty()
-        return detector.set_params(n_shots=0, scores=("prompt", "fnn"), **options)
+        words = {"n_shots": 0, "scores": ("prompt", "fnn"), "combine": "sum"}
+        return detector.set_params(**words, **options)
 
     def _normal_images(self, references):
         """Return the normal images of each category to draw references from."""

@@ -97,7 +97,7 @@ class PromptSweepDisplay:
             If the detector has references, or a setting does not fit.
         """
         pyplot()  # before anything slow
-        if estimator.n_shots > 0:
+        if estimator.n_shots != 0:
             raise ValueError(
                 f"Got a detector with n_shots={estimator.n_shots}, whose references do "
                 "not depend on words. Set n_shots=0."

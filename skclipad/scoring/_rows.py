@@ -27,11 +27,13 @@ NAMELESS = "a callable that no import finds is never taken for the same"
 
 # What determines a score beside what `fit` learnt.
 _SETTINGS = (
-    *("scores", "combine_views", "temperature", "threshold"),
+    *("scores", "combine", "combine_views", "temperature", "threshold"),
+    *("reference_share", "reference_top"),
     *("embedder__crops", "embedder__resize_mode", "embedder__precision"),
     "embedder__bit_depth",
 )
 _LEARNT = ("coefs_", "intercepts_", "prompt_embeddings_", "references_")
+_LEARNT += ("reference_scales_",)
 
 _warned_of_depth = WeakSet()  # detectors with blocks of dark 16-bit images
 

@@ -140,7 +140,8 @@ def test_combination_is_the_mean_with_s_img(fitted, pictures):
     expected = (parts.s_pr + parts.s_fnn + parts.s_img) / 3
     found = fitted.predict_proba(pictures.images)[:, 1]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    only = tiny(n_shots=2, scores=("prompt",)).fit(pictures.images, pictures.target)
+    scores = ("prompt", "reference")
+    only = tiny(n_shots=2, scores=scores).fit(pictures.images, pictures.target)
     expected = (parts.s_pr + parts.s_img) / 2
     found = only.predict_proba(pictures.images)[:, 1]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
