@@ -12,13 +12,16 @@ from string import Template
 import joblib
 import numpy as np
 
+from skclipad._exceptions import ImageReadError
 from skclipad._images.columns import check_lengths
+from skclipad._images.reading import image_identity
 from skclipad._inputs import as_image_list
 from skclipad.report._thumbnails import heat_map, thumbnail
 
 FOLDER = Path(__file__).parent
 CHUNK = 60  # images that the page unpacks at once: those of one of its pages
 PAGE_BYTES = 24_000_000  # of all thumbnails together, where that leaves enough for each
+KEY_LENGTH = 16  # hexadecimal digits: no two of a million images share them
 SIDES = {2000: 256, 5000: 176, None: 128}  # pixels of a thumbnail, by their number
 NOTES = "Notes"  # the section of settings that stands at the top of the page
 MEANINGS = {
@@ -115,13 +118,14 @@ def write_report(
     _check_finite({"scores": scores} | columns, maps, threshold)
 
     order = np.argsort(-scores, kind="stable")  # rows without a score come last
-    thumbnails = _thumbnails([images[row] for row in order], order)
+    thumbnails, keys = _look_at([images[row] for row in order], order)
     scale = _scale(maps)
     heat = _heat_maps([None if maps is None else maps[row] for row in order], scale)
 
     names = [_name(images[row], row, names) for row in order]
     data = {
         "names": names,
+        "keys": keys,
         "folder": _common_folder(names),
         "separator": os.sep,
         "scores": _numbers(scores[order]),
@@ -174,16 +178,18 @@ def _scale(maps):
     return (float(min(ends)), float(max(ends))) if ends else None
 
 
-def _thumbnails(images, rows):
+def _look_at(images, rows):
+    """Return the thumbnails of images, and names of what they show."""
     side = next(s for n, s in SIDES.items() if n is None or len(images) <= n)
     n_bytes = max(4_000, min(16_000, PAGE_BYTES // len(images)))
 
-    def small(image, row):
-        return thumbnail(image, int(row), side, n_bytes)
+    def look(image, row):
+        small = thumbnail(image, int(row), side, n_bytes)
+        return small, small and _key(image)
 
     # Decoding leaves the interpreter's lock.
     with ThreadPoolExecutor(min(8, joblib.cpu_count())) as pool:
-        return list(pool.map(small, images, rows))
+        return zip(*pool.map(look, images, rows), strict=True)
 
 
 def _heat_maps(maps, scale):
@@ -197,6 +203,14 @@ def _name(image, row, names):
         name = image if isinstance(image, (str, Path)) else f"picture {row}"
     # Names that are no UTF-8 cannot be written into the page.
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _key(image):
+    """Name what an image shows, by which its label is kept; None if unreadable."""
+    try:
+        return image_identity(image)[:KEY_LENGTH]
+    except ImageReadError:
+        return None
 
 
 def _common_folder(names):
@@ -220,10 +234,9 @@ def _error(errors, row, scores):
 
 def _page(data, thumbnails, heat, settings, title):
     """Yield the text of the page, piece by piece."""
-    style, script = (
-        (FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
-    )
-    head, foot = (FOLDER / "page.html").read_text(encoding="utf-8").split("$pictures")
+    style = _part("page.css")
+    script = _part("page.labels.js") + _part("page.js")
+    head, foot = _part("page.html").split("$pictures")
 
     notes = settings.pop(NOTES, {})
     words = {
@@ -249,6 +262,10 @@ def _page(data, thumbnails, heat, settings, title):
             f"{_json(chunk)}</script>\n"
         )
     yield Template(foot).substitute(words)
+
+
+def _part(name):
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 def _hash(text):
