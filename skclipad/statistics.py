@@ -19,6 +19,7 @@ from skclipad.metrics import aupr, auroc, f1_max
 __all__ = [
     "Interval",
     "PairedTest",
+    "binomial_interval",
     "bootstrap_difference",
     "bootstrap_interval",
     "compare_methods",
@@ -86,6 +87,52 @@ class PairedTest(NamedTuple):
     high: float
     p_value: float
     n_categories: int
+
+
+def binomial_interval(n_successes, n, *, confidence=0.95):
+    """Confidence interval of a share, such as a recall, by Clopper and Pearson.
+
+    It is exact: whatever the true share, at least `confidence` of such intervals hold
+    it. Few images give wide ones, and all of few are no proof of all.
+
+    Parameters
+    ----------
+    n_successes : int
+        How many images have what is counted.
+    n : int
+        Out of how many; of none the interval is all of [0, 1].
+    confidence : float, default=0.95
+        Confidence of the interval: above 0, below 1.
+
+    Returns
+    -------
+    Interval
+        ``value``, the share (NaN of none), with ``low`` and ``high``.
+
+    Raises
+    ------
+    ValueError
+        If `n_successes` is not within 0 and `n`, or `confidence` is out of range.
+
+    Examples
+    --------
+    >>> from skclipad.statistics import binomial_interval
+    >>> binomial_interval(8, 8)
+    Interval(value=1.0, low=0.63..., high=1.0)
+    """
+    _check_confidence(confidence)
+    if not 0 <= n_successes <= n:
+        raise ValueError(f"Got {n_successes} of {n} but expected from 0 to {n}.")
+    if n == 0:
+        return Interval(float("nan"), 0.0, 1.0)
+
+    tail = (1 - confidence) / 2
+    low, high = 0.0, 1.0
+    if n_successes > 0:
+        low = stats.beta.ppf(tail, n_successes, n - n_successes + 1)
+    if n_successes < n:
+        high = stats.beta.ppf(1 - tail, n_successes + 1, n - n_successes)
+    return Interval(n_successes / n, float(low), float(high))
 
 
 def bootstrap_interval(

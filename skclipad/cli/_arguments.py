@@ -188,6 +188,41 @@ def _add_score(parser):
     _add_parameters(group.add_argument, DETECTOR_OPTIONS)
 
 
+# threshold
+
+THRESHOLD_EPILOG = """\
+examples:
+  skclipad threshold scores.csv --labels labels.csv --recall 0.99
+  skclipad threshold scores.csv --labels labels.csv --cost 10 -d detector.joblib
+  skclipad threshold scores.csv                 a suggestion, without labels
+
+The threshold is printed with all its digits, for --threshold of `skclipad score`; what
+it finds, and how sure that is, is said on standard error. Labels are a table with the
+columns path and label (1 or damaged, 0 or good), as the report's page saves it."""
+SCORES_HELP = f"a table that `skclipad score` wrote, {', '.join(ENDINGS)}"
+LABELS_HELP = "a table of labels, path and label (without: a suggestion)"
+RECALL_HELP = "the highest threshold that finds this share of the damaged pictures"
+PRECISION_HELP = "the one that finds most, with this share of the alarms right"
+COST_HELP = "the cheapest, if a missed damaged picture costs C false alarms"
+KEEP_HELP = f"write the threshold into this detector; {DETECTOR_HELP}"
+KEPT_HELP = "where to write the detector (the file of --detector)"
+
+
+def _add_threshold(parser):
+    parser.epilog = THRESHOLD_EPILOG
+    add = parser.add_argument
+    add("scores", metavar="SCORES", help=SCORES_HELP)
+    add("--labels", metavar="FILE", help=LABELS_HELP)
+
+    either = parser.add_mutually_exclusive_group().add_argument
+    either("--recall", type=share, metavar="R", help=RECALL_HELP)
+    either("--precision", type=share, metavar="P", help=PRECISION_HELP)
+    either("--cost", type=float, metavar="C", help=COST_HELP)
+
+    add("-d", "--detector", metavar="FILE", help=KEEP_HELP)
+    add("-o", "--output", metavar="FILE", help=KEPT_HELP)
+
+
 # export
 
 EXPORT_EPILOG = """\
@@ -237,6 +272,7 @@ ADDERS = {
     "demo": _add_demo,
     "fit": _add_fit,
     "score": _add_score,
+    "threshold": _add_threshold,
     "export": _add_export,
     "info": _add_info,
 }
