@@ -152,8 +152,8 @@ MAPS_HELP = """\
 folder for anomaly maps of all pictures: grey PNG of 16 bits, 65535 for a score of 1
 (takes several times as long as scores)"""
 HEAT_HELP = """\
-with --report, how many of the most anomalous pictures get a heat map (100); with --maps
-all do"""
+with --report, how many of the most anomalous pictures get a heat map (100), beside a
+dozen usual ones; with --maps all do"""
 FOLDERS_HELP = """\
 take the name of each picture's folder as its true label, and say how well the scores
 agree with it"""

@@ -12,7 +12,7 @@ from skclipad._storage.files import atomic_write
 from skclipad._storage.stopped import Work
 from skclipad.cli._console import ALL_SCORED, echo
 from skclipad.cli._files import open_table
-from skclipad.cli._results import MAP_SIDE, metrics_table
+from skclipad.cli._results import MAP_SIDE, choose_for_maps, metrics_table
 from skclipad.datasets import make_defect_images
 from skclipad.report import contact_sheet, describe_run, write_report
 from skclipad.scoring._rows import label_of
@@ -65,9 +65,9 @@ def _show(args, out):
 
     echo(f"... {scored - painted:.1f} s. Making heat maps ...")
     maps = [None] * len(bunch.images)
-    most = np.argsort(-columns["score"])[:N_MAPS]
-    made = detector.anomaly_map(bunch.images[most], size=MAP_SIDE)
-    for row, one in zip(most, made, strict=True):
+    chosen = choose_for_maps(columns["score"], N_MAPS)
+    made = detector.anomaly_map(bunch.images[chosen], size=MAP_SIDE)
+    for row, one in zip(chosen, made, strict=True):
         maps[row] = one
     echo(f"... {time.perf_counter() - scored:.1f} s.")
     _write(out, bunch, columns, maps, detector, shlex.join(args.command_line))

@@ -19,6 +19,7 @@ from skclipad.report import describe_run, write_report
 
 BLOCK = 16  # images whose maps are made at once
 MAP_SIDE = 32  # pixels of a heat map in the report, which shows it smoothly
+N_USUAL = 12  # usual images with a heat map, beside which others stand out
 
 
 class MapFolder:
@@ -132,14 +133,27 @@ def _shrunk(values):
     return np.asarray(Image.fromarray(values).resize((MAP_SIDE, MAP_SIDE)))
 
 
-def most_anomalous_maps(detector, paths, rows, n_maps):
-    """Make small maps of the images with the highest scores, `n_maps` at most.
+def choose_for_maps(scores, n_maps):
+    """Choose the images whose heat maps are shown: their positions, a list of int.
+
+    They are those with the highest scores, `n_maps` at most, and a few from the lower
+    half, which say what a map of nothing looks like.
+    """
+    order = np.argsort(-np.asarray(scores), kind="stable").tolist()
+    usual = order[max(n_maps, len(order) // 2) :]
+    spread = np.linspace(0, len(usual) - 1, min(N_USUAL, len(usual)) if n_maps else 0)
+    return order[:n_maps] + [usual[int(place)] for place in spread]
+
+
+def small_maps_of_some(detector, paths, rows, n_maps):
+    """Make the small maps that the report shows, see `choose_for_maps`.
 
     Returns one a row, an ndarray of shape (32, 32), or None for the others.
     """
     maps = [None] * len(rows)
     scored = [i for i, row in enumerate(rows) if "score" in row]
-    chosen = sorted(scored, key=lambda i: -rows[i]["score"])[:n_maps]
+    places = choose_for_maps([rows[i]["score"] for i in scored], n_maps)
+    chosen = [scored[place] for place in places]
 
     bar = tqdm(total=len(chosen), desc="Heat maps", unit="image", disable=None)
     with bar as progress:

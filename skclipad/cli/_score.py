@@ -18,8 +18,8 @@ from skclipad.cli._pictures import find_images
 from skclipad.cli._results import (
     MapFolder,
     agreement_with_folders,
-    most_anomalous_maps,
     report_scores,
+    small_maps_of_some,
 )
 from skclipad.scoring._cluster import open_client
 from skclipad.scoring._rows import detector_identity, label_of, row_columns
@@ -64,7 +64,7 @@ def _sum_up(args, report, detector, paths, rows, maps):
         echo(agreement_with_folders(scored, args.good))
     if report is not None:
         n_maps = 100 if args.heat_maps is None else args.heat_maps
-        maps = maps or most_anomalous_maps(detector, paths, rows, n_maps)
+        maps = maps or small_maps_of_some(detector, paths, rows, n_maps)
         report_scores(report, detector, paths, rows, maps, args)
 
     if not scored:

@@ -16,7 +16,7 @@ from skclipad._exceptions import ImageReadError
 from skclipad._images.columns import check_lengths
 from skclipad._images.reading import image_identity
 from skclipad._inputs import as_image_list
-from skclipad.report._thumbnails import heat_map, thumbnail
+from skclipad.report._thumbnails import COLOURS, heat_map, heat_scale, thumbnail
 
 FOLDER = Path(__file__).parent
 CHUNK = 60  # images that the page unpacks at once: those of one of its pages
@@ -43,6 +43,7 @@ def write_report(
     components=None,
     labels=None,
     maps=None,
+    scale=None,
     errors=None,
     threshold=0.5,
     settings=None,
@@ -73,6 +74,10 @@ def write_report(
     maps : sequence of length n_samples, default=None
         An anomaly map of shape (height, width), or None, for each image. Small ones
         (32 x 32) keep the file small. All share one scale of colours.
+    scale : tuple of (float, float), default=None
+        Value up to which maps are clear, and value of the brightest colour. None is
+        chosen by the maps, see Notes; give the same to two reports that are to be
+        compared.
     errors : sequence of length n_samples, default=None
         Why an image has no score, a str, or None.
     threshold : float, default=0.5
@@ -87,7 +92,7 @@ def write_report(
     ------
     ValueError
         If lengths differ, there is no image, a score, a component or a map is
-        infinite, or the threshold is no finite number.
+        infinite, `scale` does not rise, or the threshold is no finite number.
     OSError
         If the file cannot be written.
 
@@ -96,6 +101,12 @@ def write_report(
     Images become thumbnails of 256 pixels (fewer when there are more than 2,000) and
     about 16 kB at most, so 1,000 of them take less than 30 MB. The page unpacks them 60
     at a time. Names are shown as text, whatever they hold.
+
+    Heat maps are clear up to a value that is usual: a twentieth of the area of the
+    images whose score is at most the median lies above it (half of the area of all, if
+    none of these images has a map). They are brightest at the highest value of all
+    maps, or 0.1 above the usual one if that is higher: where nothing stands out,
+    nothing shines. Both values are written beside the colours.
 
     Examples
     --------
@@ -116,10 +127,15 @@ def write_report(
     given = {"scores": scores, "names": names, "labels": labels, "maps": maps}
     check_lengths(len(images), given | {"errors": errors} | columns)
     _check_finite({"scores": scores} | columns, maps, threshold)
+    if scale is not None and not (np.isfinite(scale).all() and scale[0] < scale[1]):
+        raise ValueError(
+            f"Got scale={scale!r} but expected two finite numbers, the lower one first."
+        )
 
     order = np.argsort(-scores, kind="stable")  # rows without a score come last
     thumbnails, keys = _look_at([images[row] for row in order], order)
-    scale = _scale(maps)
+    if scale is None and maps is not None:
+        scale = heat_scale(maps, scores)
     heat = _heat_maps([None if maps is None else maps[row] for row in order], scale)
 
     names = [_name(images[row], row, names) for row in order]
@@ -135,7 +151,9 @@ def write_report(
         "labels": None if labels is None else [int(labels[row]) for row in order],
         "errors": [_error(errors, row, scores) for row in order],
         "hasMap": [one is not None for one in heat],
+        "peaks": [_peak(None if maps is None else maps[row]) for row in order],
         "scale": scale,
+        "colours": COLOURS[::4].tolist() + COLOURS[-1:].tolist(),
         "threshold": float(threshold),
         "chunk": CHUNK,
     }
@@ -167,17 +185,6 @@ def _check_finite(columns, maps, threshold):
         raise ValueError(f"Got threshold={threshold} but expected a finite number.")
 
 
-def _scale(maps):
-    """Return the least and the greatest finite value of all maps, or None."""
-    ends = [
-        end
-        for one in ([] if maps is None else maps)
-        if one is not None and np.isfinite(one).any()
-        for end in (np.nanmin(one), np.nanmax(one))
-    ]
-    return (float(min(ends)), float(max(ends))) if ends else None
-
-
 def _look_at(images, rows):
     """Return the thumbnails of images, and names of what they show."""
     side = next(s for n, s in SIDES.items() if n is None or len(images) <= n)
@@ -193,7 +200,15 @@ def _look_at(images, rows):
 
 
 def _heat_maps(maps, scale):
+    # Without a scale every map is of NaN alone: clear, on any scale.
+    scale = (0, 1) if scale is None else scale
     return [None if one is None else heat_map(one, *scale) for one in maps]
+
+
+def _peak(one):
+    """Return the highest value of a map, None if it has none."""
+    values = np.asarray([] if one is None else one, dtype=float)
+    return float(np.nanmax(values)) if np.isfinite(values).any() else None
 
 
 def _name(image, row, names):

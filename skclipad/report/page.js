@@ -233,8 +233,8 @@
       ? `${any.toLocaleString("en")} of ${count(names.length, "picture")} labelled: ${damaged} damaged, ${good} good. ` +
         `The threshold ${cut(threshold)} finds ${found[1][1]} of ${damaged} damaged and raises ${found[0][1]} false alarm${found[0][1] === 1 ? "" : "s"} among ${good} good.`
       : "None yet.";
-    for (const id of ["save", "forget"]) $(id).hidden = !any;
-    $("forget").disabled = !mine;
+    $("save").hidden = !any;
+    $("forget").hidden = !mine;
     $("unkept").hidden = own.isKept();
   };
   // Histogram, counts and buttons, while pictures keep their places.
@@ -381,6 +381,10 @@
     }
     if (truth(i) !== null) rows.push(["labelled", KINDS[truth(i)]]);
     for (const part of parts) rows.push([part, digits(data.components[part][i])]);
+    if (data.peaks[i] !== null) {
+      const clear = data.peaks[i] <= data.scale[0] ? ", nothing stands out" : "";
+      rows.push(["highest of the map", `${digits(data.peaks[i])}${clear}`]);
+    }
     if (data.errors[i]) rows.push(["error", data.errors[i]]);
     $("detail-scores").replaceChildren(
       ...rows.map(([name, value]) => {
@@ -514,7 +518,12 @@
   $("folder").hidden = !data.folder;
   $("folder").querySelector("span").textContent = data.folder;
   $("heat").hidden = !anyMaps;
-  if (data.scale) $("scale").textContent = `, from ${digits(data.scale[0])} to ${digits(data.scale[1])}`;
+  const colours = data.colours.map(([r, g, b, a]) => `rgb(${r} ${g} ${b} / ${a / 255})`);
+  for (const scale of data.scale ? document.querySelectorAll(".scale") : []) {
+    scale.hidden = false;
+    scale.querySelector(".ramp").style.backgroundImage = `linear-gradient(to right, ${colours})`;
+    scale.querySelectorAll(".end").forEach((end, k) => { end.textContent = digits(data.scale[k]); });
+  }
   $("threshold").value = threshold;
   $("original").textContent = cut(data.threshold);
   $("detail").classList.add("hot");

@@ -49,7 +49,7 @@ def report(tmp_path_factory):
         names=[NASTY, *(f"picture-{i:03d}.png" for i in range(1, N))],
         components={"s_pr": scores[::-1].copy(), "s_fnn": scores},
         labels=bunch.target[rows],
-        maps=[np.eye(8) if i < 100 else None for i in range(N)],
+        maps=[np.eye(8) * (i < 60) if i < 100 else None for i in range(N)],
         title="A report",
     )
     return path
@@ -160,6 +160,18 @@ def test_the_threshold_moves_counts_and_words(page):
     assert [v.text for v in verdicts[:2]] == ["above threshold", "not above"]
     find(page, "#reset").click()
     assert find(page, "#above").text.startswith("65 pictures")
+
+
+def test_the_scale_of_the_maps_is_written_beside_its_colours(page):
+    said = find(page, ".scale").text.split()
+    assert " ".join(said) == "Heat maps: clear to 0.000 1.000"
+    image = page.execute_script(
+        "return getComputedStyle(document.querySelector('.ramp')).backgroundImage"
+    )
+    assert image.startswith("linear-gradient(to right, rgba(13, 8, 135, 0)")
+    find(page, ".card").click()
+    assert "highest of the map 1.000" in find(page, "#detail-scores").text
+    assert find(page, "#detail .scale").is_displayed()
 
 
 def opacity(page, selector):
