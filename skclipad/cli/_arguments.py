@@ -128,10 +128,11 @@ examples:
   skclipad score 'day-*/**/*.jpg' -d detector.joblib -o scores.parquet
   find . -name '*.png' -mtime -1 | skclipad score - -d detector.joblib > scores.csv
   skclipad score new/ -d detector.joblib --fpr 0.01 --normal-dir good/ -o scores.csv
+  skclipad score photos/ -d detector.joblib -o scores.csv --boxes boxes.json
 
 Columns: path, score (0 normal to 1 anomalous, the mean of the scores in use), label
 (1 above the threshold), s_pr (prompts), s_fnn (network), s_img (references, of a
-detector that has some), error (why a picture has no score).
+detector that has some), error (why a picture has no score); if asked p_value and box.
 
 exit codes: 0 everything scored; 1 not started; 2 nothing scored; 3 some pictures
             failed; 4 stopped by an error, 130 interrupted, and what was scored is in
@@ -144,9 +145,11 @@ score on a cluster of Dask: the address of its scheduler, such as tcp://10.0.0.1
 or local:4 for 4 processes on this machine (maps are made by this process)"""
 THRESHOLD_HELP = "score above which a picture is labelled 1 (the detector's, 0.5)"
 FPR_HELP = """\
-choose the threshold so that this share of the pictures in --normal-dir is above it, say
-0.01"""
-NORMAL_HELP = "with --fpr, a folder of pictures known to be normal"
+choose the threshold so that a picture such as those in --normal-dir is above it with at
+most this chance, say 0.01, which takes 99 of them"""
+NORMAL_HELP = """\
+a folder of pictures known to be good: the table gets the column p_value, the chance of
+so high a score of a good picture"""
 REPORT_HELP = "a page to look through in a browser: histogram, pictures, heat maps"
 MAPS_HELP = """\
 folder for anomaly maps of all pictures: grey PNG of 16 bits, 65535 for a score of 1
@@ -154,6 +157,13 @@ folder for anomaly maps of all pictures: grey PNG of 16 bits, 65535 for a score 
 HEAT_HELP = """\
 with --report, how many of the most anomalous pictures get a heat map (100), beside a
 dozen usual ones; with --maps all do"""
+BOXES_HELP = """\
+boxes around what maps show, in pixels of the pictures, as COCO (.json); the table gets
+the column box with the largest, the report shows them"""
+BOX_LEVEL_HELP = "with --boxes, the value of maps above which is boxed"
+BOX_AREA_HELP = """\
+with --boxes, box this share of the area of all pictures (0.02; with --normal-dir, what
+no picture there has, or only a share of --fpr of them)"""
 FOLDERS_HELP = """\
 take the name of each picture's folder as its true label, and say how well the scores
 agree with it"""
@@ -171,6 +181,11 @@ def _add_score(parser):
     add("--report", metavar="FILE", help=REPORT_HELP)
     add("--heat-maps", type=whole_number(0), metavar="N", help=HEAT_HELP)
     add("--maps", metavar="DIR", help=MAPS_HELP)
+    add("--boxes", metavar="FILE", help=BOXES_HELP)
+
+    either = parser.add_mutually_exclusive_group().add_argument
+    either("--box-area", type=share, metavar="SHARE", help=BOX_AREA_HELP)
+    either("--box-level", type=share, metavar="LEVEL", help=BOX_LEVEL_HELP)
 
     either = parser.add_mutually_exclusive_group().add_argument
     either("--threshold", type=share, metavar="T", help=THRESHOLD_HELP)

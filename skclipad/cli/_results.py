@@ -61,16 +61,23 @@ class MapFolder:
 
     def has(self, path):
         """Tell whether this run's map of an image, as it is now, is in place."""
-        try:
-            with Image.open(self._place(path)) as image:
-                if image.info.get(MAP_MARK) != self._mark(path):
-                    return False
-                values = np.asarray(image, dtype=np.float32) / 65535
-        except (OSError, SyntaxError, ValueError):  # not there, or damaged
+        values = self.read(path)
+        if np.isnan(values).any():
             return False
 
         self._note(path, values)
         return True
+
+    def read(self, path):
+        """Return this run's map of an image, of NaN in one pixel if it is not there."""
+        missing = np.full((1, 1), np.nan, np.float32)
+        try:
+            with Image.open(self._place(path)) as image:
+                if image.info.get(MAP_MARK) != self._mark(path):
+                    return missing
+                return np.asarray(image, dtype=np.float32) / 65535
+        except (OSError, SyntaxError, ValueError):  # not there, or damaged
+            return missing
 
     def make(self, detector, paths, rows):
         """Write the maps of images; one whose row has no score gets none."""
@@ -166,14 +173,17 @@ def small_maps_of_some(detector, paths, rows, n_maps):
     return maps
 
 
-def report_scores(target, detector, paths, rows, maps, args):
-    """Write the report of `skclipad score` to a page."""
+def report_scores(target, detector, paths, rows, maps, boxes, args):
+    """Write the report of `skclipad score`; `boxes` are `BoxedImages` or None."""
 
     def column(name, missing=np.nan):
         return [row.get(name, missing) for row in rows]
 
     names = [n for n in ("s_pr", "s_fnn", "s_img") if any(n in r for r in rows)]
     labels = _folder_labels(rows, args.good) if args.labels_from_folders else None
+    settings = describe_run(detector, command=shlex.join(args.command_line))
+    if boxes is not None:
+        settings["Run"]["boxes where maps are above"] = boxes.level
 
     with atomic_write(target) as path:
         write_report(
@@ -184,9 +194,10 @@ def report_scores(target, detector, paths, rows, maps, args):
             components={name: column(name) for name in names},
             labels=labels,
             maps=maps,
+            boxes=None if boxes is None else boxes.of_rows,
             errors=column("error", None),
             threshold=detector.threshold,
-            settings=describe_run(detector, command=shlex.join(args.command_line)),
+            settings=settings,
         )
     echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 

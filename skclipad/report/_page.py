@@ -14,13 +14,14 @@ import numpy as np
 
 from skclipad._exceptions import ImageReadError
 from skclipad._images.columns import check_lengths
-from skclipad._images.reading import image_identity
+from skclipad._images.reading import image_identity, image_size
 from skclipad._inputs import as_image_list
 from skclipad.report._thumbnails import COLOURS, heat_map, heat_scale, thumbnail
 
 FOLDER = Path(__file__).parent
 CHUNK = 60  # images that the page unpacks at once: those of one of its pages
 PAGE_BYTES = 24_000_000  # of all thumbnails together, where that leaves enough for each
+MOST_BOXES = 20  # of an image that are drawn
 KEY_LENGTH = 16  # hexadecimal digits: no two of a million images share them
 SIDES = {2000: 256, 5000: 176, None: 128}  # pixels of a thumbnail, by their number
 NOTES = "Notes"  # the section of settings that stands at the top of the page
@@ -44,6 +45,7 @@ def write_report(
     labels=None,
     maps=None,
     scale=None,
+    boxes=None,
     errors=None,
     threshold=0.5,
     settings=None,
@@ -78,6 +80,9 @@ def write_report(
         Value up to which maps are clear, and value of the brightest colour. None is
         chosen by the maps, see Notes; give the same to two reports that are to be
         compared.
+    boxes : sequence of length n_samples, default=None
+        For each image a list of `skclipad.boxes.Box`, or of any tuples that begin with
+        x, y, width and height in pixels of the image, or None. The first 20 are drawn.
     errors : sequence of length n_samples, default=None
         Why an image has no score, a str, or None.
     threshold : float, default=0.5
@@ -125,7 +130,8 @@ def write_report(
     columns = {n: np.asarray(c, dtype=float) for n, c in (components or {}).items()}
 
     given = {"scores": scores, "names": names, "labels": labels, "maps": maps}
-    check_lengths(len(images), given | {"errors": errors} | columns)
+    given |= {"boxes": boxes, "errors": errors}
+    check_lengths(len(images), given | columns)
     _check_finite({"scores": scores} | columns, maps, threshold)
     if scale is not None and not (np.isfinite(scale).all() and scale[0] < scale[1]):
         raise ValueError(
@@ -153,6 +159,9 @@ def write_report(
         "hasMap": [one is not None for one in heat],
         "peaks": [_peak(None if maps is None else maps[row]) for row in order],
         "scale": scale,
+        "boxes": [
+            None if boxes is None else _shares(images[row], boxes[row]) for row in order
+        ],
         "colours": COLOURS[::4].tolist() + COLOURS[-1:].tolist(),
         "threshold": float(threshold),
         "chunk": CHUNK,
@@ -209,6 +218,21 @@ def _peak(one):
     """Return the highest value of a map, None if it has none."""
     values = np.asarray([] if one is None else one, dtype=float)
     return float(np.nanmax(values)) if np.isfinite(values).any() else None
+
+
+def _shares(image, boxes):
+    """Return boxes as shares of the image's width and height; None for no boxes."""
+    if not boxes:
+        return boxes
+    try:
+        width, height = image_size(image)
+    except ImageReadError:  # there is nothing to draw them on
+        return None
+    sides = (width, height, width, height)
+    return [
+        [round(end / side, 4) for end, side in zip(box[:4], sides, strict=True)]
+        for box in boxes[:MOST_BOXES]
+    ]
 
 
 def _name(image, row, names):

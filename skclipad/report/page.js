@@ -8,6 +8,7 @@
   const names = data.names;
   const scores = data.scores;
   const parts = Object.keys(data.components);
+  const anyBoxes = data.boxes.some((boxes) => boxes?.length);
   const anyMaps = data.hasMap.some(Boolean);
   const chunks = new Map();
   const own = keptLabels(data.keys);
@@ -65,6 +66,14 @@
       heat.alt = "";
       heat.src = `data:image/png;base64,${found.png}`;
       frame.append(heat);
+    }
+    for (const [left, top, width, height] of data.boxes[i] ?? []) {
+      const around = element("span", "box");
+      const share = (value) => `${100 * value}%`;
+      Object.assign(around.style, {
+        left: share(left), top: share(top), width: share(width), height: share(height),
+      });
+      frame.append(around);
     }
     box.append(frame);
     return box;
@@ -295,9 +304,10 @@
     $("show").value = "unlabelled";
     setDirection(false);
     select();
-    // A map would suggest the answer: it waits until it is asked for.
+    // Maps and boxes would suggest the answer: they wait until they are asked for.
     $("detail").classList.remove("hot");
     press("detail-heat", false);
+    boxAll(false);
     if (shown.length) look(0);
   };
 
@@ -381,6 +391,7 @@
     }
     if (truth(i) !== null) rows.push(["labelled", KINDS[truth(i)]]);
     for (const part of parts) rows.push([part, digits(data.components[part][i])]);
+    if (data.boxes[i]) rows.push(["boxes", data.boxes[i].length || "none"]);
     if (data.peaks[i] !== null) {
       const clear = data.peaks[i] <= data.scale[0] ? ", nothing stands out" : "";
       rows.push(["highest of the map", `${digits(data.peaks[i])}${clear}`]);
@@ -411,6 +422,7 @@
   };
   const press = (id, pressed) => $(id).setAttribute("aria-pressed", String(pressed));
   const heatAll = () => press("heat", document.body.classList.toggle("warm"));
+  const boxAll = (on) => press("boxes", document.body.classList.toggle("boxed", on));
   const heatOne = () => press("detail-heat", $("detail").classList.toggle("hot"));
 
   // Hands
@@ -429,6 +441,7 @@
   };
   $("direction").addEventListener("click", () => { setDirection(!descending); select(); });
   $("heat").addEventListener("click", heatAll);
+  $("boxes").addEventListener("click", () => boxAll());
   for (const id of ["clear", "back"]) {
     $(id).addEventListener("click", () => { $("tools").reset(); setDirection(true); select(); });
   }
@@ -491,6 +504,7 @@
       if (key === "ArrowLeft" && detail > 0) look(detail - 1);
       else if (key === "ArrowRight" && detail < shown.length - 1) look(detail + 1);
       else if (key === "h") heatOne();
+      else if (key === "b" && anyBoxes) boxAll();
       else if (key in ANSWERS && !event.repeat) answerCloser(ANSWERS[key]);
       else if (key === "u") takeBack();
       return;
@@ -503,6 +517,7 @@
     } else if (key === "u") takeBack();
     else if (key === "/") $("search").focus();
     else if (key === "h" && anyMaps) heatAll();
+    else if (key === "b" && anyBoxes) boxAll();
     else if (key === "n") turn(page + 1);
     else if (key === "p") turn(page - 1);
     else return;
@@ -518,6 +533,8 @@
   $("folder").hidden = !data.folder;
   $("folder").querySelector("span").textContent = data.folder;
   $("heat").hidden = !anyMaps;
+  $("boxes").hidden = !anyBoxes;
+  boxAll(true);
   const colours = data.colours.map(([r, g, b, a]) => `rgb(${r} ${g} ${b} / ${a / 255})`);
   for (const scale of data.scale ? document.querySelectorAll(".scale") : []) {
     scale.hidden = false;

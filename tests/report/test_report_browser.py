@@ -174,6 +174,38 @@ def test_the_scale_of_the_maps_is_written_beside_its_colours(page):
     assert find(page, "#detail .scale").is_displayed()
 
 
+def test_boxes_lie_where_they_are_and_are_switched_off_by_key(page, tmp_path):
+    boxes = [[(20, 5, 10, 15, 150, 0.9), (0, 0, 40, 20)], [], None]
+    open_report(
+        page,
+        tmp_path / "boxes.html",
+        np.zeros((3, 20, 40, 3)),
+        [0.9, 0.5, 0.1],
+        boxes=boxes,
+    )
+    frame, inner = box(page, ".card .frame"), box(page, ".card .box")
+    for side, share in (("width", 0.25), ("height", 0.75)):
+        assert inner[side] == pytest.approx(share * frame[side], abs=0.1)
+    assert inner["x"] - frame["x"] == pytest.approx(frame["width"] / 2, abs=0.1)
+    assert inner["y"] - frame["y"] == pytest.approx(frame["height"] / 4, abs=0.1)
+    assert len(page.find_elements(By.CSS_SELECTOR, ".box")) == 2
+
+    find(page, "h1").click()
+    page.switch_to.active_element.send_keys("b")
+    assert not find(page, ".box").is_displayed()
+    assert find(page, "#boxes").get_attribute("aria-pressed") == "false"
+    find(page, "#boxes").click()
+    assert find(page, ".box").is_displayed()
+    find(page, ".card").click()
+    assert "boxes 2" in find(page, "#detail-scores").text
+    find(page, "#detail-next").click()
+    assert "boxes none" in find(page, "#detail-scores").text
+
+
+def test_a_page_without_boxes_has_no_button_for_them(page):
+    assert not find(page, "#boxes").is_displayed()
+
+
 def opacity(page, selector):
     script = f"return getComputedStyle(document.querySelector('{selector}')).opacity"
     return float(page.execute_script(script))

@@ -219,6 +219,18 @@ def test_a_scale_may_be_given_and_then_serves_several_reports(tmp_path):
             written(tmp_path, pictures(1), [0.5], maps=maps, scale=scale)
 
 
+def test_boxes_are_kept_as_shares_of_the_upright_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.new("RGB", (80, 40)).save(tmp_path / "a.jpg", exif=exif)
+    boxes = [[(10, 20, 20, 40)], [(0, 0, 1, 1)] * 30, [], None]
+    images = [tmp_path / "a.jpg", *pictures(3)]
+    page = written(tmp_path, images, [0.9, 0.8, 0.7, 0.6], boxes=boxes)
+    found = block(page, "data")["boxes"]
+    assert found[0] == [[0.25, 0.25, 0.5, 0.5]]
+    assert len(found[1]) == 20 and found[2:] == [[], None]
+
+
 # Simulations of dichromats, on linear RGB: G. M. Machado et al., "A Physiologically-
 # based Model for Simulation of Color Vision Deficiency", 2009.
 DICHROMATS = {
@@ -290,6 +302,7 @@ def test_settings_name_the_weights_that_were_used(model_name, pretrained, note):
         ({"names": ["a"]}, "Got 2 images and 1 names"),
         ({"labels": [0, 1, 1]}, "Got 2 images and 3 labels"),
         ({"maps": [None]}, "Got 2 images and 1 maps"),
+        ({"boxes": [None]}, "Got 2 images and 1 boxes"),
         ({"errors": [None]}, "Got 2 images and 1 errors"),
         ({"components": {"s_pr": [0.1]}}, "Got 2 images and 1 s_pr"),
     ],
