@@ -40,6 +40,7 @@ COMMANDS = {
     "fit": "Train a detector on random words; no picture needed",
     "score": "Score pictures, one row each, as CSV, JSON lines or Parquet",
     "threshold": "Choose a threshold by labels, or suggest one without",
+    "drift": "Say whether scores are spread as those of a reference",
     "export": "Write a detector as an ONNX graph, from pixels to scores",
     "benchmark": "Measure the method on a data set, as the paper does",
     "info": "Show versions, device and the bundled model",
@@ -183,6 +184,8 @@ def _module_of(name):
         import skclipad.cli._score as module
     elif name == "threshold":
         import skclipad.cli._threshold as module
+    elif name == "drift":
+        import skclipad.cli._drift as module
     elif name == "export":
         import skclipad.cli._export as module
     elif name == "benchmark":

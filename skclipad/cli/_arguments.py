@@ -164,6 +164,9 @@ BOX_LEVEL_HELP = "with --boxes, the value of maps above which is boxed"
 BOX_AREA_HELP = """\
 with --boxes, box this share of the area of all pictures (0.02; with --normal-dir, what
 no picture there has, or only a share of --fpr of them)"""
+COMPARE_HELP = """\
+a table of scores from when all was well, by this detector: are those of today spread
+alike? (a line, and both histograms in the report)"""
 FOLDERS_HELP = """\
 take the name of each picture's folder as its true label, and say how well the scores
 agree with it"""
@@ -192,6 +195,7 @@ def _add_score(parser):
     either("--fpr", type=share, metavar="SHARE", help=FPR_HELP)
 
     add("--normal-dir", metavar="DIR", help=NORMAL_HELP)
+    add("--reference", metavar="TABLE", help=COMPARE_HELP)
     add("--labels-from-folders", action="store_true", help=FOLDERS_HELP)
     add("--good", default="good", metavar="NAME", help=GOOD_HELP)
 
@@ -236,6 +240,26 @@ def _add_threshold(parser):
 
     add("-d", "--detector", metavar="FILE", help=KEEP_HELP)
     add("-o", "--output", metavar="FILE", help=KEPT_HELP)
+
+
+# drift
+
+DRIFT_EPILOG = """\
+examples:
+  skclipad drift today.csv --reference monday.csv
+  skclipad score today/ -d detector.joblib -o today.csv --reference monday.csv \\
+      --report today.html       the same line, and both histograms in the report
+
+Both tables must come from the same detector: another one has other scores."""
+REFERENCE_HELP = "a table of scores from when all was well"
+
+
+def _add_drift(parser):
+    parser.epilog = DRIFT_EPILOG
+    parser.add_argument("scores", metavar="SCORES", help=SCORES_HELP)
+    parser.add_argument(
+        "--reference", required=True, metavar="TABLE", help=REFERENCE_HELP
+    )
 
 
 # export
@@ -288,6 +312,7 @@ ADDERS = {
     "fit": _add_fit,
     "score": _add_score,
     "threshold": _add_threshold,
+    "drift": _add_drift,
     "export": _add_export,
     "info": _add_info,
 }

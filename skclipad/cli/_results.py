@@ -196,6 +196,7 @@ def report_scores(target, detector, paths, rows, maps, boxes, args):
             maps=maps,
             boxes=None if boxes is None else boxes.of_rows,
             errors=column("error", None),
+            reference=args.reference,
             threshold=detector.threshold,
             settings=settings,
         )

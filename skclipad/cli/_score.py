@@ -22,9 +22,11 @@ from skclipad.cli._results import (
     report_scores,
     small_maps_of_some,
 )
+from skclipad.cli._tables import read_scores
 from skclipad.scoring._cluster import open_client
 from skclipad.scoring._rows import detector_identity, label_of, row_columns
 from skclipad.scoring._run import ScoringRun
+from skclipad.statistics import compare_scores
 from skclipad.thresholds import conformal_p_values, conformal_threshold
 
 MOST_FAILURES = 5  # that are named on the terminal
@@ -36,6 +38,8 @@ def run(args):
     target = None if args.output is None else checked_table(args.output)
     report = None if args.report is None else checked_target(args.report, (".html",))
     coco = None if args.boxes is None else checked_target(args.boxes, (".json",))
+    if args.reference is not None:
+        args.reference = list(read_scores(args.reference).values())
     paths = find_images(args.pictures, leave_out=args.maps)
     if not paths:
         echo(f"skclipad score: no pictures found in {', '.join(args.pictures)}")
@@ -78,6 +82,8 @@ def _sum_up(args, report, detector, paths, rows, maps, boxes):
     _echo_failures([row for row in rows if "score" not in row])
     if args.labels_from_folders:
         echo(agreement_with_folders(scored, args.good))
+    if args.reference is not None and scored:
+        echo(compare_scores(args.reference, [row["score"] for row in scored]))
     if report is not None:
         n_maps = 100 if args.heat_maps is None else args.heat_maps
         if maps is None:

@@ -17,11 +17,13 @@ from skclipad._images.columns import check_lengths
 from skclipad._images.reading import image_identity, image_size
 from skclipad._inputs import as_image_list
 from skclipad.report._thumbnails import COLOURS, heat_map, heat_scale, thumbnail
+from skclipad.statistics import compare_scores
 
 FOLDER = Path(__file__).parent
 CHUNK = 60  # images that the page unpacks at once: those of one of its pages
 PAGE_BYTES = 24_000_000  # of all thumbnails together, where that leaves enough for each
 MOST_BOXES = 20  # of an image that are drawn
+N_BINS = 50  # of the histogram
 KEY_LENGTH = 16  # hexadecimal digits: no two of a million images share them
 SIDES = {2000: 256, 5000: 176, None: 128}  # pixels of a thumbnail, by their number
 NOTES = "Notes"  # the section of settings that stands at the top of the page
@@ -47,6 +49,7 @@ def write_report(
     scale=None,
     boxes=None,
     errors=None,
+    reference=None,
     threshold=0.5,
     settings=None,
     title="Anomaly scores",
@@ -85,6 +88,10 @@ def write_report(
         x, y, width and height in pixels of the image, or None. The first 20 are drawn.
     errors : sequence of length n_samples, default=None
         Why an image has no score, a str, or None.
+    reference : array-like of shape (n_reference,), default=None
+        Scores from when all was well, by the same detector: their histogram is drawn
+        over the other one, and a line says whether both are alike; see
+        `skclipad.statistics.compare_scores`.
     threshold : float, default=0.5
         Score above which an image is counted as anomalous; the page can move it.
     settings : dict of str to dict, default=None
@@ -163,6 +170,8 @@ def write_report(
             None if boxes is None else _shares(images[row], boxes[row]) for row in order
         ],
         "colours": COLOURS[::4].tolist() + COLOURS[-1:].tolist(),
+        "nBins": N_BINS,
+        "reference": None if reference is None else _reference(reference, scores),
         "threshold": float(threshold),
         "chunk": CHUNK,
     }
@@ -212,6 +221,18 @@ def _heat_maps(maps, scale):
     # Without a scale every map is of NaN alone: clear, on any scale.
     scale = (0, 1) if scale is None else scale
     return [None if one is None else heat_map(one, *scale) for one in maps]
+
+
+def _reference(reference, scores):
+    """Describe the scores of a reference: bins of a histogram, and what differs."""
+    if np.isnan(scores).all():
+        return None
+    said = str(compare_scores(reference, scores))
+    said = said[0].upper() + said[1:]
+    reference = np.asarray(reference, dtype=float)
+    reference = reference[~np.isnan(reference)].clip(0, 1)
+    bins = np.histogram(reference, N_BINS, (0, 1))[0] / len(reference)
+    return {"shares": bins.tolist(), "n": len(reference), "said": f"{said}."}
 
 
 def _peak(one):

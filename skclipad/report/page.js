@@ -1,10 +1,10 @@
 "use strict";
 (() => {
   const PER_PAGE = 60;
-  const N_BINS = 50;
   const N_WORST = 10; // that are to be labelled before those near the threshold
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
+  const N_BINS = data.nBins;
   const names = data.names;
   const scores = data.scores;
   const parts = Object.keys(data.components);
@@ -325,7 +325,10 @@
       const bin = Math.min(N_BINS - 1, Math.max(0, Math.floor(score * N_BINS)));
       bins[data.labels === null ? Number(isAnomalous(i)) : truth(i)][bin] += 1;
     });
-    const most = Math.max(1, ...bins[0].map((n, k) => n + bins[1][k]));
+    // As high as if there were as many pictures in the reference as here.
+    const nScored = scores.filter((score) => score !== null).length;
+    const reference = (data.reference?.shares ?? []).map((share) => share * nScored);
+    const most = Math.max(1, ...bins[0].map((n, k) => n + bins[1][k]), ...reference);
     const drawing = svg("svg", {
       viewBox: `0 0 ${N_BINS} 100`, preserveAspectRatio: "none", role: "img",
       "aria-label": `Histogram of ${count(scores.filter((s) => s !== null).length, "score")}`,
@@ -345,6 +348,10 @@
         drawing.append(bar);
       }
     }
+    if (reference.length) {
+      const steps = reference.map((n, k) => `V${100 - (98 * n) / most}H${k + 1}`);
+      drawing.append(svg("path", { d: `M0 100${steps.join("")}V100`, class: "reference" }));
+    }
     drawing.append(svg("line", { x1: 0, x2: N_BINS, y1: 100, y2: 100, class: "axis" }));
     const at = threshold * N_BINS;
     drawing.append(svg("line", { x1: at, x2: at, y1: 0, y2: 100, class: "threshold" }));
@@ -359,12 +366,14 @@
     const legend = element("div", "legend");
     const said = data.labels === null ? ["not above the threshold", "above it"] : ["labelled good", "labelled damaged"];
     legend.append(element("span", "", said[0]), element("span", "anomalous", said[1]));
+    if (reference.length) {
+      legend.append(element("span", "reference", `${count(data.reference.n, "score")} of the reference, drawn to the same number`));
+    }
     $("histogram").replaceChildren(drawing, ticks, legend);
 
-    const scored = scores.filter((score) => score !== null).length;
     const above = scores.filter((_, i) => isAnomalous(i)).length;
-    let text = `${count(above, "picture")} of ${scored.toLocaleString("en")} above ${cut(threshold)}`;
-    text += scored ? ` (${((100 * above) / scored).toFixed(1)} %)` : "";
+    let text = `${count(above, "picture")} of ${nScored.toLocaleString("en")} above ${cut(threshold)}`;
+    text += nScored ? ` (${((100 * above) / nScored).toFixed(1)} %)` : "";
     $("above").textContent = `${text}.`;
     $("threshold-value").textContent = cut(threshold);
     $("reset").disabled = threshold === data.threshold;
@@ -532,6 +541,8 @@
     (unscored ? `: ${scored} scored, ${unscored.toLocaleString("en")} not` : ", all scored");
   $("folder").hidden = !data.folder;
   $("folder").querySelector("span").textContent = data.folder;
+  $("drift").hidden = !data.reference;
+  $("drift").textContent = data.reference?.said ?? "";
   $("heat").hidden = !anyMaps;
   $("boxes").hidden = !anyBoxes;
   boxAll(true);

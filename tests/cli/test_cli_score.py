@@ -710,3 +710,17 @@ def test_a_report_shows_scores_truth_and_the_maps_asked_for(
     assert data["errors"] == [None] * 13 + ["the file is empty"]
     page = target.read_text(encoding="utf-8")
     assert "skclipad score" in page and "--threshold 0.4" in page
+
+
+def test_a_reference_is_compared_with_and_drawn_in_the_report(
+    photos, detector_file, tmp_path, capsys
+):
+    table, page = tmp_path / "monday.csv", tmp_path / "r.html"
+    score = ["score", str(photos), "-d", detector_file]
+    assert cli.main([*score, "-o", str(table)]) == 0
+    more = ["--reference", str(table), "--report", str(page)]
+    assert cli.main([*score, *more]) == 0
+    assert "no drift found: these 13 scores" in capsys.readouterr().err
+    assert page_data(page)["reference"]["n"] == 13
+    assert cli.main([*score, "--reference", "nowhere.csv"]) == 1
+    assert "nowhere.csv" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""``skclipad threshold``: labels that come back, and what is chosen by them."""
+"""``skclipad threshold`` and ``drift``: what is said of a table of scores."""
 
 import json
 import subprocess
@@ -223,3 +223,25 @@ def test_the_choice_loads_no_torch(table):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     threshold, is_loaded = done.stdout.split()
     assert 0 < float(threshold) < 1 and is_loaded == b"False"
+
+
+# drift
+
+
+def test_drift_is_said_in_one_line(table, tmp_path, capsys):
+    other = tmp_path / "other.csv"
+    rows = "".join(f"{i},{0.5 + i / 400}\n" for i in range(200))
+    other.write_text("path,score\n" + rows)
+    assert cli.main(["drift", table, "--reference", table]) == 0
+    assert capsys.readouterr().out.startswith("no drift found: these 40 scores may")
+    assert cli.main(["drift", str(other), "--reference", table]) == 0
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and "Kolmogorov-Smirnov distance 0.5" in said
+    assert said.startswith("drift: these 200 scores are not spread as the 40 of")
+
+
+def test_drift_needs_a_reference(table, capsys):
+    assert cli.main(["drift", table]) == 1
+    assert "--reference" in capsys.readouterr().err
+    assert cli.main(["drift", table, "--reference", "nowhere.csv"]) == 1
+    assert "nowhere.csv" in capsys.readouterr().err

@@ -202,6 +202,27 @@ def test_boxes_lie_where_they_are_and_are_switched_off_by_key(page, tmp_path):
     assert "boxes none" in find(page, "#detail-scores").text
 
 
+def test_the_reference_is_drawn_over_the_histogram_and_what_differs_is_said(
+    page, tmp_path
+):
+    assert not find(page, "#drift").is_displayed()
+    reference = np.append(np.linspace(0.001, 0.019, 150), np.linspace(0.981, 0.999, 50))
+    open_report(
+        page,
+        tmp_path / "drift.html",
+        np.zeros((40, 4, 4, 3)),
+        np.linspace(0.4, 0.6, 40),
+        reference=reference,
+    )
+    assert find(page, "#drift").text.startswith("Drift: these 40 scores are not")
+    assert "200 scores of the reference" in find(page, "#histogram").text
+    line = find(page, "#histogram path.reference").get_attribute("d")
+    # Three quarters of the pictures in the first bin, the highest; a third as many
+    # in the last.
+    assert line.startswith("M0 100V2H1V100H2") and line.endswith("H50V100")
+    assert float(line.split("V")[-2].partition("H")[0]) == pytest.approx(100 - 98 / 3)
+
+
 def test_a_page_without_boxes_has_no_button_for_them(page):
     assert not find(page, "#boxes").is_displayed()
 
