@@ -17,15 +17,19 @@ from sklearn.utils import check_random_state
 from skclipad.metrics import aupr, auroc, f1_max
 
 __all__ = [
+    "Drift",
     "Interval",
     "PairedTest",
+    "binomial_interval",
     "bootstrap_difference",
     "bootstrap_interval",
     "compare_methods",
+    "compare_scores",
     "paired_test",
 ]
 
 EXACT_UP_TO = 16  # categories for which every choice of signs is tried
+DRIFT = 0.01  # p-value below which scores are said to have drifted
 N_SIGNS = 9999  # random choices of signs for more of them
 BLOCK = 2**21  # resampled images held at once, which bounds memory
 UNITS = ("dataset", "category")
@@ -86,6 +90,153 @@ class PairedTest(NamedTuple):
     high: float
     p_value: float
     n_categories: int
+
+
+class Drift(NamedTuple):
+    """Scores compared with those of a reference.
+
+    It is a named tuple, and unpacks like any other; ``str`` says it in one line.
+
+    Parameters
+    ----------
+    distance : float
+        The largest difference between the shares of both below any score, in [0, 1].
+    p_value : float
+        Chance of a distance at least as large, were both drawn alike.
+    median, reference_median : float
+        The medians of the scores and of the reference.
+    n, n_reference : int
+        How many scores there are of both.
+
+    Examples
+    --------
+    >>> from skclipad.statistics import Drift
+    >>> print(Drift(0.6, 0.0001, 0.7, 0.4, 50, 200))
+    drift: these 50 scores are not spread as the 200 of the reference are ...
+    """
+
+    distance: float
+    p_value: float
+    median: float
+    reference_median: float
+    n: int
+    n_reference: int
+
+    def __str__(self):
+        found = self.p_value < DRIFT
+        verdict = "drift: these" if found else "no drift found: these"
+        are = "are not spread" if found else "may be spread"
+        return (
+            f"{verdict} {self.n:,} scores {are} as the {self.n_reference:,} of the "
+            f"reference are (median {self.median:.3f} against "
+            f"{self.reference_median:.3f}; Kolmogorov-Smirnov distance "
+            f"{self.distance:.3f}, p = {self.p_value:.2g})"
+        )
+
+
+def compare_scores(reference, scores):
+    """Test whether scores are spread as those of a reference are.
+
+    It is the two-sample test of Kolmogorov and Smirnov, which sees any difference: of
+    the camera and its light as well as of how many things are damaged. Of many images
+    it finds differences that matter to nobody, so look at the distance, too.
+
+    Parameters
+    ----------
+    reference : array-like of shape (n_reference,)
+        Anomaly scores from when all was well. NaN is left out.
+    scores : array-like of shape (n_samples,)
+        Those to compare, from the same detector. NaN is left out.
+
+    Returns
+    -------
+    Drift
+        The distance, its p-value and both medians. Its ``str`` speaks of drift where
+        the p-value is below 0.01.
+
+    Raises
+    ------
+    ValueError
+        If one of them holds no score, or a score is infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skclipad.statistics import compare_scores
+    >>> monday = np.linspace(0.2, 0.4, 100)
+    >>> compare_scores(monday, monday + 0.1).distance
+    0.5
+    """
+    reference, scores = (
+        _scores_there(values, name)
+        for name, values in (("reference", reference), ("scores", scores))
+    )
+    test = stats.ks_2samp(reference, scores)
+    return Drift(
+        float(test.statistic),
+        float(test.pvalue),
+        median=float(np.median(scores)),
+        reference_median=float(np.median(reference)),
+        n=len(scores),
+        n_reference=len(reference),
+    )
+
+
+def _scores_there(values, name):
+    values = np.asarray(values, dtype=np.float64).ravel()
+    values = values[~np.isnan(values)]
+    if not len(values) or np.isinf(values).any():
+        raise ValueError(
+            f"Got {len(values)} values of {name}, {np.sum(np.isinf(values))} of them "
+            "infinite, but expected one or more finite scores."
+        )
+    return values
+
+
+def binomial_interval(n_successes, n, *, confidence=0.95):
+    """Confidence interval of a share, such as a recall, by Clopper and Pearson.
+
+    It is exact: whatever the true share, at least `confidence` of such intervals hold
+    it. Few images give wide ones, and all of few are no proof of all.
+
+    Parameters
+    ----------
+    n_successes : int
+        How many images have what is counted.
+    n : int
+        Out of how many; of none the interval is all of [0, 1].
+    confidence : float, default=0.95
+        Confidence of the interval: above 0, below 1.
+
+    Returns
+    -------
+    Interval
+        ``value``, the share (NaN of none), with ``low`` and ``high``.
+
+    Raises
+    ------
+    ValueError
+        If `n_successes` is not within 0 and `n`, or `confidence` is out of range.
+
+    Examples
+    --------
+    >>> from skclipad.statistics import binomial_interval
+    >>> binomial_interval(8, 8)
+    Interval(value=1.0, low=0.63..., high=1.0)
+    """
+    _check_confidence(confidence)
+    if not 0 <= n_successes <= n:
+        raise ValueError(f"Got {n_successes} of {n} but expected from 0 to {n}.")
+    if n == 0:
+        return Interval(float("nan"), 0.0, 1.0)
+
+    tail = (1 - confidence) / 2
+    low, high = 0.0, 1.0
+    if n_successes > 0:
+        low = stats.beta.ppf(tail, n_successes, n - n_successes + 1)
+    if n_successes < n:
+        high = stats.beta.ppf(1 - tail, n_successes + 1, n - n_successes)
+    return Interval(n_successes / n, float(low), float(high))
 
 
 def bootstrap_interval(

@@ -14,7 +14,15 @@ PACKAGE = Path(skclipad.__file__).parent
 # A file imports from the rings before its own and, in its own, from its left.
 RINGS = [
     # 0: what is kept, and what is counted; no torch
-    ["_exceptions", "_optional", "_storage", "metrics", "statistics"],
+    [
+        "_exceptions",
+        "_optional",
+        "_storage",
+        "metrics",
+        "statistics",
+        "thresholds",
+        "boxes",
+    ],
     # 1: images, and CLIP; nothing of the method
     ["_images", "tiny", "lite", "_clip"],
     # 2: the paper and WinCLIP, on embeddings and features

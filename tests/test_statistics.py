@@ -14,6 +14,7 @@ from skclipad.statistics import (
     bootstrap_difference,
     bootstrap_interval,
     compare_methods,
+    compare_scores,
     paired_test,
 )
 
@@ -361,3 +362,30 @@ def test_tables_that_are_no_result_are_refused(rows):
 def test_interval_unpacks():
     value, low, high = Interval(0.5, 0.4, 0.6)
     assert (value, low, high) == (0.5, 0.4, 0.6)
+
+
+# Drift
+
+
+def test_scores_that_are_spread_otherwise_are_told():
+    rng = np.random.default_rng(0)
+    reference = rng.beta(2, 5, 400)
+    same = compare_scores(reference, [*rng.beta(2, 5, 300), np.nan])
+    assert same.n == 300 and same.n_reference == 400
+    assert same.p_value > 0.01 and str(same).startswith("no drift found: these 300")
+    other = compare_scores(reference, rng.beta(3, 5, 300))
+    assert other.median > other.reference_median
+    assert other.p_value < 0.01 and str(other).startswith("drift: these 300 scores")
+
+
+def test_the_distance_is_the_largest_difference_of_shares():
+    drift = compare_scores([0.1, 0.2, 0.3, 0.4], [0.15, 0.35, 0.36, 0.9])
+    assert drift.distance == 0.5  # 3 of 4 are below 0.33, and 1 of 4
+
+
+@pytest.mark.parametrize("scores", [[], [np.nan], [0.1, np.inf]])
+def test_scores_that_are_not_there_or_infinite_are_refused(scores):
+    with pytest.raises(ValueError, match="values of scores, . of them infinite"):
+        compare_scores([0.1, 0.2], scores)
+    with pytest.raises(ValueError, match="values of reference"):
+        compare_scores(scores, [0.1, 0.2])

@@ -34,6 +34,7 @@ _LONGEST_NAME = 300  # letters of a path that a message repeats
 
 # EXIF tag 274 -> what turns the image upright; 1 is upright already.
 ORIENTATION_TAG = 0x0112
+SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -105,6 +106,23 @@ def read_image(item, row=None, draft_size=None, depth=None):
     # of somebody else's class.
     except Exception as error:
         raise _read_error(item, row, error) from error
+
+
+def image_size(item):
+    """Return width and height of an image as `read_image` gives it.
+
+    Of a JPEG file only the beginning is read. An `ImageReadError` says that it cannot
+    be.
+    """
+    try:
+        if isinstance(item, (str, os.PathLike)):
+            with _open(item) as file, Image.open(file) as image:
+                if image.format == "JPEG":
+                    turn = image.getexif().get(ORIENTATION_TAG)
+                    return image.size[::-1] if turn in SIDEWAYS else image.size
+    except Exception:
+        pass  # a broken beginning: what `read_image` makes of it counts
+    return read_image(item).size
 
 
 def image_identity(item, row=None):

@@ -27,6 +27,7 @@ examples:
   skclipad fit -o detector.joblib          train; no picture is needed
   skclipad score photos/ -d detector.joblib -o scores.csv --report report.html
   skclipad score a.jpg b.jpg --model lite  fit and score in one go, without network
+  skclipad threshold scores.csv --labels labels.csv --recall 0.99
   skclipad export -d detector.joblib -o detector.onnx
   skclipad info                            versions, device, bundled models
 
@@ -39,6 +40,8 @@ COMMANDS = {
     "demo": "Fit, and score photos that come along, without network",
     "fit": "Train a detector on random words; no picture needed",
     "score": "Score pictures, one row each, as CSV, JSON lines or Parquet",
+    "threshold": "Choose a threshold by labels, or suggest one without",
+    "drift": "Say whether scores are spread as those of a reference",
     "export": "Write a detector as an ONNX graph, from pixels to scores",
     "benchmark": "Measure the method on a data set, as the paper does",
     "info": "Show versions, device and a model, or the models there are",
@@ -184,6 +187,10 @@ def _module_of(name):
         import skclipad.cli._fit as module
     elif name == "score":
         import skclipad.cli._score as module
+    elif name == "threshold":
+        import skclipad.cli._threshold as module
+    elif name == "drift":
+        import skclipad.cli._drift as module
     elif name == "export":
         import skclipad.cli._export as module
     elif name == "benchmark":

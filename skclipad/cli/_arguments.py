@@ -131,10 +131,11 @@ examples:
   skclipad score 'day-*/**/*.jpg' -d detector.joblib -o scores.parquet
   find . -name '*.png' -mtime -1 | skclipad score - -d detector.joblib > scores.csv
   skclipad score new/ -d detector.joblib --fpr 0.01 --normal-dir good/ -o scores.csv
+  skclipad score photos/ -d detector.joblib -o scores.csv --boxes boxes.json
 
 Columns: path, score (0 normal to 1 anomalous, the mean of the scores in use), label
 (1 above the threshold), s_pr (prompts), s_fnn (network), s_img (references, of a
-detector that has some), error (why a picture has no score).
+detector that has some), error (why a picture has no score); if asked p_value and box.
 
 exit codes: 0 everything scored; 1 not started; 2 nothing scored; 3 some pictures
             failed; 4 stopped by an error, 130 interrupted, and what was scored is in
@@ -147,16 +148,28 @@ score on a cluster of Dask: the address of its scheduler, such as tcp://10.0.0.1
 or local:4 for 4 processes on this machine (maps are made by this process)"""
 THRESHOLD_HELP = "score above which a picture is labelled 1 (the detector's, 0.5)"
 FPR_HELP = """\
-choose the threshold so that this share of the pictures in --normal-dir is above it, say
-0.01"""
-NORMAL_HELP = "with --fpr, a folder of pictures known to be normal"
+choose the threshold so that a picture such as those in --normal-dir is above it with at
+most this chance, say 0.01, which takes 99 of them"""
+NORMAL_HELP = """\
+a folder of pictures known to be good: the table gets the column p_value, the chance of
+so high a score of a good picture"""
 REPORT_HELP = "a page to look through in a browser: histogram, pictures, heat maps"
 MAPS_HELP = """\
 folder for anomaly maps of all pictures: grey PNG of 16 bits, 65535 for a score of 1
 (takes several times as long as scores)"""
 HEAT_HELP = """\
-with --report, how many of the most anomalous pictures get a heat map (100); with --maps
-all do"""
+with --report, how many of the most anomalous pictures get a heat map (100), beside a
+dozen usual ones; with --maps all do"""
+BOXES_HELP = """\
+boxes around what maps show, in pixels of the pictures, as COCO (.json); the table gets
+the column box with the largest, the report shows them"""
+BOX_LEVEL_HELP = "with --boxes, the value of maps above which is boxed"
+BOX_AREA_HELP = """\
+with --boxes, box this share of the area of all pictures (0.02; with --normal-dir, what
+no picture there has, or only a share of --fpr of them)"""
+COMPARE_HELP = """\
+a table of scores from when all was well, by this detector: are those of today spread
+alike? (a line, and both histograms in the report)"""
 FOLDERS_HELP = """\
 take the name of each picture's folder as its true label, and say how well the scores
 agree with it"""
@@ -174,12 +187,18 @@ def _add_score(parser):
     add("--report", metavar="FILE", help=REPORT_HELP)
     add("--heat-maps", type=whole_number(0), metavar="N", help=HEAT_HELP)
     add("--maps", metavar="DIR", help=MAPS_HELP)
+    add("--boxes", metavar="FILE", help=BOXES_HELP)
+
+    either = parser.add_mutually_exclusive_group().add_argument
+    either("--box-area", type=share, metavar="SHARE", help=BOX_AREA_HELP)
+    either("--box-level", type=share, metavar="LEVEL", help=BOX_LEVEL_HELP)
 
     either = parser.add_mutually_exclusive_group().add_argument
     either("--threshold", type=share, metavar="T", help=THRESHOLD_HELP)
     either("--fpr", type=share, metavar="SHARE", help=FPR_HELP)
 
     add("--normal-dir", metavar="DIR", help=NORMAL_HELP)
+    add("--reference", metavar="TABLE", help=COMPARE_HELP)
     add("--labels-from-folders", action="store_true", help=FOLDERS_HELP)
     add("--good", default="good", metavar="NAME", help=GOOD_HELP)
 
@@ -189,6 +208,61 @@ def _add_score(parser):
 
     group = parser.add_argument_group("settings, without --detector")
     _add_parameters(group.add_argument, DETECTOR_OPTIONS)
+
+
+# threshold
+
+THRESHOLD_EPILOG = """\
+examples:
+  skclipad threshold scores.csv --labels labels.csv --recall 0.99
+  skclipad threshold scores.csv --labels labels.csv --cost 10 -d detector.joblib
+  skclipad threshold scores.csv                 a suggestion, without labels
+
+The threshold is printed with all its digits, for --threshold of `skclipad score`; what
+it finds, and how sure that is, is said on standard error. Labels are a table with the
+columns path and label (1 or damaged, 0 or good), as the report's page saves it."""
+SCORES_HELP = f"a table that `skclipad score` wrote, {', '.join(ENDINGS)}"
+LABELS_HELP = "a table of labels, path and label (without: a suggestion)"
+RECALL_HELP = "the highest threshold that finds this share of the damaged pictures"
+PRECISION_HELP = "the one that finds most, with this share of the alarms right"
+COST_HELP = "the cheapest, if a missed damaged picture costs C false alarms"
+KEEP_HELP = f"write the threshold into this detector; {DETECTOR_HELP}"
+KEPT_HELP = "where to write the detector (the file of --detector)"
+
+
+def _add_threshold(parser):
+    parser.epilog = THRESHOLD_EPILOG
+    add = parser.add_argument
+    add("scores", metavar="SCORES", help=SCORES_HELP)
+    add("--labels", metavar="FILE", help=LABELS_HELP)
+
+    either = parser.add_mutually_exclusive_group().add_argument
+    either("--recall", type=share, metavar="R", help=RECALL_HELP)
+    either("--precision", type=share, metavar="P", help=PRECISION_HELP)
+    either("--cost", type=float, metavar="C", help=COST_HELP)
+
+    add("-d", "--detector", metavar="FILE", help=KEEP_HELP)
+    add("-o", "--output", metavar="FILE", help=KEPT_HELP)
+
+
+# drift
+
+DRIFT_EPILOG = """\
+examples:
+  skclipad drift today.csv --reference monday.csv
+  skclipad score today/ -d detector.joblib -o today.csv --reference monday.csv \\
+      --report today.html       the same line, and both histograms in the report
+
+Both tables must come from the same detector: another one has other scores."""
+REFERENCE_HELP = "a table of scores from when all was well"
+
+
+def _add_drift(parser):
+    parser.epilog = DRIFT_EPILOG
+    parser.add_argument("scores", metavar="SCORES", help=SCORES_HELP)
+    parser.add_argument(
+        "--reference", required=True, metavar="TABLE", help=REFERENCE_HELP
+    )
 
 
 # export
@@ -257,6 +331,8 @@ ADDERS = {
     "demo": _add_demo,
     "fit": _add_fit,
     "score": _add_score,
+    "threshold": _add_threshold,
+    "drift": _add_drift,
     "export": _add_export,
     "info": _add_info,
 }

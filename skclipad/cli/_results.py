@@ -19,6 +19,7 @@ from skclipad.report import describe_run, write_report
 
 BLOCK = 16  # images whose maps are made at once
 MAP_SIDE = 32  # pixels of a heat map in the report, which shows it smoothly
+N_USUAL = 12  # usual images with a heat map, beside which others stand out
 
 
 class MapFolder:
@@ -60,16 +61,23 @@ class MapFolder:
 
     def has(self, path):
         """Tell whether this run's map of an image, as it is now, is in place."""
-        try:
-            with Image.open(self._place(path)) as image:
-                if image.info.get(MAP_MARK) != self._mark(path):
-                    return False
-                values = np.asarray(image, dtype=np.float32) / 65535
-        except (OSError, SyntaxError, ValueError):  # not there, or damaged
+        values = self.read(path)
+        if np.isnan(values).any():
             return False
 
         self._note(path, values)
         return True
+
+    def read(self, path):
+        """Return this run's map of an image, of NaN in one pixel if it is not there."""
+        missing = np.full((1, 1), np.nan, np.float32)
+        try:
+            with Image.open(self._place(path)) as image:
+                if image.info.get(MAP_MARK) != self._mark(path):
+                    return missing
+                return np.asarray(image, dtype=np.float32) / 65535
+        except (OSError, SyntaxError, ValueError):  # not there, or damaged
+            return missing
 
     def make(self, detector, paths, rows):
         """Write the maps of images; one whose row has no score gets none."""
@@ -132,14 +140,27 @@ def _shrunk(values):
     return np.asarray(Image.fromarray(values).resize((MAP_SIDE, MAP_SIDE)))
 
 
-def most_anomalous_maps(detector, paths, rows, n_maps):
-    """Make small maps of the images with the highest scores, `n_maps` at most.
+def choose_for_maps(scores, n_maps):
+    """Choose the images whose heat maps are shown: their positions, a list of int.
+
+    They are those with the highest scores, `n_maps` at most, and a few from the lower
+    half, which say what a map of nothing looks like.
+    """
+    order = np.argsort(-np.asarray(scores), kind="stable").tolist()
+    usual = order[max(n_maps, len(order) // 2) :]
+    spread = np.linspace(0, len(usual) - 1, min(N_USUAL, len(usual)) if n_maps else 0)
+    return order[:n_maps] + [usual[int(place)] for place in spread]
+
+
+def small_maps_of_some(detector, paths, rows, n_maps):
+    """Make the small maps that the report shows, see `choose_for_maps`.
 
     Returns one a row, an ndarray of shape (32, 32), or None for the others.
     """
     maps = [None] * len(rows)
     scored = [i for i, row in enumerate(rows) if "score" in row]
-    chosen = sorted(scored, key=lambda i: -rows[i]["score"])[:n_maps]
+    places = choose_for_maps([rows[i]["score"] for i in scored], n_maps)
+    chosen = [scored[place] for place in places]
 
     bar = tqdm(total=len(chosen), desc="Heat maps", unit="image", disable=None)
     with bar as progress:
@@ -152,14 +173,17 @@ def most_anomalous_maps(detector, paths, rows, n_maps):
     return maps
 
 
-def report_scores(target, detector, paths, rows, maps, args):
-    """Write the report of `skclipad score` to a page."""
+def report_scores(target, detector, paths, rows, maps, boxes, args):
+    """Write the report of `skclipad score`; `boxes` are `BoxedImages` or None."""
 
     def column(name, missing=np.nan):
         return [row.get(name, missing) for row in rows]
 
     names = [n for n in ("s_pr", "s_fnn", "s_img") if any(n in r for r in rows)]
     labels = _folder_labels(rows, args.good) if args.labels_from_folders else None
+    settings = describe_run(detector, command=shlex.join(args.command_line))
+    if boxes is not None:
+        settings["Run"]["boxes where maps are above"] = boxes.level
 
     with atomic_write(target) as path:
         write_report(
@@ -170,9 +194,11 @@ def report_scores(target, detector, paths, rows, maps, args):
             components={name: column(name) for name in names},
             labels=labels,
             maps=maps,
+            boxes=None if boxes is None else boxes.of_rows,
             errors=column("error", None),
+            reference=args.reference,
             threshold=detector.threshold,
-            settings=describe_run(detector, command=shlex.join(args.command_line)),
+            settings=settings,
         )
     echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 

@@ -11,6 +11,7 @@ from skclipad._embedder import load_clip
 from skclipad._storage.files import file_stamp
 from skclipad._storage.journal import Journal
 from skclipad._storage.stopped import Work
+from skclipad.cli._boxes import box_images, largest_box
 from skclipad.cli._console import ALL_SCORED, NOTHING_SCORED, SOME_FAILED, echo
 from skclipad.cli._detectors import load_detector, new_detector, warn_of_bundled
 from skclipad.cli._files import checked_table, checked_target, open_table
@@ -18,12 +19,15 @@ from skclipad.cli._pictures import find_images
 from skclipad.cli._results import (
     MapFolder,
     agreement_with_folders,
-    most_anomalous_maps,
     report_scores,
+    small_maps_of_some,
 )
+from skclipad.cli._tables import read_scores
 from skclipad.scoring._cluster import open_client
 from skclipad.scoring._rows import detector_identity, label_of, row_columns
 from skclipad.scoring._run import ScoringRun
+from skclipad.statistics import compare_scores
+from skclipad.thresholds import conformal_p_values, conformal_threshold
 
 MOST_FAILURES = 5  # that are named on the terminal
 
@@ -33,6 +37,9 @@ def run(args):
     _check(args)
     target = None if args.output is None else checked_table(args.output)
     report = None if args.report is None else checked_target(args.report, (".html",))
+    coco = None if args.boxes is None else checked_target(args.boxes, (".json",))
+    if args.reference is not None:
+        args.reference = list(read_scores(args.reference).values())
     paths = find_images(args.pictures, leave_out=args.maps)
     if not paths:
         echo(f"skclipad score: no pictures found in {', '.join(args.pictures)}")
@@ -44,28 +51,46 @@ def run(args):
 
     # One empty picture: here it shows if the model is not the one that `fit` used.
     components = detector.score_components(np.zeros((1, 8, 8, 3)))
+    columns = row_columns(components)
+    if args.normal_dir is not None:
+        args.normal_scores = _normal_scores(detector, args)
+        columns["p_value"] = float
     if args.threshold is not None:
         detector.set_params(threshold=args.threshold)
     elif args.fpr is not None:
-        detector.set_params(threshold=_normal_threshold(detector, args))
+        detector.set_params(threshold=_normal_threshold(args))
 
-    columns = row_columns(components)
     with Work() as work:
         rows, maps = _score(args, target, detector, columns, paths, work)
         work.begin(f"{'the table' if target is None else target} is whole")
-        return _sum_up(args, report, detector, paths, rows, maps)
+        boxes = None
+        if coco is not None:
+            boxes = box_images(coco, detector, paths, rows, maps, args)
+            _add_column(target, columns, rows, "box", map(largest_box, boxes.of_rows))
+        return _sum_up(args, report, detector, paths, rows, maps, boxes)
 
 
-def _sum_up(args, report, detector, paths, rows, maps):
+def _add_column(target, columns, rows, name, values):
+    """Write a table once more, with another column of text."""
+    with open_table(target, columns | {name: str}) as write:
+        write([row | {name: v} for row, v in zip(rows, values, strict=True)])
+
+
+def _sum_up(args, report, detector, paths, rows, maps, boxes):
     """Say what came of the scores, write the report, and return the exit code."""
     scored = [row for row in rows if "score" in row]
     _echo_failures([row for row in rows if "score" not in row])
     if args.labels_from_folders:
         echo(agreement_with_folders(scored, args.good))
+    if args.reference is not None and scored:
+        echo(compare_scores(args.reference, [row["score"] for row in scored]))
     if report is not None:
         n_maps = 100 if args.heat_maps is None else args.heat_maps
-        maps = maps or most_anomalous_maps(detector, paths, rows, n_maps)
-        report_scores(report, detector, paths, rows, maps, args)
+        if maps is None:
+            shown = small_maps_of_some(detector, paths, rows, n_maps)
+        else:
+            shown = maps.small_maps(paths)
+        report_scores(report, detector, paths, rows, shown, boxes, args)
 
     if not scored:
         return NOTHING_SCORED
@@ -74,19 +99,23 @@ def _sum_up(args, report, detector, paths, rows, maps):
 
 def _check(args):
     """Refuse options that need others."""
-    if (args.fpr is None) != (args.normal_dir is None):
+    if args.fpr is not None and args.normal_dir is None:
         raise ValueError(
-            "--fpr and --normal-dir go together: a share of false alarms, and the "
-            "normal pictures that would be falsely alarmed at."
+            "--fpr needs --normal-dir DIR: normal pictures, of which no larger share "
+            "is to be alarmed at."
         )
     if args.resume and args.output is None:
         raise ValueError("--resume needs --output FILE, the table to go on with.")
+    if args.boxes is None and not (args.box_area is args.box_level is None):
+        raise ValueError("--box-area and --box-level need --boxes FILE.")
+    if args.boxes is not None and args.output is None:
+        raise ValueError("--boxes needs --output FILE, the table that gets a column.")
     if args.heat_maps is not None and args.report is None:
         raise ValueError("--heat-maps needs --report FILE, the page to show them on.")
 
 
 def _score(args, target, detector, columns, paths, work):
-    """Write the table, and maps if asked; return its rows and the report's maps."""
+    """Write the table, and maps if asked; return its rows and the folder of maps."""
     start, rows, maps = time.perf_counter(), [], None
     stamps = {path: file_stamp(path) for path in paths}
     identity = _identity(detector)
@@ -107,16 +136,17 @@ def _score(args, target, detector, columns, paths, work):
             # From here on errors are not of the arguments, and some rows are kept.
             work.begin(partial(_what_is_kept, target, run))
             for block in run.rows(client, stack.enter_context(_bar(run, "Scoring"))):
+                if args.normal_dir is not None:
+                    block = _with_p_values(block, args.normal_scores)
                 write(block)
                 rows += block
         journal.remove()
 
     if target is not None:
         echo(f"{target}: {len(rows):,} rows")
-    if maps is None:
-        return rows, []
-    echo(f"{maps.folder}: {len(maps.done):,} maps")
-    return rows, maps.small_maps(paths)
+    if maps is not None:
+        echo(f"{maps.folder}: {len(maps.done):,} maps")
+    return rows, maps
 
 
 def _bar(run, what):
@@ -180,33 +210,48 @@ def _client(address, stack):
     return client
 
 
-def _normal_threshold(detector, args):
-    """Return the threshold that the wanted share of normal images is above."""
+def _normal_scores(detector, args):
+    """Return the scores of the images in the folder of normal ones."""
     paths = find_images([args.normal_dir], leave_out=args.maps)
     run = ScoringRun(detector, paths, dict.fromkeys(paths), Journal(None, {}))
     with _bar(run, "Scoring normal pictures") as bar:
         rows = [row for block in run.rows(progress=bar) for row in block]
 
+    _echo_failures([row for row in rows if "score" not in row])
     scores = [row["score"] for row in rows if "score" in row]
     if not scores:
         raise ValueError(
             f"--normal-dir {args.normal_dir} holds no picture that can be scored, but "
-            "--fpr needs normal ones to choose the threshold by."
+            "normal ones are needed to compare others with."
         )
+    echo(
+        f"p_value: a good picture such as the {len(scores):,} in {args.normal_dir} has "
+        "one of at most p with a chance of at most p"
+    )
+    return scores
 
-    # As many above it as the share allows, and never more, however few they are.
-    n_above = int(args.fpr * len(scores) + 1e-9)
-    threshold = [*sorted(scores, reverse=True), 0.0][n_above]
-    above = sum(label_of(score, threshold) for score in scores)
+
+def _normal_threshold(args):
+    """Return the threshold that no larger share of normal images is above."""
+    scores = args.normal_scores
+    try:
+        threshold = conformal_threshold(scores, args.fpr)
+    except ValueError as error:
+        raise ValueError(str(error).replace("fpr=", "--fpr ")) from error
 
     # All digits: it is meant to be typed again.
-    echo(f"threshold {threshold!r}: {above} of {len(scores)} normal pictures above it")
-    _echo_failures([row for row in rows if "score" not in row])
-
-    if len(scores) * args.fpr < 1:
-        echo(
-            f"(a share of {args.fpr:g} takes {np.ceil(1 / max(args.fpr, 1e-9)):.0f} "
-            "normal pictures or more to be measured; this is the highest of their "
-            "scores)"
-        )
+    above = sum(label_of(score, threshold) for score in scores)
+    echo(
+        f"threshold {threshold!r}: {above} of {len(scores)} normal pictures above it; "
+        f"one more such picture is with a chance of at most {args.fpr:g}"
+    )
     return threshold
+
+
+def _with_p_values(rows, normal_scores):
+    scores = [row.get("score", np.nan) for row in rows]
+    values = conformal_p_values(scores, normal_scores).tolist()
+    return [
+        row | {"p_value": value} if "score" in row else row
+        for row, value in zip(rows, values, strict=True)
+    ]

@@ -9,6 +9,7 @@ from skclipad._inputs import as_image_list, split_objects
 from skclipad.plotting._axes import pyplot
 
 SIDE = 2.2  # inches of an image's side
+LEAST_SPAN = 0.1  # of a scale: less is noise, whatever the greatest value
 
 
 class AnomalyMapDisplay:
@@ -127,7 +128,8 @@ class AnomalyMapDisplay:
             Colours of the maps.
         vmin, vmax : float, default=None
             Ends of the scale that all maps share; None is the least and the greatest
-            value of all of them.
+            value of all of them, but no less than 0.1 apart: where maps say nothing,
+            their noise is not spread over all colours.
 
         Returns
         -------
@@ -175,10 +177,11 @@ class AnomalyMapDisplay:
         values = np.concatenate([np.ravel(one) for one in self.maps])
         values = values[np.isfinite(values)]  # an image without a map has NaN
         ends = (values.min(), values.max()) if len(values) else (0, 1)
-        return [
+        low, high = (
             float(end if own is None else own)
             for own, end in zip(given, ends, strict=True)
-        ]
+        )
+        return low, high if given[1] is not None else max(high, low + LEAST_SPAN)
 
     def _draw_row(self, row, image, axes, **colours):
         """Draw one image, its map and its mask; return the map as drawn."""

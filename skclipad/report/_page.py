@@ -12,13 +12,19 @@ from string import Template
 import joblib
 import numpy as np
 
+from skclipad._exceptions import ImageReadError
 from skclipad._images.columns import check_lengths
+from skclipad._images.reading import image_identity, image_size
 from skclipad._inputs import as_image_list
-from skclipad.report._thumbnails import heat_map, thumbnail
+from skclipad.report._thumbnails import COLOURS, heat_map, heat_scale, thumbnail
+from skclipad.statistics import compare_scores
 
 FOLDER = Path(__file__).parent
 CHUNK = 60  # images that the page unpacks at once: those of one of its pages
 PAGE_BYTES = 24_000_000  # of all thumbnails together, where that leaves enough for each
+MOST_BOXES = 20  # of an image that are drawn
+N_BINS = 50  # of the histogram
+KEY_LENGTH = 16  # hexadecimal digits: no two of a million images share them
 SIDES = {2000: 256, 5000: 176, None: 128}  # pixels of a thumbnail, by their number
 NOTES = "Notes"  # the section of settings that stands at the top of the page
 MEANINGS = {
@@ -40,7 +46,10 @@ def write_report(
     components=None,
     labels=None,
     maps=None,
+    scale=None,
+    boxes=None,
     errors=None,
+    reference=None,
     threshold=0.5,
     settings=None,
     title="Anomaly scores",
@@ -70,8 +79,19 @@ def write_report(
     maps : sequence of length n_samples, default=None
         An anomaly map of shape (height, width), or None, for each image. Small ones
         (32 x 32) keep the file small. All share one scale of colours.
+    scale : tuple of (float, float), default=None
+        Value up to which maps are clear, and value of the brightest colour. None is
+        chosen by the maps, see Notes; give the same to two reports that are to be
+        compared.
+    boxes : sequence of length n_samples, default=None
+        For each image a list of `skclipad.boxes.Box`, or of any tuples that begin with
+        x, y, width and height in pixels of the image, or None. The first 20 are drawn.
     errors : sequence of length n_samples, default=None
         Why an image has no score, a str, or None.
+    reference : array-like of shape (n_reference,), default=None
+        Scores from when all was well, by the same detector: their histogram is drawn
+        over the other one, and a line says whether both are alike; see
+        `skclipad.statistics.compare_scores`.
     threshold : float, default=0.5
         Score above which an image is counted as anomalous; the page can move it.
     settings : dict of str to dict, default=None
@@ -84,7 +104,7 @@ def write_report(
     ------
     ValueError
         If lengths differ, there is no image, a score, a component or a map is
-        infinite, or the threshold is no finite number.
+        infinite, `scale` does not rise, or the threshold is no finite number.
     OSError
         If the file cannot be written.
 
@@ -93,6 +113,12 @@ def write_report(
     Images become thumbnails of 256 pixels (fewer when there are more than 2,000) and
     about 16 kB at most, so 1,000 of them take less than 30 MB. The page unpacks them 60
     at a time. Names are shown as text, whatever they hold.
+
+    Heat maps are clear up to a value that is usual: a twentieth of the area of the
+    images whose score is at most the median lies above it (half of the area of all, if
+    none of these images has a map). They are brightest at the highest value of all
+    maps, or 0.1 above the usual one if that is higher: where nothing stands out,
+    nothing shines. Both values are written beside the colours.
 
     Examples
     --------
@@ -111,17 +137,24 @@ def write_report(
     columns = {n: np.asarray(c, dtype=float) for n, c in (components or {}).items()}
 
     given = {"scores": scores, "names": names, "labels": labels, "maps": maps}
-    check_lengths(len(images), given | {"errors": errors} | columns)
+    given |= {"boxes": boxes, "errors": errors}
+    check_lengths(len(images), given | columns)
     _check_finite({"scores": scores} | columns, maps, threshold)
+    if scale is not None and not (np.isfinite(scale).all() and scale[0] < scale[1]):
+        raise ValueError(
+            f"Got scale={scale!r} but expected two finite numbers, the lower one first."
+        )
 
     order = np.argsort(-scores, kind="stable")  # rows without a score come last
-    thumbnails = _thumbnails([images[row] for row in order], order)
-    scale = _scale(maps)
+    thumbnails, keys = _look_at([images[row] for row in order], order)
+    if scale is None and maps is not None:
+        scale = heat_scale(maps, scores)
     heat = _heat_maps([None if maps is None else maps[row] for row in order], scale)
 
     names = [_name(images[row], row, names) for row in order]
     data = {
         "names": names,
+        "keys": keys,
         "folder": _common_folder(names),
         "separator": os.sep,
         "scores": _numbers(scores[order]),
@@ -131,7 +164,14 @@ def write_report(
         "labels": None if labels is None else [int(labels[row]) for row in order],
         "errors": [_error(errors, row, scores) for row in order],
         "hasMap": [one is not None for one in heat],
+        "peaks": [_peak(None if maps is None else maps[row]) for row in order],
         "scale": scale,
+        "boxes": [
+            None if boxes is None else _shares(images[row], boxes[row]) for row in order
+        ],
+        "colours": COLOURS[::4].tolist() + COLOURS[-1:].tolist(),
+        "nBins": N_BINS,
+        "reference": None if reference is None else _reference(reference, scores),
         "threshold": float(threshold),
         "chunk": CHUNK,
     }
@@ -163,31 +203,57 @@ def _check_finite(columns, maps, threshold):
         raise ValueError(f"Got threshold={threshold} but expected a finite number.")
 
 
-def _scale(maps):
-    """Return the least and the greatest finite value of all maps, or None."""
-    ends = [
-        end
-        for one in ([] if maps is None else maps)
-        if one is not None and np.isfinite(one).any()
-        for end in (np.nanmin(one), np.nanmax(one))
-    ]
-    return (float(min(ends)), float(max(ends))) if ends else None
-
-
-def _thumbnails(images, rows):
+def _look_at(images, rows):
+    """Return the thumbnails of images, and names of what they show."""
     side = next(s for n, s in SIDES.items() if n is None or len(images) <= n)
     n_bytes = max(4_000, min(16_000, PAGE_BYTES // len(images)))
 
-    def small(image, row):
-        return thumbnail(image, int(row), side, n_bytes)
+    def look(image, row):
+        small = thumbnail(image, int(row), side, n_bytes)
+        return small, small and _key(image)
 
     # Decoding leaves the interpreter's lock.
     with ThreadPoolExecutor(min(8, joblib.cpu_count())) as pool:
-        return list(pool.map(small, images, rows))
+        return zip(*pool.map(look, images, rows), strict=True)
 
 
 def _heat_maps(maps, scale):
+    # Without a scale every map is of NaN alone: clear, on any scale.
+    scale = (0, 1) if scale is None else scale
     return [None if one is None else heat_map(one, *scale) for one in maps]
+
+
+def _reference(reference, scores):
+    """Describe the scores of a reference: bins of a histogram, and what differs."""
+    if np.isnan(scores).all():
+        return None
+    said = str(compare_scores(reference, scores))
+    said = said[0].upper() + said[1:]
+    reference = np.asarray(reference, dtype=float)
+    reference = reference[~np.isnan(reference)].clip(0, 1)
+    bins = np.histogram(reference, N_BINS, (0, 1))[0] / len(reference)
+    return {"shares": bins.tolist(), "n": len(reference), "said": f"{said}."}
+
+
+def _peak(one):
+    """Return the highest value of a map, None if it has none."""
+    values = np.asarray([] if one is None else one, dtype=float)
+    return float(np.nanmax(values)) if np.isfinite(values).any() else None
+
+
+def _shares(image, boxes):
+    """Return boxes as shares of the image's width and height; None for no boxes."""
+    if not boxes:
+        return boxes
+    try:
+        width, height = image_size(image)
+    except ImageReadError:  # there is nothing to draw them on
+        return None
+    sides = (width, height, width, height)
+    return [
+        [round(end / side, 4) for end, side in zip(box[:4], sides, strict=True)]
+        for box in boxes[:MOST_BOXES]
+    ]
 
 
 def _name(image, row, names):
@@ -197,6 +263,14 @@ def _name(image, row, names):
         name = image if isinstance(image, (str, Path)) else f"picture {row}"
     # Names that are no UTF-8 cannot be written into the page.
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _key(image):
+    """Name what an image shows, by which its label is kept; None if unreadable."""
+    try:
+        return image_identity(image)[:KEY_LENGTH]
+    except ImageReadError:
+        return None
 
 
 def _common_folder(names):
@@ -220,10 +294,9 @@ def _error(errors, row, scores):
 
 def _page(data, thumbnails, heat, settings, title):
     """Yield the text of the page, piece by piece."""
-    style, script = (
-        (FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
-    )
-    head, foot = (FOLDER / "page.html").read_text(encoding="utf-8").split("$pictures")
+    style = _part("page.css")
+    script = _part("page.labels.js") + _part("page.js")
+    head, foot = _part("page.html").split("$pictures")
 
     notes = settings.pop(NOTES, {})
     words = {
@@ -249,6 +322,10 @@ def _page(data, thumbnails, heat, settings, title):
             f"{_json(chunk)}</script>\n"
         )
     yield Template(foot).substitute(words)
+
+
+def _part(name):
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 def _hash(text):

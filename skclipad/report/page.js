@@ -1,14 +1,18 @@
 "use strict";
 (() => {
   const PER_PAGE = 60;
-  const N_BINS = 50;
+  const N_WORST = 10; // that are to be labelled before those near the threshold
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
+  const N_BINS = data.nBins;
   const names = data.names;
   const scores = data.scores;
   const parts = Object.keys(data.components);
+  const anyBoxes = data.boxes.some((boxes) => boxes?.length);
   const anyMaps = data.hasMap.some(Boolean);
   const chunks = new Map();
+  const own = keptLabels(data.keys);
+  const answers = []; // pictures labelled by hand and what they were before, to go back
   let threshold = data.threshold;
   let shown = []; // numbers of the pictures that pass the filters, in order
   let page = 0;
@@ -26,6 +30,9 @@
   // A threshold is typed again elsewhere: no digit of it may be lost.
   const cut = (value) => (Number(value.toFixed(3)) === value ? value.toFixed(3) : String(value));
   const isAnomalous = (i) => scores[i] !== null && scores[i] > threshold;
+  // 1 for damaged, 0 for good: as the person says who looks, or else as was given.
+  const truth = (i) => own.get(i) ?? data.labels?.[i] ?? null;
+  const KINDS = ["good", "damaged"];
   const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 
   // Pictures are unpacked chunk by chunk, the first time one of them is shown; of
@@ -60,6 +67,14 @@
       heat.src = `data:image/png;base64,${found.png}`;
       frame.append(heat);
     }
+    for (const [left, top, width, height] of data.boxes[i] ?? []) {
+      const around = element("span", "box");
+      const share = (value) => `${100 * value}%`;
+      Object.assign(around.style, {
+        left: share(left), top: share(top), width: share(width), height: share(height),
+      });
+      frame.append(around);
+    }
     box.append(frame);
     return box;
   };
@@ -68,8 +83,18 @@
     if (scores[i] === null) return ["", "not scored"];
     return isAnomalous(i) ? ["anomalous", "above threshold"] : ["normal", "not above"];
   };
-  const truth = (i) =>
-    data.labels === null ? "" : data.labels[i] ? "labelled anomalous" : "labelled normal";
+  const answerButtons = (i) => {
+    const box = element("div", "answers");
+    for (const [label, word] of KINDS.entries()) {
+      const button = element("button", "", word);
+      button.type = "button";
+      button.dataset.label = label;
+      button.setAttribute("aria-label", `${word}: ${names[i]}`);
+      button.setAttribute("aria-pressed", String(truth(i) === label));
+      box.append(button);
+    }
+    return box;
+  };
 
   // Lines end between folders, and never within the last letters and the ending.
   const between = data.separator === "\\" ? /(?<=[/\\])/ : /(?<=\/)/;
@@ -103,12 +128,12 @@
     const about = parts.map((part) => `${part} ${digits(data.components[part][i])}`);
     const more = data.errors[i] ?? about.join(" · ");
     if (more) words.append(element("span", "parts", more));
-    if (truth(i)) words.append(element("span", "parts", truth(i)));
     words.append(nameLines(names[i].slice(data.folder.length)));
     button.title = names[i];
     button.append(square(i), words);
     const item = element("li");
     item.append(button);
+    if (data.keys[i] !== null) item.append(answerButtons(i));
     return item;
   };
 
@@ -119,14 +144,12 @@
     anomalous: ["Above the threshold", isAnomalous],
     normal: ["Not above it", (i) => scores[i] !== null && !isAnomalous(i)],
     unscored: ["Not scored", (i) => scores[i] === null],
+    unlabelled: ["Not labelled", (i) => truth(i) === null],
+    labelled1: ["Labelled damaged", (i) => truth(i) === 1],
+    labelled0: ["Labelled good", (i) => truth(i) === 0],
+    missed: ["Missed damaged", (i) => truth(i) === 1 && !isAnomalous(i)],
+    alarm: ["False alarms", (i) => truth(i) === 0 && isAnomalous(i)],
   };
-  if (data.labels !== null) {
-    const known = (i) => data.labels[i] === 1;
-    filters.missed = ["Missed anomalous", (i) => known(i) && !isAnomalous(i)];
-    filters.alarm = ["False alarms", (i) => !known(i) && isAnomalous(i)];
-    filters.labelled1 = ["Labelled anomalous", known];
-    filters.labelled0 = ["Labelled normal", (i) => !known(i)];
-  }
   const nameRanks = () => {
     if (!ranks) { // letters are slow to compare: once, and numbers from then on
       const collator = new Intl.Collator("en", { numeric: true });
@@ -137,9 +160,20 @@
     }
     return ranks;
   };
+  // The worst first, then the nearest to the threshold, at last those with a label.
+  const labellingRanks = () => {
+    const far = (i) => Math.abs(scores[i] - threshold);
+    const open = names.map((_, i) => i).filter((i) => scores[i] !== null && truth(i) === null);
+    const byScore = open.sort((a, b) => scores[b] - scores[a] || a - b);
+    const rest = byScore.slice(N_WORST).sort((a, b) => far(a) - far(b) || a - b);
+    const places = new Array(names.length).fill(null);
+    [...byScore.slice(0, N_WORST), ...rest].forEach((i, place) => { places[i] = place; });
+    return places;
+  };
   const sorts = { score: ["score", () => scores] };
   for (const part of parts) sorts[`part ${part}`] = [part, () => data.components[part]];
   sorts.name = ["name", nameRanks];
+  sorts.labelling = ["use of a label", labellingRanks];
   for (const [select, options] of [["show", filters], ["sort", sorts]]) {
     for (const [value, [label]] of Object.entries(options)) {
       const option = element("option", "", label);
@@ -193,6 +227,90 @@
     if (focus) $("pictures-heading").scrollIntoView({ block: "start" });
   };
 
+  // Labels
+
+  const tellLabels = () => {
+    const found = [[0, 0], [0, 0]]; // by label: not above the threshold, above it
+    let [any, mine] = [0, 0];
+    names.forEach((_, i) => {
+      if (truth(i) !== null) any += 1;
+      if (own.get(i) !== null) mine += 1;
+      if (truth(i) !== null && scores[i] !== null) found[truth(i)][Number(isAnomalous(i))] += 1;
+    });
+    const [good, damaged] = found.map(([below, above]) => below + above);
+    $("labelled").textContent = any
+      ? `${any.toLocaleString("en")} of ${count(names.length, "picture")} labelled: ${damaged} damaged, ${good} good. ` +
+        `The threshold ${cut(threshold)} finds ${found[1][1]} of ${damaged} damaged and raises ${found[0][1]} false alarm${found[0][1] === 1 ? "" : "s"} among ${good} good.`
+      : "None yet.";
+    $("save").hidden = !any;
+    $("forget").hidden = !mine;
+    $("unkept").hidden = own.isKept();
+  };
+  // Histogram, counts and buttons, while pictures keep their places.
+  const redrawLabels = () => {
+    histogram();
+    for (const button of $("gallery").querySelectorAll(".answers button")) {
+      const i = shown[button.closest("li").firstChild.dataset.place];
+      button.setAttribute("aria-pressed", String(truth(i) === Number(button.dataset.label)));
+    }
+    if (detail >= 0 && $("detail").open) look(detail);
+  };
+  const answer = (place, label) => {
+    const i = shown[place];
+    if (data.keys[i] === null) return false;
+    answers.push([i, own.get(i)]);
+    own.set(i, label);
+    redrawLabels();
+    return true;
+  };
+  const takeBack = () => {
+    if (!answers.length) return;
+    const [i, before] = answers.pop();
+    own.set(i, before);
+    redrawLabels();
+    const place = shown.indexOf(i);
+    if (place < 0) return;
+    if ($("detail").open) look(place);
+    else focusPlace(place);
+  };
+  const saveLabels = () => {
+    const rows = names.map((name, i) => [name, truth(i)]).filter(([, label]) => label !== null);
+    const link = element("a");
+    link.href = URL.createObjectURL(new Blob([labelTable.write(rows)], { type: "text/csv" }));
+    link.download = "labels.csv";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  };
+  const openLabels = async (file) => {
+    let said;
+    try {
+      const found = labelTable.read(await file.text());
+      let n = 0;
+      names.forEach((name, i) => {
+        if (data.keys[i] === null || !found.has(name)) return;
+        own.set(i, found.get(name));
+        n += 1;
+      });
+      said = `${file.name}: ${count(found.size, "label")}, ${n.toLocaleString("en")} of pictures on this page.`;
+    } catch (error) {
+      said = `${file.name} was not read: ${error.message}.`;
+    }
+    redrawLabels();
+    $("opened").textContent = said;
+  };
+  const startLabelling = () => {
+    $("tools").reset();
+    $("sort").value = "labelling";
+    $("show").value = "unlabelled";
+    setDirection(false);
+    select();
+    // Maps and boxes would suggest the answer: they wait until they are asked for.
+    $("detail").classList.remove("hot");
+    press("detail-heat", false);
+    boxAll(false);
+    if (shown.length) look(0);
+  };
+
   // Histogram
 
   const svg = (tag, attributes) => {
@@ -205,9 +323,12 @@
     scores.forEach((score, i) => {
       if (score === null) return;
       const bin = Math.min(N_BINS - 1, Math.max(0, Math.floor(score * N_BINS)));
-      bins[data.labels === null ? Number(isAnomalous(i)) : data.labels[i]][bin] += 1;
+      bins[data.labels === null ? Number(isAnomalous(i)) : truth(i)][bin] += 1;
     });
-    const most = Math.max(1, ...bins[0].map((n, k) => n + bins[1][k]));
+    // As high as if there were as many pictures in the reference as here.
+    const nScored = scores.filter((score) => score !== null).length;
+    const reference = (data.reference?.shares ?? []).map((share) => share * nScored);
+    const most = Math.max(1, ...bins[0].map((n, k) => n + bins[1][k]), ...reference);
     const drawing = svg("svg", {
       viewBox: `0 0 ${N_BINS} 100`, preserveAspectRatio: "none", role: "img",
       "aria-label": `Histogram of ${count(scores.filter((s) => s !== null).length, "score")}`,
@@ -227,28 +348,36 @@
         drawing.append(bar);
       }
     }
+    if (reference.length) {
+      const steps = reference.map((n, k) => `V${100 - (98 * n) / most}H${k + 1}`);
+      drawing.append(svg("path", { d: `M0 100${steps.join("")}V100`, class: "reference" }));
+    }
     drawing.append(svg("line", { x1: 0, x2: N_BINS, y1: 100, y2: 100, class: "axis" }));
     const at = threshold * N_BINS;
     drawing.append(svg("line", { x1: at, x2: at, y1: 0, y2: 100, class: "threshold" }));
+    scores.forEach((score, i) => { // labels, a stroke each
+      if (score === null || own.get(i) === null) return;
+      const x = Math.min(1, Math.max(0, score)) * N_BINS;
+      const kind = own.get(i) ? "anomalous" : "normal";
+      drawing.append(svg("line", { x1: x, x2: x, y1: 101, y2: 107, class: `label ${kind}` }));
+    });
     const ticks = element("div", "ticks");
     for (const tick of ["0", "0.25", "0.5", "0.75", "1"]) ticks.append(element("span", "", tick));
     const legend = element("div", "legend");
-    const said = data.labels === null ? ["not above the threshold", "above it"] : ["labelled normal", "labelled anomalous"];
+    const said = data.labels === null ? ["not above the threshold", "above it"] : ["labelled good", "labelled damaged"];
     legend.append(element("span", "", said[0]), element("span", "anomalous", said[1]));
+    if (reference.length) {
+      legend.append(element("span", "reference", `${count(data.reference.n, "score")} of the reference, drawn to the same number`));
+    }
     $("histogram").replaceChildren(drawing, ticks, legend);
 
-    const scored = scores.filter((score) => score !== null).length;
     const above = scores.filter((_, i) => isAnomalous(i)).length;
-    let text = `${count(above, "picture")} of ${scored.toLocaleString("en")} above ${cut(threshold)}`;
-    text += scored ? ` (${((100 * above) / scored).toFixed(1)} %)` : "";
-    if (data.labels !== null) {
-      const anomalies = data.labels.filter((label, i) => label && scores[i] !== null).length;
-      const found = data.labels.filter((label, i) => label && isAnomalous(i)).length;
-      text += `; found ${found} of ${anomalies} labelled anomalous, false alarms ${above - found} of ${scored - anomalies} labelled normal`;
-    }
+    let text = `${count(above, "picture")} of ${nScored.toLocaleString("en")} above ${cut(threshold)}`;
+    text += nScored ? ` (${((100 * above) / nScored).toFixed(1)} %)` : "";
     $("above").textContent = `${text}.`;
     $("threshold-value").textContent = cut(threshold);
     $("reset").disabled = threshold === data.threshold;
+    tellLabels();
   };
   const moveTo = (value) => {
     threshold = value;
@@ -269,8 +398,13 @@
     if (scores[i] !== null) {
       rows.push(["threshold", `${isAnomalous(i) ? "above" : "not above"} ${cut(threshold)}`]);
     }
-    if (truth(i)) rows.push(["labelled", truth(i).replace("labelled ", "")]);
+    if (truth(i) !== null) rows.push(["labelled", KINDS[truth(i)]]);
     for (const part of parts) rows.push([part, digits(data.components[part][i])]);
+    if (data.boxes[i]) rows.push(["boxes", data.boxes[i].length || "none"]);
+    if (data.peaks[i] !== null) {
+      const clear = data.peaks[i] <= data.scale[0] ? ", nothing stands out" : "";
+      rows.push(["highest of the map", `${digits(data.peaks[i])}${clear}`]);
+    }
     if (data.errors[i]) rows.push(["error", data.errors[i]]);
     $("detail-scores").replaceChildren(
       ...rows.map(([name, value]) => {
@@ -280,6 +414,11 @@
       })
     );
     $("detail-heat").hidden = !data.hasMap[i];
+    for (const id of ["detail-good", "detail-damaged"]) {
+      press(id, truth(i) === Number($(id).dataset.label));
+      $(id).disabled = data.keys[i] === null;
+    }
+    $("detail-undo").disabled = !answers.length;
     $("detail-previous").disabled = place === 0;
     $("detail-next").disabled = place === shown.length - 1;
     if (!$("detail").open) $("detail").showModal();
@@ -292,6 +431,7 @@
   };
   const press = (id, pressed) => $(id).setAttribute("aria-pressed", String(pressed));
   const heatAll = () => press("heat", document.body.classList.toggle("warm"));
+  const boxAll = (on) => press("boxes", document.body.classList.toggle("boxed", on));
   const heatOne = () => press("detail-heat", $("detail").classList.toggle("hot"));
 
   // Hands
@@ -300,7 +440,7 @@
   for (const id of ["search", "from", "to"]) $(id).addEventListener("input", select);
   for (const id of ["show", "sort"]) {
     $(id).addEventListener("change", () => {
-      if (id === "sort") setDirection($("sort").value !== "name");
+      if (id === "sort") setDirection(!["name", "labelling"].includes($("sort").value));
       select();
     });
   }
@@ -310,6 +450,7 @@
   };
   $("direction").addEventListener("click", () => { setDirection(!descending); select(); });
   $("heat").addEventListener("click", heatAll);
+  $("boxes").addEventListener("click", () => boxAll());
   for (const id of ["clear", "back"]) {
     $(id).addEventListener("click", () => { $("tools").reset(); setDirection(true); select(); });
   }
@@ -326,9 +467,33 @@
     moveTo(data.threshold);
   });
   $("gallery").addEventListener("click", (event) => {
-    const button = event.target.closest(".card");
-    if (button) look(Number(button.dataset.place));
+    const button = event.target.closest("button");
+    if (!button) return;
+    const place = Number(button.closest("li").firstChild.dataset.place);
+    if (button.className === "card") look(place);
+    else answer(place, Number(button.dataset.label));
   });
+  $("label").addEventListener("click", startLabelling);
+  $("save").addEventListener("click", saveLabels);
+  $("open").addEventListener("click", () => $("file").click());
+  $("file").addEventListener("change", async () => {
+    for (const file of $("file").files) await openLabels(file);
+    $("file").value = "";
+  });
+  $("forget").addEventListener("click", () => {
+    if (!confirm("Forget what you said of the pictures on this page?")) return;
+    own.forget();
+    answers.length = 0;
+    redrawLabels();
+  });
+  own.watch(redrawLabels);
+  const answerCloser = (label) => {
+    if (answer(detail, label) && detail < shown.length - 1) look(detail + 1);
+  };
+  for (const id of ["detail-good", "detail-damaged"]) {
+    $(id).addEventListener("click", () => answerCloser(Number($(id).dataset.label)));
+  }
+  $("detail-undo").addEventListener("click", takeBack);
   $("detail-previous").addEventListener("click", () => look(detail - 1));
   $("detail-next").addEventListener("click", () => look(detail + 1));
   $("detail-heat").addEventListener("click", heatOne);
@@ -338,6 +503,7 @@
     if (event.target === $("detail")) $("detail").close(); // beside it
   });
 
+  const ANSWERS = { g: 0, d: 1 };
   const columns = () => getComputedStyle($("gallery")).gridTemplateColumns.split(" ").length;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -347,13 +513,20 @@
       if (key === "ArrowLeft" && detail > 0) look(detail - 1);
       else if (key === "ArrowRight" && detail < shown.length - 1) look(detail + 1);
       else if (key === "h") heatOne();
+      else if (key === "b" && anyBoxes) boxAll();
+      else if (key in ANSWERS && !event.repeat) answerCloser(ANSWERS[key]);
+      else if (key === "u") takeBack();
       return;
     }
-    const place = event.target.dataset.place;
+    const place = event.target.closest("#gallery li")?.firstChild.dataset.place;
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(), ArrowDown: columns() };
     if (place !== undefined && key in steps) focusPlace(Number(place) + steps[key]);
+    else if (place !== undefined && key in ANSWERS && !event.repeat) {
+      if (answer(Number(place), ANSWERS[key])) focusPlace(Number(place) + 1);
+    } else if (key === "u") takeBack();
     else if (key === "/") $("search").focus();
     else if (key === "h" && anyMaps) heatAll();
+    else if (key === "b" && anyBoxes) boxAll();
     else if (key === "n") turn(page + 1);
     else if (key === "p") turn(page - 1);
     else return;
@@ -368,8 +541,17 @@
     (unscored ? `: ${scored} scored, ${unscored.toLocaleString("en")} not` : ", all scored");
   $("folder").hidden = !data.folder;
   $("folder").querySelector("span").textContent = data.folder;
+  $("drift").hidden = !data.reference;
+  $("drift").textContent = data.reference?.said ?? "";
   $("heat").hidden = !anyMaps;
-  if (data.scale) $("scale").textContent = `, from ${digits(data.scale[0])} to ${digits(data.scale[1])}`;
+  $("boxes").hidden = !anyBoxes;
+  boxAll(true);
+  const colours = data.colours.map(([r, g, b, a]) => `rgb(${r} ${g} ${b} / ${a / 255})`);
+  for (const scale of data.scale ? document.querySelectorAll(".scale") : []) {
+    scale.hidden = false;
+    scale.querySelector(".ramp").style.backgroundImage = `linear-gradient(to right, ${colours})`;
+    scale.querySelectorAll(".end").forEach((end, k) => { end.textContent = digits(data.scale[k]); });
+  }
   $("threshold").value = threshold;
   $("original").textContent = cut(data.threshold);
   $("detail").classList.add("hot");

@@ -51,11 +51,11 @@ def rows_of(path):
 def test_help_names_every_command_and_the_exit_codes(capsys):
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    for word in ("demo", "fit", "score", "export", "info", "exit codes", "examples"):
+    for word in (*cli.COMMANDS, "exit codes", "examples"):
         assert word in text
 
 
-@pytest.mark.parametrize("command", ["demo", "fit", "score", "export", "info"])
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_each_command_has_a_help_of_its_own(command, capsys):
     assert cli.main([command, "--help"]) == 0
     assert f"usage: skclipad {command}" in capsys.readouterr().out

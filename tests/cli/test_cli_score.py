@@ -511,12 +511,32 @@ def test_a_false_alarm_rate_chooses_the_threshold(photos, detector_file, capsys)
     good = str(photos / "test" / "good")
     arguments = ["score", good, "-d", detector_file, "--normal-dir", good]
     n = len(os.listdir(good))
-    for fpr, most in ((0.0, 0), (1 / n, 1), (1.0, n)):
+    for most in (0, 1, n - 1):
+        fpr = (most + 1) / (n + 1)
         assert cli.main([*arguments, "--fpr", str(fpr)]) == 0
         output = capsys.readouterr()
         labels = [int(row["label"]) for row in read_rows(output.out)]
         assert sum(labels) == most
         assert f"{most} of {n} normal pictures above it" in output.err
+        assert f"with a chance of at most {fpr:g}" in output.err
+
+
+def test_good_pictures_give_every_picture_a_p_value(photos, detector_file, capsys):
+    (photos / "bad.png").write_bytes(b"")
+    good = photos / "test" / "good"
+    arguments = ["score", str(photos), "-d", detector_file, "--normal-dir", str(good)]
+    assert cli.main(arguments) == 3
+    output = capsys.readouterr()
+    rows = read_rows(output.out)
+    assert list(rows[0]) == [*COLUMNS, "p_value"]
+    scored = [row for row in rows if not row["error"]]
+    normal = [float(r["score"]) for r in scored if str(good) in r["path"]]
+    for row in scored:
+        as_high = sum(score >= float(row["score"]) for score in normal)
+        assert float(row["p_value"]) == (1 + as_high) / (1 + len(normal))
+    assert [row["p_value"] for row in rows if row["error"]] == [""]
+    assert {row["label"] for row in scored} <= {"0", "1"}
+    assert f"such as the {len(normal)} in" in output.err
 
 
 def set_scores(monkeypatch, values, dtype=np.float64):
@@ -544,7 +564,7 @@ def close_photos(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("fpr, n_alarms", [(0.1, 1), (0.19, 1), (0.3, 3), (0.05, 0)])
+@pytest.mark.parametrize("fpr, n_alarms", [(0.1, 0), (0.19, 1), (0.3, 2), (0.9, 8)])
 def test_the_printed_threshold_raises_the_promised_false_alarms(
     fpr, n_alarms, close_photos, detector_file, capsys
 ):
@@ -555,7 +575,7 @@ def test_the_printed_threshold_raises_the_promised_false_alarms(
     threshold = said.partition("threshold ")[2].partition(":")[0]
     assert cli.main([*score, "--threshold", threshold]) == 0
     rows = read_rows(capsys.readouterr().out)
-    # Never more than the share allows: 1.9 of 10 pictures are 1.
+    # A new picture is one more: with it 0.19 of 11 are 2, of which it may be one.
     assert sum(int(row["label"]) for row in rows) == n_alarms
     assert f"{n_alarms} of 10 normal pictures above it" in said
 
@@ -603,18 +623,22 @@ def test_labels_compare_in_float64_and_scores_read_back(
         assert rows[1]["label"] == str(label)
 
 
-def test_a_false_alarm_rate_that_is_too_fine_to_measure_is_told(
+def test_a_false_alarm_rate_that_takes_more_pictures_is_refused(
     photos, detector_file, capsys
 ):
-    arguments = ["--fpr", "0.001", "--normal-dir", str(photos / "test" / "good")]
-    assert cli.main(["score", str(photos), "-d", detector_file, *arguments]) == 0
-    assert "takes 1000 normal pictures" in capsys.readouterr().err
+    good = photos / "test" / "good"
+    arguments = ["--fpr", "0.001", "--normal-dir", str(good)]
+    assert cli.main(["score", str(photos), "-d", detector_file, *arguments]) == 1
+    output = capsys.readouterr()
+    n = len(os.listdir(good))
+    assert f"Got --fpr 0.001 and {n} normal images" in output.err
+    assert "takes 999 of them at least" in output.err and output.out == ""
 
 
 @pytest.mark.parametrize(
     "arguments, reason",
     [
-        (["--fpr", "0.1"], "go together"),
+        (["--fpr", "0.1"], "--fpr needs --normal-dir"),
         (["--fpr", "0.1", "--threshold", "0.3"], "not allowed with"),
         (["--fpr", "7"], "between 0 and 1"),
         (["--threshold", "1.2"], "between 0 and 1"),
@@ -677,7 +701,8 @@ def test_a_report_shows_scores_truth_and_the_maps_asked_for(
     data = page_data(target)
     assert sorted(data["names"]) == sorted(rows)
     assert data["threshold"] == 0.4
-    assert data["hasMap"] == [True] * 4 + [False] * 10
+    # The four most anomalous, and usual ones to set them off.
+    assert data["hasMap"] == [True] * 4 + [False] * 2 + [True] * 7 + [False]
     assert data["scores"][:13] == sorted(data["scores"][:13], reverse=True)
     for i, name in enumerate(data["names"][:13]):
         assert data["scores"][i] == pytest.approx(float(rows[name]["score"]), abs=1e-6)
@@ -685,3 +710,17 @@ def test_a_report_shows_scores_truth_and_the_maps_asked_for(
     assert data["errors"] == [None] * 13 + ["the file is empty"]
     page = target.read_text(encoding="utf-8")
     assert "skclipad score" in page and "--threshold 0.4" in page
+
+
+def test_a_reference_is_compared_with_and_drawn_in_the_report(
+    photos, detector_file, tmp_path, capsys
+):
+    table, page = tmp_path / "monday.csv", tmp_path / "r.html"
+    score = ["score", str(photos), "-d", detector_file]
+    assert cli.main([*score, "-o", str(table)]) == 0
+    more = ["--reference", str(table), "--report", str(page)]
+    assert cli.main([*score, *more]) == 0
+    assert "no drift found: these 13 scores" in capsys.readouterr().err
+    assert page_data(page)["reference"]["n"] == 13
+    assert cli.main([*score, "--reference", "nowhere.csv"]) == 1
+    assert "nowhere.csv" in capsys.readouterr().err

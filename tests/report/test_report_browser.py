@@ -1,7 +1,9 @@
 """The report in a browser: what a person does with it. Skipped where there is none."""
 
+import csv
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -47,7 +49,7 @@ def report(tmp_path_factory):
         names=[NASTY, *(f"picture-{i:03d}.png" for i in range(1, N))],
         components={"s_pr": scores[::-1].copy(), "s_fnn": scores},
         labels=bunch.target[rows],
-        maps=[np.eye(8) if i < 100 else None for i in range(N)],
+        maps=[np.eye(8) * (i < 60) if i < 100 else None for i in range(N)],
         title="A report",
     )
     return path
@@ -68,6 +70,8 @@ def browser(tmp_path_factory):
 @pytest.fixture
 def page(browser, report):
     browser.get(report.as_uri())
+    browser.execute_script("localStorage.clear()")
+    browser.refresh()
     yield browser
     # No error of the page, and nothing that its policy had to forbid.
     assert browser.get_log("browser") == []
@@ -158,6 +162,71 @@ def test_the_threshold_moves_counts_and_words(page):
     assert find(page, "#above").text.startswith("65 pictures")
 
 
+def test_the_scale_of_the_maps_is_written_beside_its_colours(page):
+    said = find(page, ".scale").text.split()
+    assert " ".join(said) == "Heat maps: clear to 0.000 1.000"
+    image = page.execute_script(
+        "return getComputedStyle(document.querySelector('.ramp')).backgroundImage"
+    )
+    assert image.startswith("linear-gradient(to right, rgba(13, 8, 135, 0)")
+    find(page, ".card").click()
+    assert "highest of the map 1.000" in find(page, "#detail-scores").text
+    assert find(page, "#detail .scale").is_displayed()
+
+
+def test_boxes_lie_where_they_are_and_are_switched_off_by_key(page, tmp_path):
+    boxes = [[(20, 5, 10, 15, 150, 0.9), (0, 0, 40, 20)], [], None]
+    open_report(
+        page,
+        tmp_path / "boxes.html",
+        np.zeros((3, 20, 40, 3)),
+        [0.9, 0.5, 0.1],
+        boxes=boxes,
+    )
+    frame, inner = box(page, ".card .frame"), box(page, ".card .box")
+    for side, share in (("width", 0.25), ("height", 0.75)):
+        assert inner[side] == pytest.approx(share * frame[side], abs=0.1)
+    assert inner["x"] - frame["x"] == pytest.approx(frame["width"] / 2, abs=0.1)
+    assert inner["y"] - frame["y"] == pytest.approx(frame["height"] / 4, abs=0.1)
+    assert len(page.find_elements(By.CSS_SELECTOR, ".box")) == 2
+
+    find(page, "h1").click()
+    page.switch_to.active_element.send_keys("b")
+    assert not find(page, ".box").is_displayed()
+    assert find(page, "#boxes").get_attribute("aria-pressed") == "false"
+    find(page, "#boxes").click()
+    assert find(page, ".box").is_displayed()
+    find(page, ".card").click()
+    assert "boxes 2" in find(page, "#detail-scores").text
+    find(page, "#detail-next").click()
+    assert "boxes none" in find(page, "#detail-scores").text
+
+
+def test_the_reference_is_drawn_over_the_histogram_and_what_differs_is_said(
+    page, tmp_path
+):
+    assert not find(page, "#drift").is_displayed()
+    reference = np.append(np.linspace(0.001, 0.019, 150), np.linspace(0.981, 0.999, 50))
+    open_report(
+        page,
+        tmp_path / "drift.html",
+        np.zeros((40, 4, 4, 3)),
+        np.linspace(0.4, 0.6, 40),
+        reference=reference,
+    )
+    assert find(page, "#drift").text.startswith("Drift: these 40 scores are not")
+    assert "200 scores of the reference" in find(page, "#histogram").text
+    line = find(page, "#histogram path.reference").get_attribute("d")
+    # Three quarters of the pictures in the first bin, the highest; a third as many
+    # in the last.
+    assert line.startswith("M0 100V2H1V100H2") and line.endswith("H50V100")
+    assert float(line.split("V")[-2].partition("H")[0]) == pytest.approx(100 - 98 / 3)
+
+
+def test_a_page_without_boxes_has_no_button_for_them(page):
+    assert not find(page, "#boxes").is_displayed()
+
+
 def opacity(page, selector):
     script = f"return getComputedStyle(document.querySelector('{selector}')).opacity"
     return float(page.execute_script(script))
@@ -191,6 +260,186 @@ def test_a_picture_is_looked_at_closely_and_left_by_keys_alone(page):
     assert page.switch_to.active_element.get_attribute("data-place") == "2"
     page.switch_to.active_element.send_keys("/")
     assert page.switch_to.active_element.get_attribute("id") == "search"
+
+
+# Labels
+
+
+def distinct(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (n, 8, 8, 3), np.uint8)
+
+
+def open_report(browser, path, images, scores, **more):
+    """Write a report titled as `page` expects, and open it."""
+    write_report(path, images, scores, title="A report", **more)
+    browser.get(path.as_uri())
+
+
+@pytest.fixture
+def labelled(page, tmp_path):
+    """A page of 30 pictures that differ, none of them labelled."""
+    names = [NASTY, 'a, "b".png', *(f"{i:02d}.png" for i in range(2, 30))]
+    open_report(
+        page, tmp_path / "r.html", distinct(30), np.linspace(0.9, 0.32, 30), names=names
+    )
+    return page
+
+
+def press_keys(page, keys):
+    for key in keys:
+        page.switch_to.active_element.send_keys(key)
+
+
+def pressed(page):
+    """Return what is said of each card: "good", "damaged" or "", in order."""
+    return page.execute_script(
+        "return [...document.querySelectorAll('#gallery li')].map(item => "
+        "item.querySelector('[aria-pressed=true]')?.textContent ?? '')"
+    )
+
+
+def test_a_key_labels_the_card_in_focus_and_goes_to_the_next(labelled):
+    assert find(labelled, "#labelled").text == "None yet."
+    find(labelled, ".card").send_keys("d")
+    press_keys(labelled, "dgd")
+    assert pressed(labelled)[:5] == ["damaged", "damaged", "good", "damaged", ""]
+    assert labelled.switch_to.active_element.get_attribute("data-place") == "4"
+    press_keys(labelled, "uu")
+    assert pressed(labelled)[:5] == ["damaged", "damaged", "", "", ""]
+    assert labelled.switch_to.active_element.get_attribute("data-place") == "2"
+
+
+def test_the_page_tells_what_the_threshold_would_find(labelled):
+    find(labelled, ".card").send_keys("d")
+    press_keys(labelled, "g" + Keys.ARROW_RIGHT * 25 + "d")
+    said = "3 of 30 pictures labelled: 2 damaged, 1 good. The threshold 0.500 finds "
+    assert find(labelled, "#labelled").text == (
+        said + "1 of 2 damaged and raises 1 false alarm among 1 good."
+    )
+    labelled.execute_script(
+        "const t = document.getElementById('threshold'); t.value = 0.3;"
+        "t.dispatchEvent(new Event('input'))"
+    )
+    assert "finds 2 of 2 damaged" in find(labelled, "#labelled").text
+    Select(find(labelled, "#show")).select_by_visible_text("False alarms")
+    assert [n.text for n in labelled.find_elements(By.CSS_SELECTOR, ".name")] == [
+        'a, "b".png'
+    ]
+
+
+def test_labelling_shows_the_ten_worst_and_then_what_is_near_the_threshold(labelled):
+    find(labelled, "#label").click()
+    names = []
+    for _ in range(13):
+        names.append(find(labelled, "#detail-name").text)
+        press_keys(labelled, "g")
+    assert names[2:10] == [f"{i:02d}.png" for i in range(2, 10)]
+    assert names[10:] == ["20.png", "19.png", "21.png"]  # 0.50, 0.52, 0.48
+    press_keys(labelled, "u")
+    assert find(labelled, "#detail-name").text == "21.png"
+    assert find(labelled, "#labelled").text.startswith("12 of 30")
+    press_keys(labelled, Keys.ESCAPE)
+    find(labelled, "#label").click()  # goes on with what has no label
+    assert find(labelled, "#detail-name").text == "10.png"
+
+
+def test_labels_are_found_again_in_every_report_of_the_same_pictures(
+    labelled, tmp_path
+):
+    find(labelled, ".card").send_keys("d")
+    press_keys(labelled, "g")
+    labelled.refresh()
+    assert pressed(labelled)[:3] == ["damaged", "good", ""]
+    # Other names, other scores, other pictures among them.
+    images = [*distinct(3)[::-1], *distinct(3, seed=1)]
+    open_report(labelled, tmp_path / "other.html", images, np.linspace(1, 0, 6))
+    assert pressed(labelled) == ["", "good", "damaged", "", "", ""]
+
+
+def downloaded(page, folder, button):
+    page.execute_cdp_cmd(
+        "Browser.setDownloadBehavior",
+        {"behavior": "allow", "downloadPath": str(folder)},
+    )
+    find(page, button).click()
+    path = folder / "labels.csv"
+    for _ in range(100):
+        if path.exists():
+            return path
+        time.sleep(0.1)
+    raise AssertionError(f"nothing but {os.listdir(folder)} was saved")
+
+
+def test_labels_are_saved_and_opened_as_a_table(labelled, tmp_path):
+    find(labelled, ".card").send_keys("d")
+    press_keys(labelled, "gg")
+    (tmp_path / "saved").mkdir()
+    path = downloaded(labelled, tmp_path / "saved", "#save")
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["path", "label"],
+        [NASTY, "1"],
+        ['a, "b".png', "0"],
+        ["02.png", "0"],
+    ]
+
+    find(labelled, "#forget").click()
+    labelled.switch_to.alert.accept()
+    assert find(labelled, "#labelled").text == "None yet."
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        file.write('"elsewhere.png",damaged\r\n29.png,Damaged\r\n')
+    find(labelled, "#file").send_keys(str(path))
+    wait_for(lambda: find(labelled, "#opened").text)
+    said = find(labelled, "#opened").text
+    assert said == "labels.csv: 5 labels, 4 of pictures on this page."
+    assert pressed(labelled)[:3] == ["damaged", "good", "good"]
+    assert pressed(labelled)[29] == "damaged"
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("name,label\na,1\n", "it has no columns path and label"),
+        ("path,label\na,maybe\n", "the label of a is maybe, but expected 0 or 1"),
+        ("", "it has no columns path and label"),
+    ],
+)
+def test_a_file_that_holds_no_labels_is_not_read(text, reason, labelled, tmp_path):
+    (tmp_path / "x.csv").write_text(text)
+    find(labelled, "#file").send_keys(str(tmp_path / "x.csv"))
+    wait_for(lambda: find(labelled, "#opened").text)
+    assert find(labelled, "#opened").text == f"x.csv was not read: {reason}."
+
+
+def wait_for(condition):
+    for _ in range(100):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not come about")
+
+
+def test_a_browser_that_keeps_nothing_says_so_and_labels_all_the_same(labelled):
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    source = "Object.defineProperty(window, 'localStorage', {get() {throw Error()}})"
+    script = labelled.execute_cdp_cmd(command, {"source": source})
+    labelled.refresh()
+    labelled.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    assert find(labelled, "#unkept").is_displayed()
+    find(labelled, ".card").send_keys("d")
+    assert pressed(labelled)[0] == "damaged"
+
+
+def test_another_window_shows_a_label_at_once(labelled):
+    first, url = labelled.current_window_handle, labelled.current_url
+    labelled.switch_to.new_window("tab")
+    labelled.get(url)
+    find(labelled, ".card").send_keys("d")
+    labelled.close()
+    labelled.switch_to.window(first)
+    wait_for(lambda: pressed(labelled)[0] == "damaged")
 
 
 @pytest.fixture

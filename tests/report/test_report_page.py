@@ -66,7 +66,7 @@ def test_rows_are_in_order_of_their_scores_and_keep_together(tmp_path):
     assert data["labels"] == [1, 1, 0, 0]
     assert data["errors"] == [None, None, None, "broken"]
     assert data["hasMap"] == [True, True, False, False]
-    assert (data["threshold"], data["scale"]) == (0.4, [0, 1])
+    assert (data["threshold"], data["peaks"]) == (0.4, [1, 0, None, None])
     greys = [np.asarray(opened(p["jpg"])).mean() for p in block(page, "pictures-0")]
     assert greys == pytest.approx([160, 240, 0, 80], abs=3)
 
@@ -170,17 +170,100 @@ def test_pictures_come_in_chunks_of_a_page(tmp_path):
     assert [len(block(page, f"pictures-{i}")) for i in range(3)] == [60, 60, 10]
 
 
-def test_maps_share_one_scale_and_let_the_picture_show_where_they_are_low(tmp_path):
-    maps = [np.zeros((4, 4)), np.full((4, 4), 0.5), np.ones((4, 4)), [[np.nan]]]
-    page = written(tmp_path, pictures(4), [0.4, 0.3, 0.2, 0.1], maps=maps)
-    assert block(page, "data")["scale"] == [0, 1]
-    heat = [
-        np.asarray(opened(p["png"]).convert("RGBA"))
-        for p in block(page, "pictures-0")[:3]
+def heat_maps(page):
+    return [
+        picture["png"] and np.asarray(opened(picture["png"]).convert("RGBA"))
+        for picture in block(page, "pictures-0")
     ]
-    opacity = [int(one[..., 3].mean()) for one in heat]
-    assert opacity[0] == 0 < opacity[1] < opacity[2] == 255
-    assert heat[2][0, 0].tolist() == [252, 255, 164, 255]
+
+
+def test_maps_share_one_scale_and_what_is_usual_is_clear(tmp_path):
+    # The lower half by score is usual: 0.2, and a tenth of its area 0.3.
+    usual = np.full((10, 10), 0.2)
+    usual[0] = 0.3
+    find = np.full((10, 10), 0.2)
+    find[2:4], find[6] = 0.9, 0.6
+    maps = [find, np.full((4, 4), 0.25), usual, usual, [[np.nan]], None]
+    page = written(tmp_path, pictures(6), [0.9, 0.8, 0.3, 0.2, 0.1, np.nan], maps=maps)
+    data = block(page, "data")
+    assert data["scale"] == [0.3, 0.9]
+    assert data["peaks"] == [0.9, 0.25, 0.3, 0.3, None, None]
+    found, *others = (None if one is None else one[..., 3] for one in heat_maps(page))
+    assert found[0, 0] == 0 < found[6, 0] < found[2, 0] == 217
+    assert [one.max() for one in others[:4]] == [0, 0, 0, 0] and others[4] is None
+
+
+def test_where_nothing_is_found_nothing_shines(tmp_path):
+    rng = np.random.default_rng(0)
+    maps = list(0.3 + 0.02 * rng.random((20, 8, 8)))
+    page = written(tmp_path, pictures(20), np.linspace(0, 1, 20), maps=maps)
+    low, high = block(page, "data")["scale"]
+    assert high == pytest.approx(low + 0.1)
+    assert max(one[..., 3].max() for one in heat_maps(page)) < 5
+
+
+def test_without_maps_of_usual_pictures_half_of_the_area_is_clear(tmp_path):
+    maps = [np.linspace(0, 1, 101)[None], None, None]
+    page = written(tmp_path, pictures(3), [0.9, 0.2, 0.1], maps=maps)
+    assert block(page, "data")["scale"] == [0.5, 1.0]
+
+
+def test_a_scale_may_be_given_and_then_serves_several_reports(tmp_path):
+    maps = [np.array([[0.1, 0.4, 0.7, 2.0]])]
+    page = written(tmp_path, pictures(1), [0.5], maps=maps, scale=(0.1, 0.7))
+    assert block(page, "data")["scale"] == [0.1, 0.7]
+    ((opacity,),) = (one[..., 3] for one in heat_maps(page))
+    assert opacity[0] == 0 < opacity[1] < opacity[2] == opacity[3]
+    for scale in [(0.7, 0.1), (0.1, np.inf)]:
+        with pytest.raises(ValueError, match="expected two finite numbers"):
+            written(tmp_path, pictures(1), [0.5], maps=maps, scale=scale)
+
+
+def test_boxes_are_kept_as_shares_of_the_upright_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.new("RGB", (80, 40)).save(tmp_path / "a.jpg", exif=exif)
+    boxes = [[(10, 20, 20, 40)], [(0, 0, 1, 1)] * 30, [], None]
+    images = [tmp_path / "a.jpg", *pictures(3)]
+    page = written(tmp_path, images, [0.9, 0.8, 0.7, 0.6], boxes=boxes)
+    found = block(page, "data")["boxes"]
+    assert found[0] == [[0.25, 0.25, 0.5, 0.5]]
+    assert len(found[1]) == 20 and found[2:] == [[], None]
+
+
+# Simulations of dichromats, on linear RGB: G. M. Machado et al., "A Physiologically-
+# based Model for Simulation of Color Vision Deficiency", 2009.
+DICHROMATS = {
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+    "none": np.eye(3),
+}
+
+
+@pytest.mark.parametrize("kind", DICHROMATS)
+def test_every_level_is_brighter_than_the_one_before_to_everybody(kind, tmp_path):
+    page = written(tmp_path, pictures(1), [0.5], maps=[np.eye(2)])
+    colours = np.array(block(page, "data")["colours"])[:, :3] / 255
+    linear = np.where(
+        colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4
+    )
+    seen = np.clip(linear @ np.transpose(DICHROMATS[kind]), 0, 1)
+    luminance = seen @ [0.2126, 0.7152, 0.0722]
+    lightness = 116 * np.cbrt(luminance) - 16
+    assert (np.diff(lightness) > 3).all()  # 1 is a difference that can be seen
 
 
 def test_settings_and_versions_are_on_the_page(tmp_path):
@@ -220,6 +303,7 @@ def test_settings_name_the_weights_that_were_used(model_name, pretrained, note):
         ({"names": ["a"]}, "Got 2 images and 1 names"),
         ({"labels": [0, 1, 1]}, "Got 2 images and 3 labels"),
         ({"maps": [None]}, "Got 2 images and 1 maps"),
+        ({"boxes": [None]}, "Got 2 images and 1 boxes"),
         ({"errors": [None]}, "Got 2 images and 1 errors"),
         ({"components": {"s_pr": [0.1]}}, "Got 2 images and 1 s_pr"),
     ],

@@ -1,0 +1,247 @@
+"""``skclipad threshold`` and ``drift``: what is said of a table of scores."""
+
+import json
+import subprocess
+import sys
+
+import joblib
+import pytest
+
+from skclipad import cli
+
+N = 40
+
+
+def write_table(path, n=N):
+    """Write scores 0, 1/n ... in the columns that `skclipad score` has."""
+    lines = ["path,score,label,error"]
+    lines += [f"photos/{i:06d}.png,{i / n!r},0," for i in range(n)]
+    path.write_text("\n".join([*lines, "photos/bad.png,,,the file is empty\n"]))
+    return str(path)
+
+
+def write_labels(path, labels, words=("0", "1")):
+    rows = [f"photos/{i:06d}.png,{words[label]}" for i, label in labels.items()]
+    path.write_text("\n".join(["path,label", *rows, ""]))
+    return str(path)
+
+
+@pytest.fixture
+def table(tmp_path):
+    return write_table(tmp_path / "scores.csv")
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """Ten pictures near the top: damaged from 32 on, but for one."""
+    known = {i: int(i >= 32) for i in range(30, 40)} | {34: 0}
+    return write_labels(tmp_path / "labels.csv", known)
+
+
+@pytest.fixture(scope="module")
+def detector_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
+    assert (
+        cli.main(["fit", "-o", str(path), "--model", "tiny", "--n-pairs", "100"]) == 0
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    "wish, threshold, finds",
+    [
+        (["--recall", "1"], "0.79", "7 of 7 damaged"),
+        (["--precision", "1"], "0.86", "5 of 7 damaged"),
+        (["--cost", "10"], "0.79", "7 of 7 damaged"),
+        (["--cost", "0.1"], "0.86", "5 of 7 damaged"),
+        ([], "0.79", "7 of 7 damaged"),
+    ],
+)
+def test_the_threshold_is_printed_and_what_it_finds_is_said(
+    wish, threshold, finds, table, labels, capsys
+):
+    assert cli.main(["threshold", table, "--labels", labels, *wish]) == 0
+    output = capsys.readouterr()
+    assert output.out == f"{threshold}\n"
+    assert "10 pictures of" in output.err and "7 damaged and 3 good" in output.err
+    assert f"threshold {threshold}, " in output.err and finds in output.err
+    above = sum(i / N > float(threshold) for i in range(N))
+    assert f"{above} of all 40 pictures lie above it" in output.err
+
+
+def test_few_labels_are_told_and_those_that_were_never_looked_at(table, labels, capsys):
+    assert cli.main(["threshold", table, "--labels", labels, "--recall", "0.99"]) == 0
+    said = capsys.readouterr().err
+    assert "7 of 7 damaged   1.000 (0.590 to 1.000)" in said
+    assert "7 damaged pictures are few" in said
+    assert "a recall of 0.99 takes 368 damaged pictures" in said
+    assert "30 have a lower score than any that was labelled" in said
+
+
+def test_many_labels_are_not_called_few(tmp_path, capsys):
+    table = write_table(tmp_path / "s.csv", 1000)
+    labels = write_labels(tmp_path / "l.csv", {i: int(i >= 500) for i in range(1000)})
+    assert cli.main(["threshold", table, "--labels", labels, "--recall", "0.9"]) == 0
+    said = capsys.readouterr().err
+    assert "are few" not in said and "lower score than any" not in said
+
+
+def test_a_table_of_a_hundred_thousand_rows_is_read(tmp_path, capsys):
+    table = write_table(tmp_path / "s.csv", 100_000)
+    known = {i: int(i >= 90_000) for i in range(0, 100_000, 100)}
+    labels = write_labels(tmp_path / "l.csv", known, ("good", "Damaged"))
+    assert cli.main(["threshold", table, "--labels", labels]) == 0
+    output = capsys.readouterr()
+    assert 0.899 <= float(output.out) < 0.9
+    assert "of all 100,000 pictures" in output.err
+
+
+def test_the_threshold_is_written_into_the_detector(
+    table, labels, detector_file, tmp_path, capsys
+):
+    other = tmp_path / "inspection.joblib"
+    arguments = ["threshold", table, "--labels", labels, "-d", str(detector_file)]
+    assert cli.main([*arguments, "-o", str(other)]) == 0
+    assert joblib.load(other).threshold == 0.79
+    assert joblib.load(detector_file).threshold == 0.5
+    assert f"{other}: its threshold is 0.79 (it was 0.5)" in capsys.readouterr().err
+
+    other.rename(tmp_path / "own.joblib")
+    arguments[arguments.index(str(detector_file))] = str(tmp_path / "own.joblib")
+    assert cli.main([*arguments, "--precision", "1"]) == 0
+    assert joblib.load(tmp_path / "own.joblib").threshold == 0.86
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_without_labels_it_is_a_suggestion(table, capsys):
+    assert cli.main(["threshold", table]) == 0
+    output = capsys.readouterr()
+    assert 0.5 < float(output.out) < 1
+    assert "A suggestion" in output.err and "guarantees nothing" in output.err
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_all_kinds_of_tables_are_read(ending, labels, tmp_path, capsys):
+    rows = [{"path": f"photos/{i:06d}.png", "score": i / N} for i in range(N)]
+    rows.append({"path": "photos/bad.png", "score": None})
+    table = tmp_path / f"scores.{ending}"
+    if ending == "jsonl":
+        table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.Table.from_pylist(rows), table)
+    assert cli.main(["threshold", str(table), "--labels", labels]) == 0
+    assert capsys.readouterr().out == "0.79\n"
+
+
+def test_labels_that_a_spreadsheet_saved_are_read(table, tmp_path, capsys):
+    labels = tmp_path / "labels.csv"
+    labels.write_text(
+        "\ufeffpath;label\r\nphotos/000030.png;good\r\nphotos/000035.png;1\r\n\r\n",
+        encoding="utf-8",
+    )
+    assert cli.main(["threshold", table, "--labels", str(labels)]) == 0
+    assert 30 / N <= float(capsys.readouterr().out) < 35 / N
+
+
+def test_labels_of_pictures_without_a_score_are_told(table, labels, capsys):
+    with open(labels, "a") as file:
+        file.write("elsewhere.png,1\nphotos/bad.png,0\n")
+    assert cli.main(["threshold", table, "--labels", labels]) == 0
+    said = capsys.readouterr().err
+    assert "2 more have no score there: elsewhere.png, photos/bad.png" in said
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("path,label\nother/1.png,1\n", "it labels 'other/1.png', and the table has"),
+        ("path,score\na,1\n", "has no column label"),
+        ("path,label\na,perhaps\n", "the label of a is 'perhaps', but expected 0"),
+        ("path,label\na,1\na,0\n", "labels a both good and damaged"),
+        ("path,label\nphotos/000001.png,1\n", "Got 0 normal and 1 anomalous labels"),
+        (b"path,label\n\xff,1\n", "cannot be read as a table"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(text, reason, table, tmp_path, capsys):
+    labels = tmp_path / "labels.csv"
+    labels.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert cli.main(["threshold", table, "--labels", str(labels)]) == 1
+    output = capsys.readouterr()
+    assert reason in output.err and output.out == ""
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("path,score\na,high\n", "the score of a is 'high', but expected a number"),
+        ("path,score\na,\n", "holds no score"),
+        ("name\na\n", "has no column path and no column score"),
+        ("", "has no column path"),
+    ],
+)
+def test_tables_without_scores_are_refused(text, reason, tmp_path, capsys):
+    (tmp_path / "s.csv").write_text(text)
+    assert cli.main(["threshold", str(tmp_path / "s.csv")]) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_parquet_is_refused(tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "s.parquet").write_text("path,score\n")
+    assert cli.main(["threshold", str(tmp_path / "s.parquet")]) == 1
+    assert "is no Parquet file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        (["--recall", "0.9"], "--recall needs --labels FILE"),
+        (["--recall", "0.9", "--cost", "1"], "not allowed with"),
+        (["--recall", "2"], "does not lie between 0 and 1"),
+        (["-o", "x.joblib"], "--output needs --detector"),
+        (["-d", "nowhere/x.joblib"], "the folder nowhere does not exist"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(arguments, reason, table, capsys):
+    assert cli.main(["threshold", table, *arguments]) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_a_table_that_is_not_there_is_told(capsys):
+    assert cli.main(["threshold", "nowhere.csv"]) == 1
+    assert "nowhere.csv" in capsys.readouterr().err
+
+
+def test_the_choice_loads_no_torch(table):
+    program = (
+        "import sys; from skclipad import cli\n"
+        f"cli.main(['threshold', {table!r}]); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    threshold, is_loaded = done.stdout.split()
+    assert 0 < float(threshold) < 1 and is_loaded == b"False"
+
+
+# drift
+
+
+def test_drift_is_said_in_one_line(table, tmp_path, capsys):
+    other = tmp_path / "other.csv"
+    rows = "".join(f"{i},{0.5 + i / 400}\n" for i in range(200))
+    other.write_text("path,score\n" + rows)
+    assert cli.main(["drift", table, "--reference", table]) == 0
+    assert capsys.readouterr().out.startswith("no drift found: these 40 scores may")
+    assert cli.main(["drift", str(other), "--reference", table]) == 0
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and "Kolmogorov-Smirnov distance 0.5" in said
+    assert said.startswith("drift: these 200 scores are not spread as the 40 of")
+
+
+def test_drift_needs_a_reference(table, capsys):
+    assert cli.main(["drift", table]) == 1
+    assert "--reference" in capsys.readouterr().err
+    assert cli.main(["drift", table, "--reference", "nowhere.csv"]) == 1
+    assert "nowhere.csv" in capsys.readouterr().err
