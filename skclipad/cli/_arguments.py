@@ -127,6 +127,7 @@ examples:
   skclipad score photos/ -d detector.joblib -o scores.csv --report report.html
   skclipad score 'day-*/**/*.jpg' -d detector.joblib -o scores.parquet
   find . -name '*.png' -mtime -1 | skclipad score - -d detector.joblib > scores.csv
+  skclipad score photos/ -d detector.joblib -o scores.csv --update   what is new
   skclipad score new/ -d detector.joblib --fpr 0.01 --normal-dir good/ -o scores.csv
 
 Columns: path, score (0 normal to 1 anomalous, the mean of the scores in use), label
@@ -139,6 +140,13 @@ exit codes: 0 everything scored; 1 not started; 2 nothing scored; 3 some picture
 RESUME_HELP = """\
 go on where a run with the same --output died or was interrupted: pictures that it
 scored, and that have not changed since, are not scored again"""
+UPDATE_HELP = """\
+score what is new or has changed since the table was written, and write it as a whole;
+what is known of its rows lies beside it, in OUTPUT.rows. Goes on where it was
+interrupted"""
+DROP_GONE_HELP = """\
+with --update, drop the rows of pictures that are there no more (marked in the column
+gone)"""
 DASK_HELP = """\
 score on a cluster of Dask: the address of its scheduler, such as tcp://10.0.0.1:8786,
 or local:4 for 4 processes on this machine (maps are made by this process)"""
@@ -168,6 +176,8 @@ def _add_score(parser):
     output = f"table to write, {', '.join(ENDINGS)} (CSV on standard output)"
     add("-o", "--output", metavar="FILE", help=output)
     add("--resume", action="store_true", help=RESUME_HELP)
+    add("--update", action="store_true", help=UPDATE_HELP)
+    add("--drop-gone", action="store_true", help=DROP_GONE_HELP)
     add("--report", metavar="FILE", help=REPORT_HELP)
     add("--heat-maps", type=whole_number(0), metavar="N", help=HEAT_HELP)
     add("--maps", metavar="DIR", help=MAPS_HELP)

@@ -456,7 +456,9 @@ def test_another_precision_is_another_run(
         def half(self):
             return replace(load(self), dtype="torch.float16")
 
-        monkeypatch.setattr(_score, "_identity", _with_backbone(half, _score._identity))
+        monkeypatch.setattr(
+            _score, "run_identity", _with_backbone(half, _score.run_identity)
+        )
     joblib.dump(detector, tmp_path / "d.joblib")
     arguments = ["-d", str(tmp_path / "d.joblib"), "-o", str(tmp_path / "scores.csv")]
     assert cli.main(["score", str(photos), *arguments, "--resume"]) == 1
@@ -482,7 +484,7 @@ def test_two_runs_to_one_table_refuse_politely(
     def too_late(*args):
         raise AssertionError("the work was begun")
 
-    monkeypatch.setattr(_score, "load_detector", too_late)
+    monkeypatch.setattr(_score, "scoring_detector", too_late)
     target = tmp_path / "scores.csv"
     arguments = ["score", str(photos), "-d", detector_file, "-o", str(target)]
     with exclusive(target):
