@@ -41,6 +41,7 @@ LATE = {
     "cli": {"skclipad"},  # a command is imported when it is called
 }
 OPTIONAL = {
+    "av",
     "dask",
     "distributed",
     "matplotlib",
@@ -50,6 +51,7 @@ OPTIONAL = {
     "polars",
     "pyarrow",
     "skops",
+    "watchdog",
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -140,11 +140,17 @@ class Ledger:
         for row, gone in found:
             yield json.loads(row) | {"gone": gone}
 
+    @property
+    def n_gone(self):
+        """How many rows are marked as those of images that are gone."""
+        count = "SELECT count(*) FROM rows WHERE gone"
+        return self._connection.execute(count).fetchone()[0]
+
     def mark_gone(self, is_there):
         """Mark the rows of images of which ``is_there(path)`` says that they are gone.
 
         It may return None for an image that it says nothing of. Marks of those that are
-        back are taken away. Returns how many are marked in all.
+        back are taken away. Returns how many rows changed.
         """
         found = self._connection.execute("SELECT number, path, gone FROM rows")
         changed = []
@@ -155,8 +161,7 @@ class Ledger:
 
         with self._connection as connection:
             connection.executemany("UPDATE rows SET gone = ? WHERE number = ?", changed)
-        count = "SELECT count(*) FROM rows WHERE gone"
-        return self._connection.execute(count).fetchone()[0]
+        return len(changed)
 
     def drop_gone(self):
         """Remove the rows that are marked, and say how many they were."""

@@ -26,6 +26,7 @@ examples:
   skclipad fit -o detector.joblib          train; no picture is needed
   skclipad score photos/ -d detector.joblib -o scores.csv --report report.html
   skclipad score a.jpg b.jpg --model tiny  fit and score in one go
+  skclipad watch photos/ -d detector.joblib -o scores.csv   as pictures come
   skclipad export -d detector.joblib -o detector.onnx
   skclipad info                            versions, device, bundled model
 
@@ -38,6 +39,7 @@ COMMANDS = {
     "demo": "Fit, and score painted pictures, without network",
     "fit": "Train a detector on random words; no picture needed",
     "score": "Score pictures, one row each, as CSV, JSON lines or Parquet",
+    "watch": "Score pictures as they come into a folder, for as long as it runs",
     "export": "Write a detector as an ONNX graph, from pixels to scores",
     "benchmark": "Measure the method on a data set, as the paper does",
     "info": "Show versions, device and the bundled model",
@@ -179,6 +181,8 @@ def _module_of(name):
         import skclipad.cli._fit as module
     elif name == "score":
         import skclipad.cli._score as module
+    elif name == "watch":
+        import skclipad.cli._watch as module
     elif name == "export":
         import skclipad.cli._export as module
     elif name == "benchmark":

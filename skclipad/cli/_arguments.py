@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from skclipad.cli._console import share, whole_number
+from skclipad.cli._console import seconds, share, whole_number
 from skclipad.cli._files import ENDINGS
 from skclipad.cli._pictures import PICTURES_HELP
 
@@ -198,6 +198,65 @@ def _add_score(parser):
     _add_parameters(group.add_argument, DETECTOR_OPTIONS)
 
 
+# watch
+
+WATCH_EPILOG = """\
+examples:
+  skclipad watch photos/ -d detector.joblib -o scores.csv
+  skclipad watch photos/ -d detector.joblib -o scores.csv --above 0.7 --move bad/
+  skclipad watch photos/ -d d.joblib -o scores.csv --exec 'mail-me {path} {score}'
+  skclipad watch /mnt/line3 -d detector.joblib -o scores.csv --poll 5
+
+Each row is kept, in OUTPUT.rows, before anything is done about its picture, and the
+table is written from there every few seconds, as a whole. After Ctrl-C, a crash or
+kill -9 the same command goes on; what came meanwhile is scored, too.
+
+exit codes: 0 ended by Ctrl-C or SIGTERM; 1 not started; 4 stopped by an error"""
+ABOVE_HELP = """\
+with --exec or --move, the score above which it is done (the threshold)"""
+EXEC_HELP = """\
+command to run for each picture above: {path} and {score} stand for its own, the path
+comes last if neither is there. No shell runs it; after a minute it is ended"""
+MOVE_HELP = """\
+folder to move each picture above to; nothing there is written over, and the row names
+the new place"""
+POLL_HELP = """\
+look through the folder every so many seconds, instead of being told by the system what
+changes: for network drives, of which it is not told"""
+SETTLE_HELP = "seconds for which a picture must not change before it is read (1)"
+PATIENCE_HELP = """\
+seconds after which a picture that cannot be read gets a row with the reason, unless it
+still changes (30)"""
+
+
+def _add_watch(parser):
+    parser.epilog = WATCH_EPILOG
+    add = parser.add_argument
+    add(
+        "folder", metavar="FOLDER", help="where pictures come in, or into folders in it"
+    )
+    add("-d", "--detector", metavar="FILE", help=f"{DETECTOR_HELP} (default: fit one)")
+    output = f"table to write, {', '.join(ENDINGS)}"
+    add("-o", "--output", metavar="FILE", required=True, help=output)
+    add("--threshold", type=share, metavar="T", help=THRESHOLD_HELP)
+
+    group = parser.add_argument_group("what is done about a picture")
+    group.add_argument("--above", type=share, metavar="S", help=ABOVE_HELP)
+    either = group.add_mutually_exclusive_group().add_argument
+    either("--exec", dest="execute", metavar="CMD", help=EXEC_HELP)
+    either("--move", metavar="DIR", help=MOVE_HELP)
+
+    add = parser.add_argument_group("when a picture is read").add_argument
+    add("--poll", type=seconds, metavar="S", help=POLL_HELP)
+    add("--settle", type=seconds, default=1.0, metavar="S", help=SETTLE_HELP)
+    add("--patience", type=seconds, default=30.0, metavar="S", help=PATIENCE_HELP)
+
+    group = parser.add_argument_group("where it runs")
+    _add_parameters(group.add_argument, RUNNING_OPTIONS)
+    group = parser.add_argument_group("settings, without --detector")
+    _add_parameters(group.add_argument, DETECTOR_OPTIONS)
+
+
 # export
 
 EXPORT_EPILOG = """\
@@ -247,6 +306,7 @@ ADDERS = {
     "demo": _add_demo,
     "fit": _add_fit,
     "score": _add_score,
+    "watch": _add_watch,
     "export": _add_export,
     "info": _add_info,
 }

@@ -34,6 +34,7 @@ class GrowingTable:
     def write(self):
         """Write all rows that are known."""
         begun = self._clock()
+        self._next = begun + WRITE_AGAIN  # also if another run is writing it just now
         write_table(self.target, self._columns, self.rows())
         now = self._clock()
         self._next = now + max(WRITE_AGAIN, WRITING_SHARE * (now - begun))

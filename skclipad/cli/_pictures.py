@@ -40,6 +40,31 @@ def find_images(arguments, leave_out=None):
     return found
 
 
+def images_in(folder, leave_out=None):
+    """Return the images of a folder and of those in it, and say nothing of the rest.
+
+    An OSError says that it cannot be looked through.
+    """
+    os.scandir(folder).close()
+    return _Search(leave_out).images_of(folder)
+
+
+def image_filter(folder, leave_out=None):
+    """Return what tells of a path in a folder whether `images_in` would find it."""
+    search = _Search(None)
+    closed = None if leave_out is None else os.path.abspath(leave_out) + os.sep
+
+    def is_image(path):
+        names = os.path.relpath(path, folder).split(os.sep)
+        if any(name.startswith(".") for name in names):
+            return False
+        if closed is not None and os.path.abspath(path).startswith(closed):
+            return False
+        return search.takes(path)
+
+    return is_image
+
+
 def is_map(path):
     """Tell whether a file is an anomaly map that `skclipad score --maps` wrote."""
     try:
@@ -81,6 +106,11 @@ class _Search:
 
         # A folder that `**` finds is searched, and then its files are found once more.
         return list(dict.fromkeys(images)) or [name]
+
+    def takes(self, path):
+        """Tell whether a file has the ending of an image and is none of our maps."""
+        ending = os.path.splitext(path)[1].lower()
+        return ending in self.endings and not self._is_own_map(path)
 
     def echo_what_was_passed_over(self):
         if not self.passed_over:

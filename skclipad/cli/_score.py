@@ -183,9 +183,11 @@ def _echo_without_ledger(target, n):
 
 def _mark_gone(ledger, drop):
     """Mark the rows of images that are there no more, or drop these rows; say so."""
-    n_gone = ledger.mark_gone(is_there)
+    ledger.mark_gone(is_there)
+    n_gone = ledger.n_gone
     if n_gone == 0:
         return
+
     if drop:
         ledger.drop_gone()
     rows = "1 row of a picture" if n_gone == 1 else f"{n_gone:,} rows of pictures"

@@ -66,10 +66,10 @@ def test_names_that_are_no_text_come_back(ledger):
 
 def test_what_is_gone_is_marked_and_what_is_back_is_not(ledger):
     ledger.put_many([(f"/{name}", [1, 1], {"path": name}) for name in "abc"])
-    assert ledger.mark_gone(lambda path: path == "/b") == 2
+    assert ledger.mark_gone(lambda path: path == "/b") == 2 == ledger.n_gone
     assert [row["gone"] for row in ledger.rows()] == [1, 0, 1]
     # Nothing is said of b.
-    assert ledger.mark_gone({"/a": True, "/c": False}.get) == 1
+    assert ledger.mark_gone({"/a": True, "/c": False}.get) == 1 == ledger.n_gone
     assert [row["gone"] for row in ledger.rows()] == [0, 0, 1]
     assert ledger.drop_gone() == 1
     assert [row["path"] for row in ledger.rows()] == ["a", "b"]
