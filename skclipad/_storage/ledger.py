@@ -104,6 +104,15 @@ class Ledger:
         """Tell whether the image has a row, of whatever it was then."""
         return self._find(path) is not None
 
+    def stamps(self):
+        """Return the stamps of all images that have a score, by their full paths."""
+        found = self._connection.execute("SELECT path, size, time, row FROM rows")
+        return {
+            os.fsdecode(path): [size, time]
+            for path, size, time, row in found
+            if "score" in json.loads(row)
+        }
+
     def put_many(self, results, due=()):
         """Keep rows, each a tuple of path, stamp and row: all or none of them.
 

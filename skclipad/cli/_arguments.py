@@ -125,6 +125,7 @@ def _add_fit(parser):
 SCORE_EPILOG = """\
 examples:
   skclipad score photos/ -d detector.joblib -o scores.csv --report report.html
+  skclipad score photos/ -d detector.joblib -o scores.csv --maps maps/ --plan
   skclipad score 'day-*/**/*.jpg' -d detector.joblib -o scores.parquet
   find . -name '*.png' -mtime -1 | skclipad score - -d detector.joblib > scores.csv
   skclipad score photos/ -d detector.joblib -o scores.csv --update   what is new
@@ -147,6 +148,9 @@ interrupted"""
 DROP_GONE_HELP = """\
 with --update, drop the rows of pictures that are there no more (marked in the column
 gone)"""
+PLAN_HELP = """\
+say how many pictures there are, and how much time, memory and disk they will take, as
+measured on one batch of them; score and write nothing"""
 DASK_HELP = """\
 score on a cluster of Dask: the address of its scheduler, such as tcp://10.0.0.1:8786,
 or local:4 for 4 processes on this machine (maps are made by this process)"""
@@ -159,6 +163,9 @@ REPORT_HELP = "a page to look through in a browser: histogram, pictures, heat ma
 MAPS_HELP = """\
 folder for anomaly maps of all pictures: grey PNG of 16 bits, 65535 for a score of 1
 (takes several times as long as scores)"""
+TILES_HELP = """\
+with --maps, make the maps of larger pictures of tiles of so many pixels a side: finer,
+and in bounded memory"""
 HEAT_HELP = """\
 with --report, how many of the most anomalous pictures get a heat map (100); with --maps
 all do"""
@@ -178,9 +185,11 @@ def _add_score(parser):
     add("--resume", action="store_true", help=RESUME_HELP)
     add("--update", action="store_true", help=UPDATE_HELP)
     add("--drop-gone", action="store_true", help=DROP_GONE_HELP)
+    add("--plan", action="store_true", help=PLAN_HELP)
     add("--report", metavar="FILE", help=REPORT_HELP)
     add("--heat-maps", type=whole_number(0), metavar="N", help=HEAT_HELP)
     add("--maps", metavar="DIR", help=MAPS_HELP)
+    add("--map-tiles", type=whole_number(64), metavar="PIXELS", help=TILES_HELP)
 
     either = parser.add_mutually_exclusive_group().add_argument
     either("--threshold", type=share, metavar="T", help=THRESHOLD_HELP)

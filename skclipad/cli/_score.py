@@ -27,6 +27,7 @@ from skclipad.cli._growing import (
     is_there,
 )
 from skclipad.cli._pictures import find_images
+from skclipad.cli._plan import tell_plan
 from skclipad.cli._results import (
     MapFolder,
     agreement_with_folders,
@@ -36,6 +37,7 @@ from skclipad.cli._results import (
 from skclipad.scoring._cluster import open_client
 from skclipad.scoring._rows import label_of, row_columns
 from skclipad.scoring._run import ScoringRun
+from skclipad.scoring._tiles import check_tiles
 
 MOST_FAILURES = 5  # that are named on the terminal
 
@@ -52,9 +54,13 @@ def run(args):
         return NOTHING_SCORED
 
     detector, components = scoring_detector(args)
+    if args.map_tiles is not None:
+        check_tiles(detector)
     if args.threshold is not None:
         detector.set_params(threshold=args.threshold)
-    elif args.fpr is not None:
+    if args.plan:
+        return tell_plan(args, target, detector, paths)
+    if args.fpr is not None:
         detector.set_params(threshold=_normal_threshold(detector, args))
 
     columns = row_columns(components)
@@ -94,6 +100,8 @@ def _check(args):
         raise ValueError("--drop-gone needs --update, which finds what is gone.")
     if args.resume and args.output is None:
         raise ValueError("--resume needs --output FILE, the table to go on with.")
+    if args.map_tiles is not None and args.maps is None:
+        raise ValueError("--map-tiles needs --maps DIR, the folder to write maps to.")
     if args.heat_maps is not None and args.report is None:
         raise ValueError("--heat-maps needs --report FILE, the page to show them on.")
 
@@ -102,7 +110,8 @@ def _map_folder(args, stamps, identity):
     """Return the folder of maps that the arguments ask for, or None."""
     if args.maps is None:
         return None
-    return MapFolder(args.maps, stamps, identity, shown=args.report is not None)
+    shown, tiles = args.report is not None, args.map_tiles
+    return MapFolder(args.maps, stamps, identity, shown=shown, tiles=tiles)
 
 
 def _score(args, target, detector, columns, paths, work):

@@ -395,6 +395,26 @@ def test_a_map_that_is_not_this_runs_is_made_again(
     assert same == (damage != "changed picture")
 
 
+def test_maps_of_tiles_are_finer_and_made_again_for_other_tiles(
+    dead_run, photos, images, score, tmp_path
+):
+    large = Image.fromarray(images[0]).resize((200, 150))
+    large.save(photos / "large.png")
+    there, maps = (
+        tmp_path / "maps" / "large.png.png",
+        ["--maps", str(tmp_path / "maps")],
+    )
+    score("--resume", *maps)
+    whole = read_map(there)
+    score("--resume", *maps, "--map-tiles", "64")
+    tiled = read_map(there)
+    assert tiled.shape == whole.shape == (150, 200)
+    assert np.abs(tiled.astype(int) - whole).max() > 100
+    # What fits into one tile is mapped as it was.
+    score(*maps, to="again.csv")
+    np.testing.assert_array_equal(read_map(there), whole)
+
+
 def test_no_row_is_kept_before_its_map_is_in_place(
     score, tmp_path, monkeypatch, noted_maps, seen
 ):
