@@ -129,6 +129,7 @@ examples:
   skclipad score 'day-*/**/*.jpg' -d detector.joblib -o scores.parquet
   find . -name '*.png' -mtime -1 | skclipad score - -d detector.joblib > scores.csv
   skclipad score photos/ -d detector.joblib -o scores.csv --update   what is new
+  skclipad score clip.mp4 --every 25 -d detector.joblib -o scores.csv
   skclipad score new/ -d detector.joblib --fpr 0.01 --normal-dir good/ -o scores.csv
 
 Columns: path, score (0 normal to 1 anomalous, the mean of the scores in use), label
@@ -148,6 +149,8 @@ interrupted"""
 DROP_GONE_HELP = """\
 with --update, drop the rows of pictures that are there no more (marked in the column
 gone)"""
+EVERY_HELP = """\
+take every N-th frame of videos; without it, videos in folders are passed over"""
 PLAN_HELP = """\
 say how many pictures there are, and how much time, memory and disk they will take, as
 measured on one batch of them; score and write nothing"""
@@ -179,6 +182,7 @@ def _add_score(parser):
     parser.epilog = SCORE_EPILOG
     add = parser.add_argument
     add("pictures", nargs="+", metavar="PICTURES", help=PICTURES_HELP)
+    add("--every", type=whole_number(1), metavar="N", help=EVERY_HELP)
     add("-d", "--detector", metavar="FILE", help=f"{DETECTOR_HELP} (default: fit one)")
     output = f"table to write, {', '.join(ENDINGS)} (CSV on standard output)"
     add("-o", "--output", metavar="FILE", help=output)
@@ -215,12 +219,20 @@ examples:
   skclipad watch photos/ -d detector.joblib -o scores.csv --above 0.7 --move bad/
   skclipad watch photos/ -d d.joblib -o scores.csv --exec 'mail-me {path} {score}'
   skclipad watch /mnt/line3 -d detector.joblib -o scores.csv --poll 5
+  skclipad watch rtsp://camera/1 --frames frames/ -d detector.joblib -o scores.csv
 
 Each row is kept, in OUTPUT.rows, before anything is done about its picture, and the
 table is written from there every few seconds, as a whole. After Ctrl-C, a crash or
 kill -9 the same command goes on; what came meanwhile is scored, too.
 
 exit codes: 0 ended by Ctrl-C or SIGTERM; 1 not started; 4 stopped by an error"""
+SOURCE_HELP = """\
+folder into which pictures come, itself or folders in it; or the address of a stream,
+such as rtsp://camera/1, that PyAV opens"""
+FRAMES_HELP = """\
+with the address of a stream, the folder to keep its frames in, as JPEG files by day and
+time, which are scored there"""
+STREAM_EVERY_HELP = "with a stream, keep every N-th frame (25)"
 ABOVE_HELP = """\
 with --exec or --move, the score above which it is done (the threshold)"""
 EXEC_HELP = """\
@@ -241,9 +253,7 @@ still changes (30)"""
 def _add_watch(parser):
     parser.epilog = WATCH_EPILOG
     add = parser.add_argument
-    add(
-        "folder", metavar="FOLDER", help="where pictures come in, or into folders in it"
-    )
+    add("source", metavar="FOLDER|URL", help=SOURCE_HELP)
     add("-d", "--detector", metavar="FILE", help=f"{DETECTOR_HELP} (default: fit one)")
     output = f"table to write, {', '.join(ENDINGS)}"
     add("-o", "--output", metavar="FILE", required=True, help=output)
@@ -257,6 +267,8 @@ def _add_watch(parser):
 
     add = parser.add_argument_group("when a picture is read").add_argument
     add("--poll", type=seconds, metavar="S", help=POLL_HELP)
+    add("--frames", metavar="DIR", help=FRAMES_HELP)
+    add("--every", type=whole_number(1), metavar="N", help=STREAM_EVERY_HELP)
     add("--settle", type=seconds, default=1.0, metavar="S", help=SETTLE_HELP)
     add("--patience", type=seconds, default=30.0, metavar="S", help=PATIENCE_HELP)
 

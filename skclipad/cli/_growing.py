@@ -3,6 +3,7 @@
 import os
 import time
 
+from skclipad._images.video import file_of
 from skclipad.cli._files import write_table
 from skclipad.scoring._rows import label_of
 
@@ -54,5 +55,5 @@ def growing_columns(columns):
 
 
 def is_there(path):
-    """Tell whether there is a file, or a link, of this name."""
-    return os.path.lexists(path)
+    """Tell whether there is the file, or a link, from which an image is read."""
+    return os.path.lexists(file_of(path))

@@ -3,6 +3,7 @@
 import os
 import shutil
 
+from skclipad._images.video import file_of
 from skclipad._storage.files import file_stamp
 from skclipad._storage.journal import read_journal
 from skclipad._storage.ledger import Ledger, ledger_path
@@ -77,12 +78,16 @@ def _known(args, target, detector):
     if args.update and ledger_path(target).exists():
         with Ledger(ledger_path(target), run_identity(detector)) as ledger:
             stamps = ledger.stamps()
-        return lambda path: stamps.get(os.path.abspath(path)) == file_stamp(path)
+        return lambda path: stamps.get(os.path.abspath(path)) == _stamp(path)
 
     results = {}
     if args.resume:
         _, results, _ = read_journal(target.with_name(target.name + ".journal"))
-    return lambda path: path in results and results[path][0] == file_stamp(path)
+    return lambda path: path in results and results[path][0] == _stamp(path)
+
+
+def _stamp(path):
+    return file_stamp(file_of(path))
 
 
 def _wants_maps(args):

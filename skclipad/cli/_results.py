@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin
 from tqdm.auto import tqdm
 
 from skclipad._exceptions import ImageReadError
+from skclipad._images.reading import head_size
 from skclipad._storage.files import atomic_write
 from skclipad.cli._console import echo
 from skclipad.cli._pictures import MAP_MARK, is_map
@@ -148,22 +149,15 @@ def _blocks_of_maps(paths):
     """Yield images whose maps are made at once: few enough to hold these in memory."""
     block, n_pixels = [], 0
     for path in paths:
-        size = _n_pixels(path)
-        if block and (len(block) == BLOCK or n_pixels + size > BLOCK_PIXELS):
+        # Of one without a size the detector says what is wrong.
+        width, height = head_size(path) or (0, 0)
+        if block and (len(block) == BLOCK or n_pixels + width * height > BLOCK_PIXELS):
             yield block
             block, n_pixels = [], 0
         block.append(path)
-        n_pixels += size
+        n_pixels += width * height
     if block:
         yield block
-
-
-def _n_pixels(path):
-    try:
-        with Image.open(path) as image:  # the head alone
-            return image.width * image.height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return 0  # the detector says what is wrong with it
 
 
 def _as_16_bits(values):

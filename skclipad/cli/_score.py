@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from tqdm.auto import tqdm
 
+from skclipad._images.video import file_of
 from skclipad._storage.files import file_stamp
 from skclipad._storage.journal import Journal
 from skclipad._storage.ledger import Ledger, ledger_path
@@ -47,7 +48,7 @@ def run(args):
     _check(args)
     target = None if args.output is None else checked_table(args.output)
     report = None if args.report is None else checked_target(args.report, (".html",))
-    paths = find_images(args.pictures, leave_out=args.maps)
+    paths = find_images(args.pictures, leave_out=args.maps, every=args.every)
     grows = args.update and ledger_path(target).exists()
     if not paths and not grows:
         echo(f"skclipad score: no pictures found in {', '.join(args.pictures)}")
@@ -117,7 +118,7 @@ def _map_folder(args, stamps, identity):
 def _score(args, target, detector, columns, paths, work):
     """Write the table, and maps if asked; return its images, rows and small maps."""
     start, rows = time.perf_counter(), []
-    stamps = {path: file_stamp(path) for path in paths}
+    stamps = {path: file_stamp(file_of(path)) for path in paths}
     identity = run_identity(detector)
     maps = _map_folder(args, stamps, identity)
 
@@ -152,7 +153,7 @@ def _update(args, target, detector, columns, paths, work):
     _echo_without_ledger(target, len(paths))
 
     with Ledger(ledger_path(target), identity) as ledger, ExitStack() as stack:
-        stamps = {path: file_stamp(path) for path in paths}
+        stamps = {path: file_stamp(file_of(path)) for path in paths}
         # What is known and gone keeps its row, even if it is named.
         stamps = {
             p: s for p, s in stamps.items() if s is not None or not ledger.knows(p)

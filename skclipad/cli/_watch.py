@@ -9,17 +9,20 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from skclipad._images.video import is_address, shown_address
 from skclipad._storage.ledger import Ledger, ledger_path
 from skclipad._storage.stopped import Work
 from skclipad.cli._console import ALL_SCORED, echo
 from skclipad.cli._detectors import run_identity, scoring_detector
 from skclipad.cli._files import checked_table
-from skclipad.cli._growing import GrowingTable, growing_columns
+from skclipad.cli._growing import GrowingTable, growing_columns, is_there
 from skclipad.cli._pictures import image_filter, images_in
 from skclipad.cli._tasks import Command, Mover, Tasks
+from skclipad.scoring._camera import Camera
 from skclipad.scoring._rows import row_columns
 from skclipad.scoring._watch import Watch, changes_in
 
+EVERY = 25  # frames of a stream of which one is kept: one a second of most cameras
 LOOK_AGAIN = 60.0  # seconds after which the folder is looked through, events or not
 WITHOUT_EVENTS = 5.0  # seconds, where the system does not tell what changes
 LOOKING_SHARE = 10  # seconds without looking for each second that it takes
@@ -27,7 +30,8 @@ LOOKING_SHARE = 10  # seconds without looking for each second that it takes
 
 def run(args):
     """Score what comes into a folder until Ctrl-C or SIGTERM."""
-    _check(args)
+    folder = _checked_folder(args)
+    _check(args, folder)
     target = checked_table(args.output)
     command = None if args.execute is None else Command(args.execute)
     detector, components = scoring_detector(args)
@@ -46,12 +50,14 @@ def run(args):
             settle=args.settle,
             patience=args.patience,
         )
-        mover = None if args.move is None else Mover(args.move, args.folder)
+        mover = None if args.move is None else Mover(args.move, folder)
         tasks = Tasks(ledger, tell, command, mover)
         table = GrowingTable(target, columns, ledger, detector.threshold)
 
         work.begin(lambda: f"{len(ledger):,} rows are kept; the same command goes on")
-        _Session(args.folder, args.move, watch, tasks, table, ledger).run(args.poll)
+        session = _Session(folder, args.move, watch, tasks, table, ledger)
+        with _camera(args, folder, watch):
+            session.run(args.poll)
         echo(f"{target}: {len(ledger):,} rows")
     return ALL_SCORED
 
@@ -61,21 +67,49 @@ def tell(message):
     echo(f"{datetime.now():%H:%M:%S} {message}")
 
 
-def _check(args):
-    if not os.path.isdir(args.folder):
+def _checked_folder(args):
+    """Return the folder that is watched: of a stream the one for its frames."""
+    if is_address(args.source):
+        if args.frames is None:
+            raise ValueError(
+                f"{shown_address(args.source)} is a stream, which needs --frames DIR, "
+                "the folder to keep its frames in: they are scored there."
+            )
+        Path(args.frames).mkdir(parents=True, exist_ok=True)
+        return args.frames
+
+    if args.frames is not None or args.every is not None:
         raise ValueError(
-            f"{args.folder} is no folder, but expected the one into which pictures "
+            f"--frames and --every are for the address of a stream, but {args.source} "
+            "is none. Frames of video files are scored by `skclipad score --every`."
+        )
+    if not os.path.isdir(args.source):
+        raise ValueError(
+            f"{args.source} is no folder, but expected the one into which pictures "
             "come. Make it, or look for a slip in the name."
         )
+    return args.source
+
+
+def _check(args, folder):
+    """Refuse what does not go together."""
     if args.above is not None and args.execute is None and args.move is None:
         raise ValueError("--above needs --exec CMD or --move DIR, to be done above it.")
     if args.move is not None:
         Path(args.move).mkdir(parents=True, exist_ok=True)
-        if os.path.samefile(args.move, args.folder):
+        if os.path.samefile(args.move, folder):
             raise ValueError(
                 f"--move {args.move} is the folder that is watched, but expected "
                 "another one."
             )
+
+
+def _camera(args, folder, watch):
+    """Return what keeps the frames of a stream, or a context that does nothing."""
+    if not is_address(args.source):
+        return contextlib.nullcontext()
+    every = EVERY if args.every is None else args.every
+    return Camera(args.source, folder, every, tell, lambda: len(watch.arrivals))
 
 
 class _Session:
@@ -164,12 +198,12 @@ class _Session:
     def _mark_gone(self, found):
         root = os.path.join(os.path.abspath(self._folder), "")
 
-        def is_there(path):
+        def is_still_there(path):
             if not path.startswith(root):
                 return None
-            return path in found or os.path.lexists(path)
+            return path in found or is_there(path)
 
-        if self._ledger.mark_gone(is_there):
+        if self._ledger.mark_gone(is_still_there):
             self._table.touch()
 
     def _score(self):

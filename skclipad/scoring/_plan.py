@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from skclipad._clip.features import count_threads
+from skclipad._images.reading import head_size
 from skclipad.scoring._rows import score_rows
 from skclipad.scoring._tiles import tiled_map
 
@@ -111,7 +112,7 @@ def probe(detector, paths, *, maps=False, tiles=None):
         seconds,
         np.mean([len(",".join(map(str, row.values()))) + 3 for row in rows]),
         np.mean([len(json.dumps(row)) + len(str(row["path"])) + 60 for row in rows]),
-        [size for size in map(size_of, spread(paths, LOOKED_AT)) if size is not None],
+        [size for size in map(head_size, spread(paths, LOOKED_AT)) if size is not None],
         map_seconds,
         map_bytes,
         peak_memory(),
@@ -122,15 +123,6 @@ def spread(items, n):
     """Return `n` items, or all if they are fewer, evenly spread."""
     positions = np.linspace(0, len(items) - 1, min(n, len(items))).round().astype(int)
     return [items[i] for i in positions]
-
-
-def size_of(path):
-    """Return width and height of an image by its head; None if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except Exception:  # whatever a broken file makes of its reader
-        return None
 
 
 def n_threads(detector):
