@@ -28,6 +28,7 @@ from skclipad._exceptions import ImageReadError, warn_user
 from skclipad._images.bit_depth import BitDepth
 from skclipad._images.crops import GEOMETRY, crop_boxes, resize_image, seen_box
 from skclipad._images.reading import image_identity, read_image, snapshot
+from skclipad._images.regions import Region, cut_images
 from skclipad._storage.store import EmbeddingStore, store_key
 
 FEATURES = 1
@@ -50,6 +51,8 @@ class ImageOptions:
     parts : {None, "windows", "patches"}
         Features of parts to compute: of none, of the windows, or of those and of the
         patches. They are of the whole image, whatever `crops`.
+    region : Region or None
+        What is seen of each image, in place of all of it.
     """
 
     crops: str | Callable = "whole"
@@ -61,6 +64,7 @@ class ImageOptions:
     verbose: bool = False
     store: EmbeddingStore | None = None
     parts: str | None = None
+    region: Region | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ def stream_features(clip, images, options):
     errors, n_images = [], 0
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="skclipad-decode")
     try:
-        ahead = prefetch(pool, prepare, images, 2 * options.batch_size + n_threads)
+        shown = cut_images(images, options.region)
+        ahead = prefetch(pool, prepare, shown, 2 * options.batch_size + n_threads)
         ahead = _with_progress(ahead, images, options.verbose)
         for features in _computed(clip, ahead, options):
             n_images += 1

@@ -21,6 +21,7 @@ from skclipad._images.bit_depth import (
     raw_mode,
     tiff_tag,
 )
+from skclipad._images.regions import Cut
 from skclipad._images.rgb import array_to_image, upright_rgb
 from skclipad._images.video import is_video, read_frame, split_frame
 from skclipad._storage.forks import ForkSafeLock
@@ -96,6 +97,8 @@ def read_image(item, row=None, draft_size=None, depth=None):
     ImageReadError
         Whatever is wrong with the item: missing, truncated, out of range...
     """
+    if isinstance(item, Cut):
+        return _read_cut(item, row, depth)
     depth = BitDepth() if depth is None else depth
     try:
         if (frame := _frame_of(item)) is not None:
@@ -119,6 +122,9 @@ def image_identity(item, row=None):
     be no image.
     """
     digest = hashlib.blake2b(f"{READING}\0".encode(), digest_size=20)
+    if isinstance(item, Cut):
+        digest.update(f"{image_identity(item.item, row)} {item.region.name}".encode())
+        return digest.hexdigest()
 
     try:
         if (frame := _frame_of(item)) is not None:
@@ -172,6 +178,8 @@ def snapshot(item, row=None):
     `image_identity` names the very content that `read_image` decodes. PIL images and
     objects of other classes are returned as they are.
     """
+    if isinstance(item, Cut):
+        return item.of(snapshot(item.item, row))
     if isinstance(item, (str, os.PathLike)):
         try:
             frame = _frame_of(item)
@@ -246,6 +254,21 @@ def _read_error(item, row, error):
     )
     error.image, error.reason = image, reason
     return error
+
+
+def whole_size(cut):
+    """Return width and height of the image of which a region was read, or is to be."""
+    if cut.size is None:  # what is kept of it was enough
+        cut.cut(read_image(cut.item))
+    return cut.size
+
+
+def _read_cut(cut, row, depth):
+    image = read_image(cut.item, row, depth=depth)
+    try:
+        return cut.cut(image)
+    except ValueError as error:
+        raise _read_error(cut.item, row, error) from error
 
 
 def _frame_of(item):

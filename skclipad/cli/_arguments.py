@@ -57,6 +57,12 @@ DETECTOR_OPTIONS = {
 RUNNING_OPTIONS = {
     "--device": ("embedder__device", str, "auto, cpu, cuda, cuda:1 or mps (auto)"),
     "--batch-size": ("embedder__batch_size", int, "pictures at once (32)"),
+    "--region": (
+        "embedder__region",
+        str,
+        "what is looked at of each picture: x,y,width,height in pixels, or a mask, a "
+        "picture that is white where to look (all of it)",
+    ),
     "--bit-depth": (
         "embedder__bit_depth",
         int,
@@ -130,6 +136,7 @@ examples:
   find . -name '*.png' -mtime -1 | skclipad score - -d detector.joblib > scores.csv
   skclipad score photos/ -d detector.joblib -o scores.csv --update   what is new
   skclipad score clip.mp4 --every 25 -d detector.joblib -o scores.csv
+  skclipad score photos/ --region 120,80,640,480 -d detector.joblib -o scores.csv
   skclipad score new/ -d detector.joblib --fpr 0.01 --normal-dir good/ -o scores.csv
 
 Columns: path, score (0 normal to 1 anomalous, the mean of the scores in use), label

@@ -18,7 +18,12 @@ TOGETHER = 4  # tiles whose maps are made at a time
 
 
 def check_tiles(detector):
-    """Refuse a detector with references: theirs are parts of whole images."""
+    """Refuse a detector that knows things by their size or place in whole images."""
+    if getattr(detector.embedder, "region", None) is not None:
+        raise ValueError(
+            "Got --map-tiles and a region, which is a place in whole images, not in "
+            "tiles. Leave one of them out."
+        )
     if detector.references_ is not None:
         raise ValueError(
             "Got --map-tiles and a detector with references, but these show things at "
