@@ -15,6 +15,7 @@ from skclipad._clip.backbone import PRECISIONS, embedding_width, load_backbone
 from skclipad._clip.features import ImageOptions, stream_features
 from skclipad._clip.text import encode_texts
 from skclipad._exceptions import BackboneMismatchError
+from skclipad._images.regions import parse_region
 from skclipad._inputs import keep_columns, look_at
 from skclipad._method.prompt_embeddings import TextEncoder
 from skclipad._storage.store import open_store
@@ -57,6 +58,12 @@ class CLIPImageEmbedder(
         whole view, ``"shortest"`` scales the shorter side and cuts the rest off (the
         default of open_clip, which loses defects near an edge), ``"longest"`` fits
         the view in and pads.
+    region : str, path, sequence of 4 int, array or None, default=None
+        What is looked at of each image, in pixels of the upright image; None is all of
+        it. ``"x,y,width,height"`` or four numbers are a box. A mask is the path of an
+        image that is white where to look, or an array of shape (height, width) of bool
+        or uint8: then images are cut to its box, and the rest inside the box is covered
+        with one grey. An image that the region does not fit is an `ImageReadError`.
     bit_depth : int or None, default=None
         Bits that hold values in 16-bit images: files, arrays of dtype uint16, PIL
         images of mode I. Many cameras write 12 bits, 0..4095, into 16: set 12, and
@@ -112,6 +119,7 @@ class CLIPImageEmbedder(
         "pretrained": [str, None],
         "crops": [StrOptions({"whole", "multi", "tiles"}), callable],
         "resize_mode": [StrOptions({"squash", "shortest", "longest"})],
+        "region": [str, HasMethods("__fspath__"), "array-like", None],
         "bit_depth": [Interval(Integral, 8, 16, closed="both"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
@@ -133,6 +141,7 @@ class CLIPImageEmbedder(
         *,
         crops="whole",
         resize_mode="squash",
+        region=None,
         bit_depth=None,
         batch_size=32,
         device="auto",
@@ -146,6 +155,7 @@ class CLIPImageEmbedder(
         self.pretrained = pretrained
         self.crops = crops
         self.resize_mode = resize_mode
+        self.region = region
         self.bit_depth = bit_depth
         self.batch_size = batch_size
         self.device = device
@@ -420,6 +430,7 @@ def image_options(embedder, **changes):
     names += ("on_error", "verbose")
     given = {name: getattr(embedder, name) for name in names}
     given["store"] = open_store(embedder.memory)
+    given["region"] = parse_region(embedder.region)
     return ImageOptions(**given | changes)
 
 

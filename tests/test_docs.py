@@ -235,6 +235,7 @@ def test_parameters_that_pages_set_are_there():
     known |= {f"embedder__{name}" for name in known}
     # Of scikit-learn, joblib, torch and open_clip.
     known |= {"cv", "scoring", "weights_only", "bpe_path"}
+    known.add("t")  # of a frame, clip.mp4#t=12.480
     for page in TEXTS:
         for literal in literals(page)[0]:
             for name in re.findall(r"(?<![\w-])([a-zA-Z_]+)=(?!=)", literal):

@@ -1,6 +1,5 @@
 """ONNX graphs: they say what the detector says, for any number of pictures."""
 
-import copy
 import json
 import os
 import runpy

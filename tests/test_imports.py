@@ -49,6 +49,7 @@ LATE = {
     "cli": {"skclipad"},  # a command is imported when it is called
 }
 OPTIONAL = {
+    "av",
     "dask",
     "distributed",
     "matplotlib",
@@ -59,6 +60,7 @@ OPTIONAL = {
     "polars",
     "pyarrow",
     "skops",
+    "watchdog",
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

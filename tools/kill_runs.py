@@ -1,6 +1,8 @@
 """End runs with SIGKILL at random moments; a rerun must give what a clean run gives.
 
     python tools/kill_runs.py score              20 kills of `skclipad score --resume`
+    python tools/kill_runs.py update             20 kills of `skclipad score --update`
+    python tools/kill_runs.py watch              20 kills of `skclipad watch --move`
     python tools/kill_runs.py fit                20 kills of `skclipad fit --cache`
 
 A clean run is timed first. Then, each time in a folder of its own: a run is begun and
@@ -8,8 +10,9 @@ killed after a random part of that time, every other one after a random part of 
 left of it when something is kept. What it left is looked at (a file under its final
 name must be complete), and a second run takes it from there to the end. Its result must
 equal the clean one: rows and names exactly, scores to 1e-6; of `fit`, where `--cache`
-is the estimator's `memory`, weights and prompts exactly. The exit code is 1 if anything
-differed.
+is the estimator's `memory`, weights and prompts exactly. Of `watch` half of the images
+come while it runs, those above the median score are moved, and each image must have one
+row, which names the place where it lies. The exit code is 1 if anything differed.
 """
 
 import argparse
@@ -22,11 +25,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from threading import Thread
 
 import joblib
 import numpy as np
 from PIL import Image
 
+from skclipad.cli import _score, _watch  # noqa: F401  (for runs that are forked)
+from skclipad.cli import main as main_of_skclipad
 from skclipad.datasets import make_defect_images
 
 SETTINGS = ["--model", "tiny", "--n-pairs", "500"]
@@ -34,6 +40,8 @@ SETTINGS = ["--model", "tiny", "--n-pairs", "500"]
 
 class ScoreRuns:
     """Runs of ``skclipad score -o scores.csv --resume`` over painted images."""
+
+    option, keeper = "--resume", "scores.csv.journal"
 
     def __init__(self, folder, n):
         self.photos, self.detector = folder / "photos", folder / "detector.joblib"
@@ -46,18 +54,19 @@ class ScoreRuns:
 
     def begin(self, place):
         table = place / "scores.csv"
-        options = ["-d", self.detector, "-o", table, "--resume"]
+        options = ["-d", self.detector, "-o", table, self.option]
         return skclipad("score", self.photos, *options)
 
-    codes = (3,)  # some images are broken
+    def finish(self, process, place):
+        finish(process, codes=(3,))  # some images are broken
 
     def result(self, place):
         with open(place / "scores.csv", newline="") as file:
             return list(csv.DictReader(file))
 
     def kept(self, place):
-        journal = place / "scores.csv.journal"
-        return journal.stat().st_size if journal.exists() else 0
+        keeper = place / self.keeper
+        return keeper.stat().st_size if keeper.exists() else 0
 
     def left_is_sound(self, place, clean):
         return not (place / "scores.csv").exists() or self.equal(
@@ -79,6 +88,97 @@ class ScoreRuns:
         return True
 
 
+class UpdateRuns(ScoreRuns):
+    """Runs of ``skclipad score -o scores.csv --update``."""
+
+    option, keeper = "--update", "scores.csv.rows"
+
+
+class WatchRuns(ScoreRuns):
+    """Runs of ``skclipad watch -o scores.csv --move bad`` while images come."""
+
+    keeper = "scores.csv.rows"
+
+    def __init__(self, folder, n):
+        super().__init__(folder, n)
+        table = folder / "all.csv"
+        finish(skclipad("score", self.photos, "-d", self.detector, "-o", table), (3,))
+        with open(table, newline="") as file:
+            scores = [float(r["score"]) for r in csv.DictReader(file) if r["score"]]
+        self.above, self.writers = float(np.median(scores)), {}
+
+    def begin(self, place):
+        if place not in self.writers:
+            (place / "photos").mkdir()
+            images = sorted(self.photos.iterdir())
+            self._bring(place, images[::2], 0)
+            writer = Thread(target=self._bring, args=(place, images[1::2], 0.01))
+            writer.start()
+            self.writers[place] = writer
+        options = ["-d", self.detector, "-o", place / "scores.csv"]
+        options += ["--above", self.above, "--move", place / "bad"]
+        options += ["--settle", 0.2, "--patience", 1]
+        return skclipad("watch", place / "photos", *options)
+
+    def _bring(self, place, images, pause):
+        for image in images:
+            os.link(image, place / "photos" / image.name)
+            time.sleep(pause)
+
+    def finish(self, process, place):
+        n, table = len(list(self.photos.iterdir())), place / "scores.csv"
+        self.writers[place].join()
+        while process.poll() is None:
+            if table.exists() and self._is_done(place, n):
+                process.send_signal(signal.SIGINT)
+                break
+            time.sleep(0.2)
+        finish(process, codes=(0,))
+
+    def _is_done(self, place, n):
+        rows = self._rows(place)
+        bad = str(place / "bad")
+        return len(rows) == n and all(
+            row["path"].startswith(bad)
+            for row in rows
+            if row["score"] and float(row["score"]) > self.above
+        )
+
+    def _rows(self, place):
+        return super().result(place)
+
+    def result(self, place):
+        """Return the rows by the names of their images, and whether these are there."""
+        rows = self._rows(place)
+        for row in rows:
+            path = Path(row["path"])
+            row["is there"] = path.exists()
+            row["path"] = str(path.relative_to(place))
+        return sorted(rows, key=lambda row: Path(row["path"]).name)
+
+    def left_is_sound(self, place, clean):
+        if not (place / "scores.csv").exists():
+            return True
+        paths = [row["path"] for row in self._rows(place)]
+        return len(paths) == len(set(paths))
+
+    def equal(self, one, other):
+        # Half of the scores lie near the median: those that differ by rounding may fall
+        # on either side of it.
+        if not all(row["is there"] for row in one):
+            return False
+        return super().equal(
+            *([_by_name(row) for row in rows] for rows in (one, other))
+        )
+
+
+def _by_name(row):
+    return {
+        "path": Path(row["path"]).name,
+        **{name: row[name] for name in ("score", "s_pr", "s_fnn", "error", "gone")},
+    }
+
+
 class FitRuns:
     """Runs of ``skclipad fit -o detector.joblib --cache memory``."""
 
@@ -89,7 +189,8 @@ class FitRuns:
         target, memory = place / "detector.joblib", place / "memory"
         return skclipad("fit", "-o", target, "--cache", memory, *self.options)
 
-    codes = (0,)
+    def finish(self, process, place):
+        finish(process, codes=(0,))
 
     def result(self, place):
         detector = joblib.load(place / "detector.joblib")
@@ -110,7 +211,46 @@ class FitRuns:
 
 
 def skclipad(*arguments):
+    """Begin a command, in a process that is forked or started anew."""
+    if Forked.wanted:
+        return Forked([*map(str, arguments)])
     return start([sys.executable, "-m", "skclipad", *map(str, arguments)])
+
+
+class Forked:
+    """A command in a fork of this process, which has imported all: a quick start."""
+
+    wanted = False
+
+    def __init__(self, arguments):
+        self._said, self.returncode = tempfile.TemporaryFile(), None
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                for stream in (1, 2):
+                    os.dup2(self._said.fileno(), stream)
+                code = main_of_skclipad(arguments)
+            finally:
+                os._exit(code)
+
+    def poll(self):
+        """Return the exit code, or minus the signal; None while it runs."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def communicate(self):
+        while self.poll() is None:
+            time.sleep(0.01)
+        self._said.seek(0)
+        return b"", self._said.read()
 
 
 def start(command):
@@ -144,7 +284,7 @@ def kill_and_finish(runs, place, share, whole, waits, clean):
 
     kept, sound = runs.kept(place), runs.left_is_sound(place, clean)
     begun = time.perf_counter()
-    finish(runs.begin(place), runs.codes)
+    runs.finish(runs.begin(place), place)
     seconds = time.perf_counter() - begun
 
     equal = runs.equal(runs.result(place), clean)
@@ -157,26 +297,40 @@ def kill_and_finish(runs, place, share, whole, waits, clean):
     return sound and equal
 
 
+KINDS = {
+    "score": (ScoreRuns, 3000),
+    "update": (UpdateRuns, 3000),
+    "watch": (WatchRuns, 1000),
+    "fit": (FitRuns, 40_000),
+}
+
+
 def main():
     """Kill, run again and compare, until enough runs were killed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["score", "fit"])
+    parser.add_argument("what", choices=[*KINDS])
     parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--n", type=int, help="images (3000) or pairs (40000)")
+    parser.add_argument(
+        "--n", type=int, help="images (3000; of watch 1000) or pairs (40000)"
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--fork",
+        action="store_true",
+        help="fork runs, on a machine that is slow to start",
+    )
     args = parser.parse_args()
+    Forked.wanted = args.fork
 
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if args.what == "score":
-            runs = ScoreRuns(folder, args.n or 3000)
-        else:
-            runs = FitRuns(folder, args.n or 40_000)
+        kind, n = KINDS[args.what]
+        runs = kind(folder, args.n or n)
 
         (folder / "clean").mkdir()
         begun = time.perf_counter()
-        finish(runs.begin(folder / "clean"), runs.codes)
+        runs.finish(runs.begin(folder / "clean"), folder / "clean")
         whole = time.perf_counter() - begun
         clean = runs.result(folder / "clean")
         print(f"clean run: {whole:.1f} s", flush=True)

@@ -30,6 +30,7 @@ from skclipad._exceptions import ImageReadError, warn_user
 from skclipad._images.bit_depth import BitDepth
 from skclipad._images.crops import GEOMETRY, crop_boxes, resize_image, seen_box
 from skclipad._images.reading import image_identity, read_image, snapshot
+from skclipad._images.regions import Region, cut_images
 from skclipad._storage.store import EmbeddingStore, store_key
 
 FEATURES = 2
@@ -54,6 +55,8 @@ class ImageOptions:
         the windows of an image take 0.9 MB, its patches 0.8 MB, its depths 3.2 MB.
     parts : tuple of {"windows", "patches", "depths"}
         Features of parts to compute, of the whole image, whatever `crops`.
+    region : Region or None
+        What is seen of each image, in place of all of it.
     """
 
     crops: str | Callable = "whole"
@@ -65,6 +68,7 @@ class ImageOptions:
     verbose: bool = False
     store: EmbeddingStore | None = None
     parts: tuple = ()
+    region: Region | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,8 @@ def stream_features(clip, images, options):
     errors, n_images = [], 0
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="skclipad-decode")
     try:
-        ahead = prefetch(pool, prepare, images, 2 * options.batch_size + n_threads)
+        shown = cut_images(images, options.region)
+        ahead = prefetch(pool, prepare, shown, 2 * options.batch_size + n_threads)
         ahead = _with_progress(ahead, images, options.verbose)
         for features in _computed(prepare, ahead):
             n_images += 1

@@ -21,7 +21,9 @@ from skclipad._images.bit_depth import (
     raw_mode,
     tiff_tag,
 )
+from skclipad._images.regions import Cut
 from skclipad._images.rgb import array_to_image, upright_rgb
+from skclipad._images.video import is_video, read_frame, split_frame
 from skclipad._storage.forks import ForkSafeLock
 
 # Version of the code that reads, a part of every name that `image_identity` gives, so
@@ -69,10 +71,11 @@ def read_image(item, row=None, draft_size=None, depth=None):
     Parameters
     ----------
     item : str, os.PathLike, PIL.Image.Image, ndarray or torch.Tensor
-        A file in any format that Pillow reads (EPS excepted: it is a program); a PIL
-        image of any mode; an array of shape (H, W) or (H, W, C) or a tensor of shape
-        (H, W) or (C, H, W), C in 1, 3, 4, of dtype uint8 (0..255), uint16 (0..65535),
-        bool or float (0..1). Images of 16 bits, PIL's mode I among them, use their
+        A file in any format that Pillow reads (EPS excepted: it is a program); a frame
+        of a video, such as "clip.mp4#t=12.480", if PyAV is there; a PIL image of any
+        mode; an array of shape (H, W) or (H, W, C) or a tensor of shape (H, W) or
+        (C, H, W), C in 1, 3, 4, of dtype uint8 (0..255), uint16 (0..65535), bool or
+        float (0..1). Images of 16 bits, PIL's mode I among them, use their
         full range 0..65535 unless `depth` says less, PIL's mode F uses 0..1.
     row : int, default=None
         Row of the item in X, for the message of the error.
@@ -95,8 +98,12 @@ def read_image(item, row=None, draft_size=None, depth=None):
     ImageReadError
         Whatever is wrong with the item: missing, truncated, out of range...
     """
+    if isinstance(item, Cut):
+        return _read_cut(item, row, depth)
     depth = BitDepth() if depth is None else depth
     try:
+        if (frame := _frame_of(item)) is not None:
+            return read_frame(*frame)
         if isinstance(item, (str, os.PathLike)):
             return _read_file(item, draft_size, depth)
         if isinstance(item, Image.Image):
@@ -133,8 +140,13 @@ def image_identity(item, row=None):
     be no image.
     """
     digest = hashlib.blake2b(f"{READING}\0".encode(), digest_size=20)
+    if isinstance(item, Cut):
+        digest.update(f"{image_identity(item.item, row)} {item.region.name}".encode())
+        return digest.hexdigest()
 
     try:
+        if (frame := _frame_of(item)) is not None:
+            item = read_frame(*frame)
         if isinstance(item, (str, os.PathLike)):
             digest.update(b"file\0")
             with _open(item) as file:
@@ -184,14 +196,31 @@ def snapshot(item, row=None):
     `image_identity` names the very content that `read_image` decodes. PIL images and
     objects of other classes are returned as they are.
     """
+    if isinstance(item, Cut):
+        return item.of(snapshot(item.item, row))
     if isinstance(item, (str, os.PathLike)):
         try:
-            return _ReadFile(item)
+            frame = _frame_of(item)
+            return _ReadFile(item) if frame is None else read_frame(*frame)
         except Exception as error:
             raise _read_error(item, row, error) from error
     if isinstance(item, np.ndarray):
         return item.copy()
     return item.detach().clone() if is_tensor(item) else item
+
+
+def head_size(path):
+    """Return width and height of a file by its head, None if it is no image.
+
+    Of a frame the video is decoded; an orientation in the EXIF data is not considered.
+    """
+    try:
+        if (frame := _frame_of(path)) is not None:
+            return read_frame(*frame).size
+        with Image.open(path) as image:
+            return image.size
+    except Exception:  # whatever a broken file makes of its reader
+        return None
 
 
 def describe_item(item):
@@ -222,6 +251,8 @@ def _read_error(item, row, error):
     """Return the ImageReadError that tells what `error` means for the user."""
     if isinstance(error, UnidentifiedImageError):
         reason = "it is not an image in a format that Pillow reads"
+        if isinstance(item, (str, os.PathLike)) and is_video(_path(item)):
+            reason = "it is a video; name its frames, as `skclipad score --every` does"
     elif isinstance(error, OSError) and error.strerror:
         reason = error.strerror
     elif isinstance(error, (OSError, ValueError, TypeError)) and str(error):
@@ -241,6 +272,27 @@ def _read_error(item, row, error):
     )
     error.image, error.reason = image, reason
     return error
+
+
+def whole_size(cut):
+    """Return width and height of the image of which a region was read, or is to be."""
+    if cut.size is None:  # what is kept of it was enough
+        cut.cut(read_image(cut.item))
+    return cut.size
+
+
+def _read_cut(cut, row, depth):
+    image = read_image(cut.item, row, depth=depth)
+    try:
+        return cut.cut(image)
+    except ValueError as error:
+        raise _read_error(cut.item, row, error) from error
+
+
+def _frame_of(item):
+    """Return the video and the time that an item names, None if it is no frame."""
+    is_name = isinstance(item, (str, os.PathLike)) and not isinstance(item, _ReadFile)
+    return split_frame(_path(item)) if is_name else None
 
 
 def _path(item):

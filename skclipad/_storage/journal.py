@@ -31,6 +31,8 @@ class Journal:
         the context raises a ValueError that names the differences.
     """
 
+    keeps_failures = False  # an image without a score is scored by the next run
+
     def __init__(self, path, identity, *, resume=False):
         self.path = path
         self._identity, self._resume = identity, resume

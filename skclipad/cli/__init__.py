@@ -28,6 +28,7 @@ examples:
   skclipad score photos/ -d detector.joblib -o scores.csv --report report.html
   skclipad score a.jpg b.jpg --model lite  fit and score in one go, without network
   skclipad threshold scores.csv --labels labels.csv --recall 0.99
+  skclipad watch photos/ -d detector.joblib -o scores.csv   as pictures come
   skclipad export -d detector.joblib -o detector.onnx
   skclipad info                            versions, device, bundled models
 
@@ -42,6 +43,7 @@ COMMANDS = {
     "score": "Score pictures, one row each, as CSV, JSON lines or Parquet",
     "threshold": "Choose a threshold by labels, or suggest one without",
     "drift": "Say whether scores are spread as those of a reference",
+    "watch": "Score pictures as they come into a folder, for as long as it runs",
     "export": "Write a detector as an ONNX graph, from pixels to scores",
     "benchmark": "Measure the method on a data set, as the paper does",
     "info": "Show versions, device and a model, or the models there are",
@@ -191,6 +193,8 @@ def _module_of(name):
         import skclipad.cli._threshold as module
     elif name == "drift":
         import skclipad.cli._drift as module
+    elif name == "watch":
+        import skclipad.cli._watch as module
     elif name == "export":
         import skclipad.cli._export as module
     elif name == "benchmark":

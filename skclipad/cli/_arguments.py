@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from skclipad.cli._console import share, whole_number
+from skclipad.cli._console import seconds, share, whole_number
 from skclipad.cli._files import ENDINGS
 from skclipad.cli._pictures import PICTURES_HELP
 
@@ -60,6 +60,12 @@ DETECTOR_OPTIONS = {
 RUNNING_OPTIONS = {
     "--device": ("embedder__device", str, "auto, cpu, cuda, cuda:1 or mps (auto)"),
     "--batch-size": ("embedder__batch_size", int, "pictures at once (32)"),
+    "--region": (
+        "embedder__region",
+        str,
+        "what is looked at of each picture: x,y,width,height in pixels, or a mask, a "
+        "picture that is white where to look (all of it)",
+    ),
     "--bit-depth": (
         "embedder__bit_depth",
         int,
@@ -128,8 +134,12 @@ def _add_fit(parser):
 SCORE_EPILOG = """\
 examples:
   skclipad score photos/ -d detector.joblib -o scores.csv --report report.html
+  skclipad score photos/ -d detector.joblib -o scores.csv --maps maps/ --plan
   skclipad score 'day-*/**/*.jpg' -d detector.joblib -o scores.parquet
   find . -name '*.png' -mtime -1 | skclipad score - -d detector.joblib > scores.csv
+  skclipad score photos/ -d detector.joblib -o scores.csv --update   what is new
+  skclipad score clip.mp4 --every 25 -d detector.joblib -o scores.csv
+  skclipad score photos/ --region 120,80,640,480 -d detector.joblib -o scores.csv
   skclipad score new/ -d detector.joblib --fpr 0.01 --normal-dir good/ -o scores.csv
   skclipad score photos/ -d detector.joblib -o scores.csv --boxes boxes.json
 
@@ -143,6 +153,18 @@ exit codes: 0 everything scored; 1 not started; 2 nothing scored; 3 some picture
 RESUME_HELP = """\
 go on where a run with the same --output died or was interrupted: pictures that it
 scored, and that have not changed since, are not scored again"""
+UPDATE_HELP = """\
+score what is new or has changed since the table was written, and write it as a whole;
+what is known of its rows lies beside it, in OUTPUT.rows. Goes on where it was
+interrupted"""
+DROP_GONE_HELP = """\
+with --update, drop the rows of pictures that are there no more (marked in the column
+gone)"""
+EVERY_HELP = """\
+take every N-th frame of videos; without it, videos in folders are passed over"""
+PLAN_HELP = """\
+say how many pictures there are, and how much time, memory and disk they will take, as
+measured on one batch of them; score and write nothing"""
 DASK_HELP = """\
 score on a cluster of Dask: the address of its scheduler, such as tcp://10.0.0.1:8786,
 or local:4 for 4 processes on this machine (maps are made by this process)"""
@@ -157,6 +179,9 @@ REPORT_HELP = "a page to look through in a browser: histogram, pictures, heat ma
 MAPS_HELP = """\
 folder for anomaly maps of all pictures: grey PNG of 16 bits, 65535 for a score of 1
 (takes several times as long as scores)"""
+TILES_HELP = """\
+with --maps, make the maps of larger pictures of tiles of so many pixels a side: finer,
+and in bounded memory"""
 HEAT_HELP = """\
 with --report, how many of the most anomalous pictures get a heat map (100), beside a
 dozen usual ones; with --maps all do"""
@@ -180,10 +205,14 @@ def _add_score(parser):
     parser.epilog = SCORE_EPILOG
     add = parser.add_argument
     add("pictures", nargs="+", metavar="PICTURES", help=PICTURES_HELP)
+    add("--every", type=whole_number(1), metavar="N", help=EVERY_HELP)
     add("-d", "--detector", metavar="FILE", help=f"{DETECTOR_HELP} (default: fit one)")
     output = f"table to write, {', '.join(ENDINGS)} (CSV on standard output)"
     add("-o", "--output", metavar="FILE", help=output)
     add("--resume", action="store_true", help=RESUME_HELP)
+    add("--update", action="store_true", help=UPDATE_HELP)
+    add("--drop-gone", action="store_true", help=DROP_GONE_HELP)
+    add("--plan", action="store_true", help=PLAN_HELP)
     add("--report", metavar="FILE", help=REPORT_HELP)
     add("--heat-maps", type=whole_number(0), metavar="N", help=HEAT_HELP)
     add("--maps", metavar="DIR", help=MAPS_HELP)
@@ -192,6 +221,7 @@ def _add_score(parser):
     either = parser.add_mutually_exclusive_group().add_argument
     either("--box-area", type=share, metavar="SHARE", help=BOX_AREA_HELP)
     either("--box-level", type=share, metavar="LEVEL", help=BOX_LEVEL_HELP)
+    add("--map-tiles", type=whole_number(64), metavar="PIXELS", help=TILES_HELP)
 
     either = parser.add_mutually_exclusive_group().add_argument
     either("--threshold", type=share, metavar="T", help=THRESHOLD_HELP)
@@ -265,6 +295,73 @@ def _add_drift(parser):
     )
 
 
+# watch
+
+WATCH_EPILOG = """\
+examples:
+  skclipad watch photos/ -d detector.joblib -o scores.csv
+  skclipad watch photos/ -d detector.joblib -o scores.csv --above 0.7 --move bad/
+  skclipad watch photos/ -d d.joblib -o scores.csv --exec 'mail-me {path} {score}'
+  skclipad watch /mnt/line3 -d detector.joblib -o scores.csv --poll 5
+  skclipad watch rtsp://camera/1 --frames frames/ -d detector.joblib -o scores.csv
+
+Each row is kept, in OUTPUT.rows, before anything is done about its picture, and the
+table is written from there every few seconds, as a whole. After Ctrl-C, a crash or
+kill -9 the same command goes on; what came meanwhile is scored, too.
+
+exit codes: 0 ended by Ctrl-C or SIGTERM; 1 not started; 4 stopped by an error"""
+SOURCE_HELP = """\
+folder into which pictures come, itself or folders in it; or the address of a stream,
+such as rtsp://camera/1, that PyAV opens"""
+FRAMES_HELP = """\
+with the address of a stream, the folder to keep its frames in, as JPEG files by day and
+time, which are scored there"""
+STREAM_EVERY_HELP = "with a stream, keep every N-th frame (25)"
+ABOVE_HELP = """\
+with --exec or --move, the score above which it is done (the threshold)"""
+EXEC_HELP = """\
+command to run for each picture above: {path} and {score} stand for its own, the path
+comes last if neither is there. No shell runs it; after a minute it is ended"""
+MOVE_HELP = """\
+folder to move each picture above to; nothing there is written over, and the row names
+the new place"""
+POLL_HELP = """\
+look through the folder every so many seconds, instead of being told by the system what
+changes: for network drives, of which it is not told"""
+SETTLE_HELP = "seconds for which a picture must not change before it is read (1)"
+PATIENCE_HELP = """\
+seconds after which a picture that cannot be read gets a row with the reason, unless it
+still changes (30)"""
+
+
+def _add_watch(parser):
+    parser.epilog = WATCH_EPILOG
+    add = parser.add_argument
+    add("source", metavar="FOLDER|URL", help=SOURCE_HELP)
+    add("-d", "--detector", metavar="FILE", help=f"{DETECTOR_HELP} (default: fit one)")
+    output = f"table to write, {', '.join(ENDINGS)}"
+    add("-o", "--output", metavar="FILE", required=True, help=output)
+    add("--threshold", type=share, metavar="T", help=THRESHOLD_HELP)
+
+    group = parser.add_argument_group("what is done about a picture")
+    group.add_argument("--above", type=share, metavar="S", help=ABOVE_HELP)
+    either = group.add_mutually_exclusive_group().add_argument
+    either("--exec", dest="execute", metavar="CMD", help=EXEC_HELP)
+    either("--move", metavar="DIR", help=MOVE_HELP)
+
+    add = parser.add_argument_group("when a picture is read").add_argument
+    add("--poll", type=seconds, metavar="S", help=POLL_HELP)
+    add("--frames", metavar="DIR", help=FRAMES_HELP)
+    add("--every", type=whole_number(1), metavar="N", help=STREAM_EVERY_HELP)
+    add("--settle", type=seconds, default=1.0, metavar="S", help=SETTLE_HELP)
+    add("--patience", type=seconds, default=30.0, metavar="S", help=PATIENCE_HELP)
+
+    group = parser.add_argument_group("where it runs")
+    _add_parameters(group.add_argument, RUNNING_OPTIONS)
+    group = parser.add_argument_group("settings, without --detector")
+    _add_parameters(group.add_argument, DETECTOR_OPTIONS)
+
+
 # export
 
 EXPORT_EPILOG = """\
@@ -333,6 +430,7 @@ ADDERS = {
     "score": _add_score,
     "threshold": _add_threshold,
     "drift": _add_drift,
+    "watch": _add_watch,
     "export": _add_export,
     "info": _add_info,
 }

@@ -24,6 +24,17 @@ def echo_error(message):
     echo(message)
 
 
+def duration(seconds):
+    """Write a time for people: seconds up to two minutes, then minutes, then hours."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 def whole_number(least):
     """Make a reader of whole numbers, `least` or more, as `type` of an argument."""
 
@@ -41,4 +52,11 @@ def share(text):
     """Read a number from 0 to 1, as the `type` of an argument."""
     if not 0 <= float(text) <= 1:
         raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
+    return float(text)
+
+
+def seconds(text):
+    """Read a time in seconds, more than none, as the `type` of an argument."""
+    if not 0 < float(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no time in seconds")
     return float(text)

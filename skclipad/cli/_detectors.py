@@ -3,12 +3,14 @@
 import sys
 
 import joblib
+import numpy as np
 
 from skclipad._clip.backbone import CAVEATS
 from skclipad._detector import RandomWordCLIPDetector
-from skclipad._embedder import CLIPImageEmbedder
+from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad.cli._arguments import DETECTOR_OPTIONS, RUNNING_OPTIONS, given
 from skclipad.cli._console import echo
+from skclipad.scoring._rows import detector_identity
 
 
 def new_detector(args):
@@ -64,6 +66,26 @@ def load_detector(args):
     if detector.embedder is None:
         detector.set_params(embedder=CLIPImageEmbedder())
     return detector.set_params(**given(args, RUNNING_OPTIONS))
+
+
+def scoring_detector(args):
+    """Load or fit a detector that gives bad images no score.
+
+    Returns the names of its scores, too.
+    """
+    detector = load_detector(args) if args.detector else new_detector(args).fit()
+    detector.set_params(embedder__on_error="nan", embedder__verbose=False)
+    warn_of_bundled(detector)
+
+    # One empty picture: here it shows if the model is not the one that `fit` used.
+    components = detector.score_components(np.zeros((1, 8, 8, 3)))
+    return detector, components
+
+
+def run_identity(detector):
+    """Say what determines the scores; labels are made anew by the threshold."""
+    numbers = str(load_clip(detector.embedder).dtype)
+    return detector_identity(detector, leave_out=("threshold",)) | {"numbers": numbers}
 
 
 def warn_of_bundled(detector):

@@ -4,10 +4,12 @@ import csv
 import json
 import sys
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from skclipad._optional import import_optional
 from skclipad._storage.files import atomic_write
+from skclipad._storage.ledger import ledger_path
 from skclipad._storage.locks import exclusive
 from skclipad.cli._console import echo
 
@@ -41,11 +43,26 @@ def checked_target(name, endings=()):
 
 
 def checked_table(name):
-    """Do the same for a table, whose kind may need a package that is not there."""
+    """Do the same for a table, whose kind may need a package that is not there.
+
+    A table that another run goes on with, ``skclipad watch`` for instance, is refused.
+    """
     target = checked_target(name, ENDINGS)
     if target.suffix.lower() == ".parquet":
         import_optional("pyarrow", "parquet")
-    return target
+    with exclusive(ledger_path(target)):
+        return target
+
+
+CHUNK = 1000  # rows that are written at a time
+
+
+def write_table(target, columns, rows):
+    """Write rows, of which an iterable will do, as a table: whole or not at all."""
+    rows = iter(rows)
+    with atomic_write(target) as path, _opener(target)(path, columns) as write:
+        while block := list(islice(rows, CHUNK)):
+            write(block)
 
 
 @contextmanager
@@ -60,17 +77,21 @@ def open_table(target, columns):
         yield _csv_writer(sys.stdout, columns)
         return
 
-    opened = {".csv": _open_csv, ".jsonl": _open_json, ".parquet": _open_parquet}
-    open_as = opened[target.suffix.lower()]
     with atomic_write(target, keep=True) as path:
         try:
             # Closed before the file takes its name, and after an interruption: a
             # Parquet file without its end cannot be read.
-            with open_as(path, columns) as write:
+            with _opener(target)(path, columns) as write:
                 yield write
         except BaseException:
             echo(f"what was done so far is in {path}")
             raise
+
+
+def _opener(target):
+    """Return what opens a table of the kind that the target's ending says."""
+    opened = {".csv": _open_csv, ".jsonl": _open_json, ".parquet": _open_parquet}
+    return opened[target.suffix.lower()]
 
 
 @contextmanager

@@ -7,6 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 from skclipad._images.endings import image_endings
+from skclipad._images.video import (
+    VIDEO_ENDINGS,
+    frame_names,
+    is_address,
+    is_video,
+    shown_address,
+)
 from skclipad.cli._console import echo
 
 MAP_MARK = "skclipad map"  # the PNG text by which a map is known, at its beginning
@@ -16,7 +23,7 @@ files, folders to search with all that is in them, patterns such as 'day-*/**/*.
 - for a list of names, one a line, from standard input"""
 
 
-def find_images(arguments, leave_out=None):
+def find_images(arguments, leave_out=None, every=None):
     """Return the images that arguments name, and say what folders hold beside them.
 
     Arguments are files, folders, patterns, and "-" for a list of them on standard
@@ -24,10 +31,16 @@ def find_images(arguments, leave_out=None):
     folders lead to after the rest of a folder. A file that is not there is among them,
     so that it gets its row, with the reason; and so is a pattern that nothing matches.
     If nothing at all is there of what the arguments name, that is a FileNotFoundError.
-    The folder `leave_out` is not searched where it lies in another one.
+    The folder `leave_out` is not searched where it lies in another one. With `every`
+    videos are images, too: every n-th of their frames.
     """
-    search, found = _Search(leave_out), []
+    search, found = _Search(leave_out, videos=every is not None), []
     for argument in arguments:
+        if is_address(argument):
+            raise ValueError(
+                f"{shown_address(argument)} is the address of a stream, but expected "
+                "files: `skclipad watch` keeps its frames in a folder, and scores them."
+            )
         for name in _listed_names() if argument == "-" else [argument]:
             found += search.images_of(name)
 
@@ -37,7 +50,46 @@ def find_images(arguments, leave_out=None):
             "one. Look for a slip in the name."
         )
     search.echo_what_was_passed_over()
+    return found if every is None else _with_frames(found, every)
+
+
+def _with_frames(paths, every):
+    """Return images, every n-th frame of a video in its place; say what broke off."""
+    found = []
+    for path in paths:
+        if not is_video(path) or not os.path.exists(path):
+            found.append(path)
+            continue
+        names, reason = frame_names(path, every)
+        if reason is not None:
+            echo(f"{path} breaks off ({reason}): {len(names):,} frames are taken")
+        found += names
     return found
+
+
+def images_in(folder, leave_out=None):
+    """Return the images of a folder and of those in it, and say nothing of the rest.
+
+    An OSError says that it cannot be looked through.
+    """
+    os.scandir(folder).close()
+    return _Search(leave_out).images_of(folder)
+
+
+def image_filter(folder, leave_out=None):
+    """Return what tells of a path in a folder whether `images_in` would find it."""
+    search = _Search(None)
+    closed = None if leave_out is None else os.path.abspath(leave_out) + os.sep
+
+    def is_image(path):
+        names = os.path.relpath(path, folder).split(os.sep)
+        if any(name.startswith(".") for name in names):
+            return False
+        if closed is not None and os.path.abspath(path).startswith(closed):
+            return False
+        return search.takes(path)
+
+    return is_image
 
 
 def is_map(path):
@@ -58,8 +110,8 @@ def _listed_names():
 class _Search:
     """A search through folders and patterns that remembers what it passes over."""
 
-    def __init__(self, leave_out):
-        self.endings = image_endings()
+    def __init__(self, leave_out, videos=False):
+        self.endings = image_endings() | (VIDEO_ENDINGS if videos else set())
         self.left_out = None if leave_out is None else _identity(leave_out)
         self.passed_over = Counter()  # by their endings, or in other words why
 
@@ -81,6 +133,11 @@ class _Search:
 
         # A folder that `**` finds is searched, and then its files are found once more.
         return list(dict.fromkeys(images)) or [name]
+
+    def takes(self, path):
+        """Tell whether a file has the ending of an image and is none of our maps."""
+        ending = os.path.splitext(path)[1].lower()
+        return ending in self.endings and not self._is_own_map(path)
 
     def echo_what_was_passed_over(self):
         if not self.passed_over:
@@ -155,7 +212,7 @@ class _Search:
     def _is_own_map(self, path):
         # Maps are called IMAGE.png: no other file is opened to find out.
         stem, ending = os.path.splitext(path)
-        double = os.path.splitext(stem)[1].lower() in self.endings
+        double = os.path.splitext(stem)[1].lower() in self.endings or "#t=" in stem
         return ending == ".png" and double and is_map(path)
 
 

@@ -11,13 +11,17 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from tqdm.auto import tqdm
 
+from skclipad._exceptions import ImageReadError
+from skclipad._images.reading import head_size
 from skclipad._storage.files import atomic_write
 from skclipad.cli._console import echo
 from skclipad.cli._pictures import MAP_MARK, is_map
 from skclipad.metrics import aupr, auroc, f1_max
 from skclipad.report import describe_run, write_report
+from skclipad.scoring._tiles import tiled_map
 
 BLOCK = 16  # images whose maps are made at once
+BLOCK_PIXELS = 16_000_000  # of these maps together, if it is more than one
 MAP_SIDE = 32  # pixels of a heat map in the report, which shows it smoothly
 N_USUAL = 12  # usual images with a heat map, beside which others stand out
 
@@ -38,6 +42,8 @@ class MapFolder:
         What determines the scores.
     shown : bool, default=False
         Whether to keep small maps in memory, for the report.
+    tiles : int, default=None
+        Side of the tiles, in pixels, of which the maps of larger images are made.
 
     Attributes
     ----------
@@ -47,9 +53,10 @@ class MapFolder:
         The images whose maps are in place.
     """
 
-    def __init__(self, folder, stamps, identity, shown=False):
+    def __init__(self, folder, stamps, identity, shown=False, tiles=None):
         self.folder, self.done = Path(folder), set()
-        self._stamps, self._identity = stamps, identity
+        self._stamps, self._tiles = stamps, tiles
+        self._identity = identity if tiles is None else {**identity, "tiles": tiles}
         self._small = {} if shown else None
 
         folders = {os.path.dirname(os.path.abspath(path)) for path in stamps}
@@ -88,9 +95,8 @@ class MapFolder:
             else:
                 self._discard(path)
 
-        for first in range(0, len(scored), BLOCK):
-            block = scored[first : first + BLOCK]
-            maps = detector.anomaly_map(block)
+        for block in _blocks_of_maps(scored):
+            maps = self._maps_of(detector, block)
             for path, values in zip(block, maps, strict=True):
                 if np.isnan(values).any():  # the image was readable a moment ago
                     self._discard(path)
@@ -105,13 +111,24 @@ class MapFolder:
         """
         return [None if self._small is None else self._small.get(p) for p in paths]
 
+    def _maps_of(self, detector, block):
+        """Yield the map of each image, NaN if it cannot be read any more."""
+        if self._tiles is None:
+            yield from detector.anomaly_map(block)
+            return
+        for path in block:
+            try:
+                yield tiled_map(detector, path, self._tiles)
+            except ImageReadError:
+                yield np.full((1, 1), np.nan, np.float32)
+
     def _write(self, path, values):
         target = self._place(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         about = PngImagePlugin.PngInfo()
         about.add_text(MAP_MARK, self._mark(path))
         with atomic_write(target) as partial:
-            image = Image.fromarray(np.rint(values * 65535).astype(np.uint16))
+            image = Image.fromarray(_as_16_bits(values))
             image.save(partial, format="PNG", pnginfo=about)
 
     def _discard(self, path):
@@ -134,6 +151,29 @@ class MapFolder:
         about = [self._identity, os.path.abspath(path), self._stamps[path]]
         text = json.dumps(about, sort_keys=True).encode()
         return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def _blocks_of_maps(paths):
+    """Yield images whose maps are made at once: few enough to hold these in memory."""
+    block, n_pixels = [], 0
+    for path in paths:
+        # Of one without a size the detector says what is wrong.
+        width, height = head_size(path) or (0, 0)
+        if block and (len(block) == BLOCK or n_pixels + width * height > BLOCK_PIXELS):
+            yield block
+            block, n_pixels = [], 0
+        block.append(path)
+        n_pixels += width * height
+    if block:
+        yield block
+
+
+def _as_16_bits(values):
+    """Return a map as it is written, made band by band: large ones have one copy."""
+    pixels = np.empty(values.shape, np.uint16)
+    for first in range(0, len(values), 256):
+        pixels[first : first + 256] = np.rint(values[first : first + 256] * 65535)
+    return pixels
 
 
 def _shrunk(values):

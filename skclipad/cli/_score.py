@@ -1,5 +1,6 @@
 """``skclipad score``: images in, a table of scores out; a report, maps if asked."""
 
+import os
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -7,15 +8,28 @@ from functools import partial
 import numpy as np
 from tqdm.auto import tqdm
 
-from skclipad._embedder import load_clip
+from skclipad._images.video import file_of
 from skclipad._storage.files import file_stamp
 from skclipad._storage.journal import Journal
+from skclipad._storage.ledger import Ledger, ledger_path
 from skclipad._storage.stopped import Work
 from skclipad.cli._boxes import box_images, largest_box
-from skclipad.cli._console import ALL_SCORED, NOTHING_SCORED, SOME_FAILED, echo
-from skclipad.cli._detectors import load_detector, new_detector, warn_of_bundled
+from skclipad.cli._console import (
+    ALL_SCORED,
+    NOTHING_SCORED,
+    SOME_FAILED,
+    duration,
+    echo,
+)
+from skclipad.cli._detectors import run_identity, scoring_detector
 from skclipad.cli._files import checked_table, checked_target, open_table
+from skclipad.cli._growing import (
+    GrowingTable,
+    growing_columns,
+    is_there,
+)
 from skclipad.cli._pictures import find_images
+from skclipad.cli._plan import tell_plan
 from skclipad.cli._results import (
     MapFolder,
     agreement_with_folders,
@@ -24,8 +38,9 @@ from skclipad.cli._results import (
 )
 from skclipad.cli._tables import read_scores
 from skclipad.scoring._cluster import open_client
-from skclipad.scoring._rows import detector_identity, label_of, row_columns
+from skclipad.scoring._rows import label_of, row_columns
 from skclipad.scoring._run import ScoringRun
+from skclipad.scoring._tiles import check_tiles
 from skclipad.statistics import compare_scores
 from skclipad.thresholds import conformal_p_values, conformal_threshold
 
@@ -40,28 +55,30 @@ def run(args):
     coco = None if args.boxes is None else checked_target(args.boxes, (".json",))
     if args.reference is not None:
         args.reference = list(read_scores(args.reference).values())
-    paths = find_images(args.pictures, leave_out=args.maps)
-    if not paths:
+    paths = find_images(args.pictures, leave_out=args.maps, every=args.every)
+    grows = args.update and ledger_path(target).exists()
+    if not paths and not grows:
         echo(f"skclipad score: no pictures found in {', '.join(args.pictures)}")
         return NOTHING_SCORED
 
-    detector = load_detector(args) if args.detector else new_detector(args).fit()
-    detector.set_params(embedder__on_error="nan", embedder__verbose=False)
-    warn_of_bundled(detector)
+    detector, components = scoring_detector(args)
+    if args.map_tiles is not None:
+        check_tiles(detector)
+    if args.plan:
+        return tell_plan(args, target, detector, paths)
 
-    # One empty picture: here it shows if the model is not the one that `fit` used.
-    components = detector.score_components(np.zeros((1, 8, 8, 3)))
     columns = row_columns(components)
     if args.normal_dir is not None:
         args.normal_scores = _normal_scores(detector, args)
-        columns["p_value"] = float
+        columns |= {} if args.update else {"p_value": float}
     if args.threshold is not None:
         detector.set_params(threshold=args.threshold)
     elif args.fpr is not None:
         detector.set_params(threshold=_normal_threshold(args))
 
     with Work() as work:
-        rows, maps = _score(args, target, detector, columns, paths, work)
+        make = _update if args.update else _score
+        paths, rows, maps = make(args, target, detector, columns, paths, work)
         work.begin(f"{'the table' if target is None else target} is whole")
         boxes = None
         if coco is not None:
@@ -104,24 +121,41 @@ def _check(args):
             "--fpr needs --normal-dir DIR: normal pictures, of which no larger share "
             "is to be alarmed at."
         )
+    if args.update and args.output is None:
+        raise ValueError("--update needs --output FILE, the table to go on with.")
+    if args.drop_gone and not args.update:
+        raise ValueError("--drop-gone needs --update, which finds what is gone.")
     if args.resume and args.output is None:
         raise ValueError("--resume needs --output FILE, the table to go on with.")
     if args.boxes is None and not (args.box_area is args.box_level is None):
         raise ValueError("--box-area and --box-level need --boxes FILE.")
     if args.boxes is not None and args.output is None:
         raise ValueError("--boxes needs --output FILE, the table that gets a column.")
+    if args.boxes is not None and args.update:
+        raise ValueError(
+            "--boxes does not go with --update: what is gone cannot be boxed. Leave "
+            "one of the two out."
+        )
+    if args.map_tiles is not None and args.maps is None:
+        raise ValueError("--map-tiles needs --maps DIR, the folder to write maps to.")
     if args.heat_maps is not None and args.report is None:
         raise ValueError("--heat-maps needs --report FILE, the page to show them on.")
 
 
+def _map_folder(args, stamps, identity):
+    """Return the folder of maps that the arguments ask for, or None."""
+    if args.maps is None:
+        return None
+    shown, tiles = args.report is not None, args.map_tiles
+    return MapFolder(args.maps, stamps, identity, shown=shown, tiles=tiles)
+
+
 def _score(args, target, detector, columns, paths, work):
-    """Write the table, and maps if asked; return its rows and the folder of maps."""
-    start, rows, maps = time.perf_counter(), [], None
-    stamps = {path: file_stamp(path) for path in paths}
-    identity = _identity(detector)
-    if args.maps is not None:
-        shown = args.report is not None
-        maps = MapFolder(args.maps, stamps, identity, shown=shown)
+    """Write the table, and maps if asked; return images, rows, the folder of maps."""
+    start, rows = time.perf_counter(), []
+    stamps = {path: file_stamp(file_of(path)) for path in paths}
+    identity = run_identity(detector)
+    maps = _map_folder(args, stamps, identity)
 
     kept = None if target is None else target.with_name(target.name + ".journal")
     with Journal(kept, identity, resume=args.resume) as journal:
@@ -135,7 +169,7 @@ def _score(args, target, detector, columns, paths, work):
 
             # From here on errors are not of the arguments, and some rows are kept.
             work.begin(partial(_what_is_kept, target, run))
-            for block in run.rows(client, stack.enter_context(_bar(run, "Scoring"))):
+            for block in _timed_blocks(run, client, stack):
                 if args.normal_dir is not None:
                     block = _with_p_values(block, args.normal_scores)
                 write(block)
@@ -144,9 +178,91 @@ def _score(args, target, detector, columns, paths, work):
 
     if target is not None:
         echo(f"{target}: {len(rows):,} rows")
+    _echo_maps(maps)
+    return paths, rows, maps
+
+
+def _update(args, target, detector, columns, paths, work):
+    """Score what is new or has changed since the table was written, and write it anew.
+
+    Returns the images of the whole table, its rows, and the folder of maps.
+    """
+    start, identity = time.perf_counter(), run_identity(detector)
+    _echo_without_ledger(target, len(paths))
+
+    with Ledger(ledger_path(target), identity) as ledger, ExitStack() as stack:
+        stamps = {path: file_stamp(file_of(path)) for path in paths}
+        # What is known and gone keeps its row, even if it is named.
+        stamps = {
+            p: s for p, s in stamps.items() if s is not None or not ledger.knows(p)
+        }
+        maps = _map_folder(args, stamps, identity)
+        run = ScoringRun(detector, list(stamps), stamps, ledger, maps)
+        table = GrowingTable(
+            target, growing_columns(columns), ledger, detector.threshold
+        )
+        echo(
+            f"{run.n_missing:,} of {len(stamps):,} pictures are to be scored: new, "
+            "changed, or without a score"
+        )
+
+        client = _client(args.dask, stack) if run.missing else None
+        work.begin(partial(_what_is_kept, target, run, "the same command goes on"))
+        for _ in _timed_blocks(run, client, stack):
+            pass  # each row is in the ledger when its block is given
+
+        _mark_gone(ledger, drop=args.drop_gone)
+        table.write()
+        paths, rows = ledger.paths(), list(table.rows())
+
+    seconds = time.perf_counter() - start
+    echo(f"{target}: {len(rows):,} rows, {run.n_done:,} made now, in {seconds:.1f} s")
+    _echo_maps(maps)
+    named = {os.path.abspath(path): path for path in stamps}
+    return [named.get(path, path) for path in paths], rows, maps
+
+
+def _echo_without_ledger(target, n):
+    if target.exists() and not ledger_path(target).exists():
+        echo(
+            f"{target} was written without --update, so that nothing is known of its "
+            f"rows: all {n:,} pictures are scored, and the table is written anew"
+        )
+
+
+def _mark_gone(ledger, drop):
+    """Mark the rows of images that are there no more, or drop these rows; say so."""
+    ledger.mark_gone(is_there)
+    n_gone = ledger.n_gone
+    if n_gone == 0:
+        return
+
+    if drop:
+        ledger.drop_gone()
+    rows = "1 row of a picture" if n_gone == 1 else f"{n_gone:,} rows of pictures"
+    what = "dropped" if drop else "marked in the column gone"
+    echo(f"{rows} no longer there: {what}")
+
+
+def _echo_maps(maps):
     if maps is not None:
         echo(f"{maps.folder}: {len(maps.done):,} maps")
-    return rows, maps
+
+
+def _timed_blocks(run, client, stack):
+    """Yield the blocks of a run, and say after the first one how long it will take."""
+    begun, is_said = time.perf_counter(), False
+    for block in run.rows(client, stack.enter_context(_bar(run, "Scoring"))):
+        yield block
+
+        left = run.n_missing - run.n_done
+        if run.n_done and left and not is_said:
+            is_said = True
+            pace = (time.perf_counter() - begun) / run.n_done
+            echo(
+                f"{run.n_done:,} of {run.n_missing:,} pictures scored, {1 / pace:.1f} "
+                f"a second: about {duration(pace * left)} to go"
+            )
 
 
 def _bar(run, what):
@@ -175,11 +291,11 @@ def _echo_speed(rows, n, start):
     echo(f"{n_scored:,} of {n:,} pictures scored in {seconds:.1f} s")
 
 
-def _what_is_kept(target, run):
+def _what_is_kept(target, run, how="the same command with --resume goes on"):
     if target is None:
         return "what was scored is on standard output"
     rows = "1 row is" if run.n_kept == 1 else f"{run.n_kept:,} rows are"
-    return f"{rows} kept; the same command with --resume goes on"
+    return f"{rows} kept; {how}"
 
 
 def _echo_failures(rows):
@@ -193,12 +309,6 @@ def _echo_failures(rows):
         echo(f"  {row['path']}: {row['error']}")
     if len(rows) > MOST_FAILURES:
         echo("  ... and so on: the column error has all reasons")
-
-
-def _identity(detector):
-    """Say what determines the scores; labels are made anew by the threshold."""
-    numbers = str(load_clip(detector.embedder).dtype)
-    return detector_identity(detector, leave_out=("threshold",)) | {"numbers": numbers}
 
 
 def _client(address, stack):

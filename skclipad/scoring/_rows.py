@@ -21,6 +21,7 @@ from skclipad._embedder import CLIPImageEmbedder
 from skclipad._exceptions import ImageReadError
 from skclipad._images.bit_depth import BitDepth
 from skclipad._images.reading import read_image
+from skclipad._images.regions import cut_images, parse_region
 from skclipad._inputs import Inputs
 
 NAMELESS = "a callable that no import finds is never taken for the same"
@@ -142,8 +143,9 @@ def printable(path):
 
 def _why_not(path, detector):
     """Say why an image has no score, by trying once more to read it."""
+    (item,) = cut_images([path], parse_region(detector.embedder.region))
     try:
-        read_image(path, depth=BitDepth(detector.embedder.bit_depth))
+        read_image(item, depth=BitDepth(detector.embedder.bit_depth))
     except ImageReadError as error:
         return error.reason
     return "not readable at first, but it is now"
@@ -176,6 +178,9 @@ def detector_identity(detector, leave_out=()):
     for name in _SETTINGS:
         if name in settings and name not in leave_out:
             identity[name] = _as_text(settings[name])
+    # By what it shows, not by the name of a mask.
+    if (region := parse_region(settings.get("embedder__region"))) is not None:
+        identity["embedder__region"] = region.name
     return identity
 
 

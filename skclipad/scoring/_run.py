@@ -34,7 +34,7 @@ class ScoringRun:
         The images.
     stamps : dict of str to (list or None)
         Their `file_stamp`, by path, from before they are read.
-    journal : Journal
+    journal : Journal or Ledger
         Where rows are found and kept. The row of an image is taken if the image has
         not changed and has a score; its label follows the threshold of `detector`.
     maps : object, default=None
@@ -43,9 +43,9 @@ class ScoringRun:
 
     Attributes
     ----------
-    n_known, n_without_map, n_kept : int
-        Rows that the journal had, those of them without a map, and those that another
-        run could take now.
+    n_known, n_without_map, n_kept, n_done : int
+        Rows that the journal had, those of them without a map, those that another run
+        could take now, and those made by this one.
     missing : list of Block
         What is to be scored, by blocks of all images.
     """
@@ -62,7 +62,7 @@ class ScoringRun:
             if maps is None or maps.has(path)
         }
 
-        self.n_known, self.n_kept = len(found), len(self._known)
+        self.n_known, self.n_kept, self.n_done = len(found), len(self._known), 0
         self.n_without_map = len(found) - len(self._known)
         self._blocks = cut_blocks(paths, block_size(detector))
         self.missing = [left for left in map(self._unknown, self._blocks) if left.paths]
@@ -87,6 +87,7 @@ class ScoringRun:
                 self._keep(scored.paths, rows)
                 made |= zip(scored.paths, rows, strict=True)
                 waiting.remove(scored.start)
+                self.n_done += len(rows)
                 if progress is not None:
                     progress.update(len(rows))
 
@@ -100,10 +101,10 @@ class ScoringRun:
         if self._maps is not None:
             self._maps.make(self._detector, paths, rows)
 
-        kept = [
+        results = [
             (path, self._stamps[path], row)
             for path, row in zip(paths, rows, strict=True)
-            if "score" in row and self._stamps[path] is not None
         ]
-        self._journal.put_many(kept)
-        self.n_kept += len(kept)
+        scored = [r for r in results if "score" in r[2] and r[1] is not None]
+        self._journal.put_many(results if self._journal.keeps_failures else scored)
+        self.n_kept += len(scored)

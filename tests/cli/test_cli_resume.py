@@ -395,6 +395,26 @@ def test_a_map_that_is_not_this_runs_is_made_again(
     assert same == (damage != "changed picture")
 
 
+def test_maps_of_tiles_are_finer_and_made_again_for_other_tiles(
+    dead_run, photos, images, score, tmp_path
+):
+    large = Image.fromarray(images[0]).resize((200, 150))
+    large.save(photos / "large.png")
+    there, maps = (
+        tmp_path / "maps" / "large.png.png",
+        ["--maps", str(tmp_path / "maps")],
+    )
+    score("--resume", *maps)
+    whole = read_map(there)
+    score("--resume", *maps, "--map-tiles", "64")
+    tiled = read_map(there)
+    assert tiled.shape == whole.shape == (150, 200)
+    assert np.abs(tiled.astype(int) - whole).max() > 100
+    # What fits into one tile is mapped as it was.
+    score(*maps, to="again.csv")
+    np.testing.assert_array_equal(read_map(there), whole)
+
+
 def test_no_row_is_kept_before_its_map_is_in_place(
     score, tmp_path, monkeypatch, noted_maps, seen
 ):
@@ -456,7 +476,9 @@ def test_another_precision_is_another_run(
         def half(self):
             return replace(load(self), dtype="torch.float16")
 
-        monkeypatch.setattr(_score, "_identity", _with_backbone(half, _score._identity))
+        monkeypatch.setattr(
+            _score, "run_identity", _with_backbone(half, _score.run_identity)
+        )
     joblib.dump(detector, tmp_path / "d.joblib")
     arguments = ["-d", str(tmp_path / "d.joblib"), "-o", str(tmp_path / "scores.csv")]
     assert cli.main(["score", str(photos), *arguments, "--resume"]) == 1
@@ -482,7 +504,7 @@ def test_two_runs_to_one_table_refuse_politely(
     def too_late(*args):
         raise AssertionError("the work was begun")
 
-    monkeypatch.setattr(_score, "load_detector", too_late)
+    monkeypatch.setattr(_score, "scoring_detector", too_late)
     target = tmp_path / "scores.csv"
     arguments = ["score", str(photos), "-d", detector_file, "-o", str(target)]
     with exclusive(target):

@@ -210,6 +210,44 @@ def test_a_slip_in_every_name_leaves_the_table_alone(
     assert table.read_text(encoding="utf-8") == "of last night"
 
 
+def test_a_region_is_all_that_is_scored(photos, detector_file, tmp_path, capsys):
+    paths = sorted(map(str, photos.glob("test/*/*")))
+    arguments = ["score", *paths, "-d", detector_file, "--region", "8,16,40,32"]
+    report = tmp_path / "r.html"
+    assert cli.main([*arguments, "--report", str(report)]) == 0
+    rows = read_rows(capsys.readouterr().out)
+    detector = joblib.load(detector_file)
+    cut = [np.asarray(Image.open(path))[16:48, 8:48] for path in paths]
+    expected = detector.predict_proba(cut)[:, 1]
+    assert [float(row["score"]) for row in rows] == pytest.approx(expected, abs=1e-6)
+    assert "8,16,40,32" in report.read_text(encoding="utf-8")
+
+
+def test_a_picture_that_a_region_does_not_fit_says_so(photos, detector_file, capsys):
+    Image.new("RGB", (20, 20)).save(photos / "small.png")
+    arguments = ["score", str(photos), "-d", detector_file, "--region", "8,16,40,32"]
+    assert cli.main(arguments) == 3
+    (bad,) = (r for r in read_rows(capsys.readouterr().out) if r["error"])
+    assert bad["path"].endswith("small.png")
+    assert "it has 20 x 20 pixels, but the region reaches to 48 x 48" in bad["error"]
+
+
+@pytest.mark.parametrize("region", ["0,0,0,9", "gone.png"])
+def test_what_is_no_region_is_refused(region, photos, detector_file, capsys):
+    arguments = ["score", str(photos), "-d", detector_file, "--region", region]
+    assert cli.main(arguments) == 1
+    assert f"--region {region!r}" in capsys.readouterr().err
+
+
+def test_another_region_is_another_run(photos, detector_file, tmp_path, capsys):
+    arguments = ["score", str(photos), "-d", detector_file, "--update"]
+    arguments += ["-o", str(tmp_path / "s.csv"), "--region"]
+    assert cli.main([*arguments, "0,0,40,32"]) == 0
+    assert cli.main([*arguments, "0,0,32,40"]) == 1
+    said = capsys.readouterr().err
+    assert "embedder__region was 0,0,40,32 and is 0,0,32,40" in said
+
+
 def test_threshold_moves_the_labels_and_not_the_scores(photos, detector_file, capsys):
     tables = []
     for threshold in ("0", "1"):
@@ -334,7 +372,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(
         raise AssertionError("the work was begun")
 
     monkeypatch.setattr(RandomWordCLIPDetector, "fit", too_late)
-    monkeypatch.setattr(_score, "load_detector", too_late)
+    monkeypatch.setattr(_score, "scoring_detector", too_late)
     inputs = [str(photos), "-d", detector_file] if command == "score" else []
     for target, reason in (
         (tmp_path / "no" / "where.csv", "does not exist"),

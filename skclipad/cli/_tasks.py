@@ -1,0 +1,182 @@
+"""What ``skclipad watch`` does about images above a score: a command, or a move."""
+
+import errno
+import os
+import shlex
+import shutil
+import subprocess
+import time
+
+from skclipad._storage.files import file_stamp
+from skclipad.scoring._rows import printable
+
+LONGEST = 60.0  # seconds that a command may run
+AGAIN = 60.0  # seconds after which a move that failed is tried again
+
+
+class Tasks:
+    """What is to be done about images, as the ledger knows it, done one by one.
+
+    What a killed run had not finished is finished by the next one: a command may then
+    run twice for an image, and an image is moved once.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Knows what is to be done.
+    tell : callable
+        Is given a line for people about each thing done.
+    command : Command, default=None
+        What to run.
+    mover : Mover, default=None
+        What moves.
+    """
+
+    def __init__(self, ledger, tell, command=None, mover=None):
+        self._ledger, self._tell = ledger, tell
+        self._command, self._mover = command, mover
+        self._not_before = 0.0
+
+    def work_off(self, stop=lambda: False, clock=time.monotonic):
+        """Do what is to be done, or until `stop`; tell whether there was anything."""
+        tasks = [] if clock() < self._not_before else self._ledger.tasks()
+        for path, row, target in tasks:
+            if stop():
+                break
+            try:
+                self._do(path, row, target)
+            except OSError as error:
+                self._not_before = clock() + AGAIN
+                self._tell(f"{row['path']}: not moved ({error}); tried again later")
+                break
+        return bool(tasks)
+
+    def _do(self, path, row, target):
+        # A move that was begun is finished, whatever this run would do.
+        if target is None and self._mover is None:
+            if self._command is not None:
+                self._tell(f"{row['path']}: {self._command(path, row['score'])}")
+            self._ledger.finish(path)
+            return
+
+        mover = self._mover or Mover(os.path.dirname(target))
+        if target is None:
+            target = mover.place_for(path, is_taken=self._ledger.knows)
+            self._ledger.plan(path, target)
+        is_same = self._ledger.has(path, file_stamp(path))
+        if mover.move(path, target, is_same):
+            written = mover.written(target)
+            self._ledger.finish(path, (target, printable(written)))
+            self._tell(f"{row['path']} ({row['score']:.3f}): moved to {written}")
+        else:
+            self._ledger.finish(path)
+            self._tell(f"{row['path']}: not moved, it is gone or has changed")
+
+
+class Command:
+    """A command line that is run for an image, by no shell.
+
+    A ValueError says that it is none, or that there is no such program.
+    """
+
+    def __init__(self, text):
+        try:
+            self._words = shlex.split(text)
+        except ValueError as error:
+            raise ValueError(
+                f"--exec {text!r} cannot be split into words: {error}."
+            ) from error
+        if not self._words or shutil.which(self._words[0]) is None:
+            raise ValueError(
+                f"--exec {text!r}: no program of that name can be run, but expected a "
+                "command and its arguments. It is not run by a shell: of pipes and the "
+                "like make a script."
+            )
+
+    def __call__(self, path, score):
+        """Run it, and say what came of it."""
+        words = self._filled(path, score)
+        try:
+            done = subprocess.run(words, stdin=subprocess.DEVNULL, timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            return f"{words[0]} was ended after {LONGEST:.0f} s"
+        except OSError as error:
+            return f"{words[0]} cannot be run: {error}"
+        return f"{words[0]} ended with {done.returncode}"
+
+    def _filled(self, path, score):
+        if not any("{path}" in w or "{score}" in w for w in self._words[1:]):
+            return [*self._words, path]
+        first, *others = self._words
+        # In one pass: a path may hold "{score}".
+        return [
+            first,
+            *(_filled(word, {"path": path, "score": score}) for word in others),
+        ]
+
+
+def _filled(word, values):
+    for name, value in values.items():
+        before, found, after = word.partition(f"{{{name}}}")
+        if found:
+            return f"{_filled(before, values)}{value}{_filled(after, values)}"
+    return word
+
+
+class Mover:
+    """Moves images to a folder, laid out there as they were, and over no other file."""
+
+    def __init__(self, folder, root=None):
+        self._folder, self._root = folder, root
+
+    def place_for(self, path, is_taken):
+        """Return a free place for an image, as a full path."""
+        name = os.path.basename(path)
+        if self._root is not None:
+            inside = os.path.relpath(path, os.path.abspath(self._root))
+            name = name if inside.startswith(os.pardir) else inside
+
+        stem, ending = os.path.splitext(
+            os.path.join(os.path.abspath(self._folder), name)
+        )
+        place, n = stem + ending, 0
+        while os.path.lexists(place) or is_taken(place):
+            n += 1
+            place = f"{stem}-{n}{ending}"
+        return place
+
+    def move(self, path, target, is_same):
+        """Move an image, or finish doing so; False says that it is not there.
+
+        `is_same` says that what is at `path` is what was scored.
+        """
+        if os.path.lexists(target):  # an earlier run got that far
+            if is_same:
+                os.remove(path)
+            return True
+        if not is_same:
+            return False
+
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        try:
+            os.rename(path, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy(path, target)
+            os.remove(path)
+        return True
+
+    def written(self, target):
+        """Return how a place is written in a row: as the folder was named."""
+        inside = os.path.relpath(target, os.path.abspath(self._folder))
+        return os.path.join(self._folder, inside)
+
+
+def _copy(path, target):
+    """Copy a file to another file system, so that it is there as a whole or not."""
+    partial = target + ".partial"
+    shutil.copy2(path, partial)
+    with open(partial, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, target)

@@ -1,0 +1,367 @@
+"""``skclipad watch``: each picture that comes in gets one row, whatever happens."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from skclipad import RandomWordCLIPDetector, cli
+from skclipad._storage.ledger import Ledger, ledger_path
+from skclipad.cli import _watch
+from skclipad.datasets import make_defect_images
+from skclipad.scoring import _rows
+
+N = 6
+QUICK = ["--settle", "0.1", "--patience", "0.5"]
+DEADLINE = 120.0  # seconds until a test that waits for something fails
+
+
+@pytest.fixture(scope="module")
+def images():
+    return [
+        Image.fromarray(i) for i in make_defect_images(N + 4, random_state=7).images
+    ]
+
+
+@pytest.fixture(scope="module")
+def detector_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
+    arguments = ["-o", str(path), "--model", "tiny", "--n-pairs", "200"]
+    assert cli.main(["fit", *arguments]) == 0
+    return str(path)
+
+
+@pytest.fixture
+def photos(tmp_path, images, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for i in range(N):
+        images[i].save(tmp_path / "photos" / f"{i}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture(params=["events", "polls"])
+def heard(request):
+    """Options by which the watch hears of changes: both ways see the same."""
+    if request.param == "polls":
+        return ["--poll", "0.2"]
+    pytest.importorskip("watchdog")
+    return []
+
+
+@pytest.fixture
+def watch(photos, detector_file, tmp_path):
+    """A function that watches the folder while another one, in a thread, acts in it.
+
+    At its end the watch is ended as by Ctrl-C, and the rows of the table returned.
+    """
+
+    def run(act, *options, code=0):
+        errors, ended = [], threading.Event()
+
+        def play():
+            try:
+                until(lambda: ended.is_set() or (tmp_path / "s.csv").exists())
+                act()
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                if not ended.is_set():
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        actor = threading.Thread(target=play)
+        actor.start()
+        arguments = ["watch", "photos/", "-d", detector_file, "-o", "s.csv"]
+        found = cli.main([*arguments, *QUICK, *options])
+        ended.set()
+        actor.join()
+        if errors:
+            raise errors[0]
+        assert found == code
+        return read(tmp_path / "s.csv")
+
+    return run
+
+
+def read(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def until(is_so):
+    begun = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - begun < DEADLINE, "it never came to that"
+        time.sleep(0.02)
+
+
+def has_rows(n, path="s.csv"):
+    return lambda: len(read(path)) >= n
+
+
+def by_name(rows):
+    named = {os.path.basename(row["path"]): row for row in rows}
+    assert len(named) == len(rows)  # no row twice
+    return named
+
+
+def test_what_is_there_and_what_comes_gets_a_row(
+    watch, heard, photos, images, detector_file, tmp_path
+):
+    def act():
+        until(has_rows(N))
+        (photos / "later").mkdir()
+        images[N].save(photos / "later" / "a.png")
+        (photos / "notes.txt").write_text("not looked at")
+        (photos / ".hidden.png").write_bytes(b"x")
+        until(has_rows(N + 1))
+
+    rows = watch(act, *heard)
+    assert cli.main(["score", "photos", "-d", detector_file, "-o", "all.csv"]) == 0
+    expected = by_name(read(tmp_path / "all.csv"))
+    found = by_name(rows)
+    assert found.keys() == expected.keys() and len(found) == N + 1
+    for name, row in found.items():
+        score = float(expected[name]["score"])
+        assert float(row["score"]) == pytest.approx(score, abs=1e-6)
+        assert row["path"] == expected[name]["path"] and row["gone"] == "0"
+
+
+def test_a_picture_of_a_slow_writer_is_read_when_it_is_complete(
+    watch, heard, photos, images, tmp_path
+):
+    images[N].save(tmp_path / "whole.png")
+    content = (tmp_path / "whole.png").read_bytes()
+
+    def act():
+        with open(photos / "slow.png", "wb", buffering=0) as file:
+            for i in range(0, len(content), len(content) // 8):
+                file.write(content[i : i + len(content) // 8])
+                time.sleep(0.3)  # longer than it takes to seem complete
+        until(has_rows(N + 1))
+
+    row = by_name(watch(act, *heard, "--patience", "60"))["slow.png"]
+    assert row["score"] and not row["error"]
+
+
+def test_renamed_deleted_and_overwritten_pictures(watch, heard, photos, images):
+    def act():
+        until(has_rows(N))
+        images[N].save(photos / "new.png.part", format="PNG")
+        os.replace(photos / "new.png.part", photos / "new.png")
+        os.replace(photos / "0.png", photos / "renamed.png")
+        os.remove(photos / "1.png")
+        before = by_name(read("s.csv"))["2.png"]
+        images[N + 1].save(photos / "2.png")
+        until(has_rows(N + 2))
+        until(lambda: by_name(read("s.csv"))["2.png"] != before)
+
+    rows = by_name(watch(act, *heard))
+    assert sorted(rows) == sorted(
+        [f"{i}.png" for i in range(N)] + ["new.png", "renamed.png"]
+    )
+    gone = {name for name, row in rows.items() if row["gone"] == "1"}
+    assert gone == {"0.png", "1.png"}
+    assert all(row["score"] for row in rows.values())
+
+
+def test_a_bad_picture_stops_nothing_and_is_mended_by_a_good_one(
+    watch, heard, photos, images, capsys
+):
+    def act():
+        (photos / "bad.png").write_bytes(b"no image")
+        (photos / "empty.png").touch()
+        until(has_rows(N + 2))
+        assert "not an image" in by_name(read("s.csv"))["bad.png"]["error"]
+        images[N].save(photos / "bad.png")
+        images[N].save(photos / "good.png")
+        until(has_rows(N + 3))
+        until(lambda: by_name(read("s.csv"))["bad.png"]["score"])
+
+    rows = by_name(watch(act, *heard))
+    assert rows["empty.png"]["error"] == "the file is empty"
+    assert rows["bad.png"]["error"] == "" and rows["good.png"]["score"]
+    assert "bad.png: it is not an image" in capsys.readouterr().err
+
+
+def test_a_thousand_at_once(watch, heard, photos, monkeypatch):
+    def rows_of(detector, paths):
+        return [{"path": path, "score": 0.5} for path in paths]
+
+    monkeypatch.setattr(_rows, "score_rows", rows_of)
+
+    def act():
+        for i in range(1000):
+            os.link(photos / f"{i % N}.png", photos / f"link-{i:04d}.png")
+        until(has_rows(N + 1000))
+
+    assert len(by_name(watch(act, *heard))) == N + 1000
+
+
+def test_after_kill_9_the_next_watch_goes_on(
+    watch, photos, images, detector_file, tmp_path
+):
+    arguments = ["watch", "photos", "-d", detector_file, "-o", "s.csv", "--poll", "0.1"]
+    command = [sys.executable, "-m", "skclipad", *arguments, *QUICK]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: (tmp_path / "s.csv").exists() and has_rows(N)())
+        images[N].save(photos / "at-once.png")
+    finally:
+        process.kill()
+        process.wait()
+    before = by_name(read("s.csv"))
+    images[N + 1].save(photos / "meanwhile.png")
+    rows = by_name(watch(lambda: until(has_rows(N + 2))))
+    assert sorted(rows) == sorted(
+        [*map("{}.png".format, range(N)), "at-once.png", "meanwhile.png"]
+    )
+    for name, row in before.items():
+        assert rows[name] == row
+
+
+def test_score_update_goes_on_where_the_watch_ended(
+    watch, photos, images, detector_file, tmp_path
+):
+    watch(lambda: until(has_rows(N)))
+    images[N].save(photos / "new.png")
+    arguments = ["score", "photos", "-d", detector_file, "-o", "s.csv", "--update"]
+    assert cli.main(arguments) == 0
+    assert len(by_name(read(tmp_path / "s.csv"))) == N + 1
+
+
+def test_a_second_watch_on_the_table_is_refused(
+    photos, detector_file, tmp_path, capsys
+):
+    with Ledger(ledger_path(tmp_path / "s.csv"), {}):
+        arguments = ["watch", "photos", "-d", detector_file, "-o", "s.csv"]
+        assert cli.main(arguments) == 1
+    assert "being written by another run" in capsys.readouterr().err
+
+
+def test_pictures_above_are_moved_and_their_rows_follow(watch, heard, photos, images):
+    (photos / "sub").mkdir()
+    images[0].save(photos / "sub" / "0.png")
+    (photos / "bad").mkdir()
+    (photos / "bad" / "0.png").write_bytes(b"somebody's own")
+
+    def act():
+        until(lambda: len(list(photos.glob("bad/**/*.png"))) == N + 2)
+        # The camera uses a name again.
+        images[N].save(photos / "0.png")
+        until(lambda: len(list(photos.glob("bad/**/*.png"))) == N + 3)
+
+    rows = watch(act, *heard, "--above", "0", "--move", "photos/bad")
+    places = {row["path"] for row in rows}
+    bad = Path("photos", "bad")
+    expected = [bad / f"{i}.png" for i in range(1, N)]
+    expected += [bad / "0-1.png", bad / "0-2.png", bad / "sub" / "0.png"]
+    assert places == set(map(str, expected)) and len(rows) == N + 2
+    assert {row["gone"] for row in rows} == {"0"}
+    assert (photos / "bad" / "0.png").read_bytes() == b"somebody's own"
+    assert list(photos.glob("*.png")) == []
+
+
+def test_a_command_is_run_for_pictures_above(watch, photos, tmp_path, capfd):
+    (tmp_path / "alarms").mkdir()
+    (photos / "0.png").rename(photos / "with space; $(x) {score}.png")
+
+    def act():
+        until(lambda: len(list((tmp_path / "alarms").iterdir())) == N)
+
+    rows = watch(act, "--above", "0", "--exec", "cp {path} alarms/")
+    assert {path.name for path in (tmp_path / "alarms").iterdir()} == set(by_name(rows))
+    assert "cp ended with 0" in capfd.readouterr().err
+
+
+def test_a_command_that_fails_stops_nothing(watch, capfd):
+    rows = watch(lambda: until(has_rows(N)), "--above", "0", "--exec", "false")
+    assert len(rows) == N
+    assert "false ended with 1" in capfd.readouterr().err
+
+
+def test_below_nothing_is_done(watch, tmp_path):
+    rows = watch(lambda: until(has_rows(N)), "--above", "1", "--move", "bad")
+    assert len(rows) == N and list((tmp_path / "bad").iterdir()) == []
+
+
+def test_without_watchdog_the_folder_is_looked_through(
+    watch, photos, images, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "watchdog", None)
+    monkeypatch.setitem(sys.modules, "watchdog.events", None)
+    monkeypatch.setattr(_watch, "WITHOUT_EVENTS", 0.1)
+
+    def act():
+        until(has_rows(N))
+        images[N].save(photos / "new.png")
+        until(has_rows(N + 1))
+
+    assert len(watch(act)) == N + 1
+    assert "pip install 'skclipad[watch]'" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_away_for_a_while_loses_nothing(
+    watch, photos, images, tmp_path, capsys
+):
+    said = []
+
+    def act():
+        until(has_rows(N))
+        shutil.move(photos, tmp_path / "away")
+        until(
+            lambda: said.append(capsys.readouterr().err) or "waiting" in "".join(said)
+        )
+        images[N].save(tmp_path / "away" / "new.png")
+        shutil.move(tmp_path / "away", photos)
+        until(has_rows(N + 1))
+
+    rows = watch(act, "--poll", "0.1")
+    assert len(by_name(rows)) == N + 1 and {row["gone"] for row in rows} == {"0"}
+
+
+def test_an_error_of_the_machine_stops_it_and_the_rows_are_kept(
+    watch, photos, images, detector_file, monkeypatch, capsys
+):
+    watch(lambda: until(has_rows(N)))
+    images[N].save(photos / "new.png")
+    calls, score_components = [], RandomWordCLIPDetector.score_components
+
+    def die_later(self, X):
+        calls.append(X)
+        if len(calls) > 1:
+            raise RuntimeError("the driver is gone")
+        return score_components(self, X)
+
+    monkeypatch.setattr(RandomWordCLIPDetector, "score_components", die_later)
+    arguments = ["watch", "photos", "-d", detector_file, "-o", "s.csv", *QUICK]
+    assert cli.main(arguments) == 4
+    said = capsys.readouterr().err
+    assert "stopped: the driver is gone" in said
+    assert f"{N} rows are kept; the same command goes on" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["gone"], "gone is no folder"),
+        (["photos", "--above", "0.5"], "--above needs --exec CMD or --move DIR"),
+        (["photos", "--exec", "no-such-program"], "no program of that name"),
+        (["photos", "--exec", "'"], "cannot be split into words"),
+        (["photos", "--move", "photos"], "is the folder that is watched"),
+        (["photos", "--poll", "0"], "is no time in seconds"),
+        (["photos", "--exec", "true", "--move", "bad"], "not allowed with"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(options, said, photos, detector_file, capsys):
+    arguments = ["watch", *options, "-d", detector_file, "-o", "s.csv"]
+    assert cli.main(arguments) == 1
+    assert said in capsys.readouterr().err

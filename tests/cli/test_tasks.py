@@ -1,0 +1,149 @@
+"""What is done about images above a score: once, and what was begun is finished."""
+
+import errno
+import os
+import shutil
+
+import pytest
+
+from skclipad._storage.files import file_stamp
+from skclipad._storage.ledger import Ledger
+from skclipad.cli import _tasks
+from skclipad.cli._tasks import Command, Mover, Tasks
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger(tmp_path / "s.csv.rows", {}) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def image(tmp_path, ledger):
+    """An image with a row, about which something is to be done."""
+    path = tmp_path / "photos" / "a.png"
+    path.parent.mkdir()
+    path.write_bytes(b"an image")
+    row = {"path": "photos/a.png", "score": 0.9}
+    ledger.put_many([(str(path), file_stamp(path), row)], due={str(path)})
+    return path
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def moving(tmp_path, ledger, said):
+    mover = Mover(str(tmp_path / "bad"), str(tmp_path / "photos"))
+    return Tasks(ledger, said.append, mover=mover)
+
+
+def check_moved(tmp_path, ledger):
+    assert (tmp_path / "bad" / "a.png").read_bytes() == b"an image"
+    assert not (tmp_path / "photos" / "a.png").exists()
+    (row,) = ledger.rows()
+    assert row["path"] == str(tmp_path / "bad" / "a.png") and row["score"] == 0.9
+    assert ledger.tasks() == []
+    assert ledger.has(row["path"], file_stamp(row["path"]))
+
+
+def test_an_image_is_moved_and_its_row_with_it(image, moving, ledger, tmp_path, said):
+    assert moving.work_off()
+    check_moved(tmp_path, ledger)
+    assert "moved to" in said[0] and "0.900" in said[0]
+    assert not moving.work_off()
+
+
+@pytest.mark.parametrize("moment", ["planned", "moved", "copied"])
+def test_a_move_that_was_killed_is_finished(moment, image, ledger, tmp_path, said):
+    target = tmp_path / "bad" / "a.png"
+    target.parent.mkdir()
+    ledger.plan(str(image), str(target))
+    if moment == "moved":
+        os.rename(image, target)
+    elif moment == "copied":  # to another file system, and not yet removed here
+        shutil.copy2(image, target)
+    # The next run may have been told to do something else.
+    Tasks(ledger, said.append).work_off()
+    check_moved(tmp_path, ledger)
+
+
+def test_a_new_image_of_the_name_is_not_taken_for_the_one_moved(
+    image, ledger, tmp_path, said
+):
+    target = tmp_path / "bad" / "a.png"
+    target.parent.mkdir()
+    ledger.plan(str(image), str(target))
+    os.rename(image, target)
+    image.write_bytes(b"the next image")
+    Tasks(ledger, said.append).work_off()
+    assert image.read_bytes() == b"the next image"
+    assert target.read_bytes() == b"an image"
+    assert not ledger.knows(str(image)) and ledger.knows(str(target))
+
+
+@pytest.mark.parametrize("what", ["gone", "changed"])
+def test_what_is_not_as_it_was_scored_stays_where_it_is(
+    what, image, moving, ledger, said, tmp_path
+):
+    image.unlink()
+    if what == "changed":
+        image.write_bytes(b"another one")
+    moving.work_off()
+    assert image.exists() == (what == "changed") and ledger.tasks() == []
+    assert not (tmp_path / "bad").exists()
+    assert "gone or has changed" in said[0]
+
+
+def test_to_another_file_system_it_is_copied_first(
+    image, moving, ledger, tmp_path, monkeypatch
+):
+    def rename(source, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(_tasks.os, "rename", rename)
+    moving.work_off()
+    check_moved(tmp_path, ledger)
+    assert os.listdir(tmp_path / "bad") == ["a.png"]
+
+
+def test_a_move_that_fails_is_tried_again_later(
+    image, moving, ledger, tmp_path, monkeypatch, said
+):
+    def rename(source, target):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as context:
+        context.setattr(_tasks.os, "rename", rename)
+        moving.work_off(clock=lambda: 100.0)
+    assert image.exists() and "tried again later" in said[0]
+    assert not moving.work_off(clock=lambda: 101.0)
+    assert moving.work_off(clock=lambda: 500.0)
+    check_moved(tmp_path, ledger)
+
+
+def test_without_anything_to_do_tasks_are_forgotten(image, ledger, said):
+    Tasks(ledger, said.append).work_off()
+    assert ledger.tasks() == [] and image.exists() and said == []
+
+
+def test_nothing_is_done_when_it_shall_stop(image, moving, ledger):
+    moving.work_off(stop=lambda: True)
+    assert image.exists() and len(ledger.tasks()) == 1
+
+
+def test_words_are_filled_in_and_read_by_no_shell(tmp_path):
+    out = tmp_path / "$(out) {score}"
+    assert Command("touch {path}")(str(out), 0.5) == "touch ended with 0"
+    assert out.exists()
+    assert Command("touch")(str(tmp_path / "last"), 0.5) == "touch ended with 0"
+    assert (tmp_path / "last").exists()
+    Command(f"touch {tmp_path}/x-{{score}}")("unused", 0.25)
+    assert (tmp_path / "x-0.25").exists() and not (tmp_path / "unused").exists()
+
+
+def test_a_command_that_runs_too_long_is_ended(monkeypatch):
+    monkeypatch.setattr(_tasks, "LONGEST", 0.1)
+    assert Command("sleep {score}")("a.png", 60) == "sleep was ended after 0 s"
