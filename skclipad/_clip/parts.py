@@ -166,9 +166,12 @@ def _from_blocks(visual, x):
 
 def _from_intermediates(clip, x):
     """Run any other tower by what open_clip and timm offer for it."""
-    visual = clip.model.visual
-    found = visual.forward_intermediates(x, indices=_indices(clip))
-    stages = found["image_intermediates"]  # each (n, width, n_down, n_right)
+    visual, wanted = clip.model.visual, _indices(clip)
+    # open_clip's ResNet stops after the last one asked for.
+    last = len(_reductions(visual)) - 1
+    found = visual.forward_intermediates(x, indices=sorted({*wanted, last}))
+    # each (n, width, n_down, n_right)
+    stages = found["image_intermediates"][: len(wanted)]
     grid = min((stage.shape[-2:] for stage in stages), key=np.prod)
     depths = [_on_grid(stage, grid).permute(0, 2, 3, 1) for stage in stages]
     return SeenParts(found["image_features"].float(), depths)

@@ -12,7 +12,7 @@ from skclipad._storage.store import open_store
 
 TIMM = {"timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"}
 TOWERS = {
-    # like, vision, grid at 64 pixels, number of depths
+    # like, vision, grid, number of depths
     "vit": ("ViT-B-32", {"image_size": 64, "layers": 8}, (8, 8), 4),
     "averaged": (
         "ViT-B-32",
@@ -46,8 +46,8 @@ TOWERS = {
     ),
     "timm vit": (
         "ViT-B-32",
-        {"image_size": 64, "timm_model_name": "vit_tiny_patch16_224", **TIMM},
-        (4, 4),
+        {"image_size": 160, "timm_model_name": "test_vit", **TIMM},
+        (10, 10),
         4,
     ),
 }
@@ -60,13 +60,14 @@ def tower(request, tmp_path_factory):
     return small_clip(folder, like, vision=vision), grid, n_depths
 
 
-def images(n):
-    return np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), np.uint8)
+def images(n, clip):
+    size = (n, *clip.image_size, 3)
+    return np.random.default_rng(0).integers(0, 256, size, np.uint8)
 
 
 def test_every_tower_gives_parts_and_the_embedding_in_one_pass(tower):
     clip, grid, n_depths = tower
-    pixels = torch.from_numpy(images(3))
+    pixels = torch.from_numpy(images(3, clip))
     seen = see_parts(clip, pixels)
     assert len(seen.depths) == n_depths
     for depth in seen.depths:
@@ -81,9 +82,12 @@ def test_every_tower_gives_parts_and_the_embedding_in_one_pass(tower):
 
 def test_parts_lie_where_they_are_seen(tower):
     clip, grid, _ = tower
-    pair = np.repeat(images(1), 2, axis=0)
-    pair[1, :16, 48:] = 255 - pair[1, :16, 48:]  # the corner at the right, above
-    first, second = (joined(see_parts(clip, torch.from_numpy(pair)).depths)).numpy()
+    pair = np.repeat(images(1, clip), 2, axis=0)
+    quarter = clip.image_size[0] // 4
+    corner = np.s_[1, :quarter, -quarter:]  # at the right, above
+    pair[corner] = 255 - pair[corner]
+    # The first depth: of random weights the deeper ones see the whole small image.
+    first, second = see_parts(clip, torch.from_numpy(pair)).depths[0].numpy()
     change = np.linalg.norm(first - second, axis=-1)
     down, right = np.unravel_index(change.argmax(), grid)
     assert down < grid[0] / 2 <= right
@@ -91,7 +95,7 @@ def test_parts_lie_where_they_are_seen(tower):
 
 def test_a_stream_gives_views_and_depths_from_one_reading(tower, tmp_path):
     clip, grid, _ = tower
-    pictures = images(3)
+    pictures = images(3, clip)
     plain = [one.views for one in stream_features(clip, pictures, ImageOptions())]
     options = ImageOptions(parts=("depths",), store=open_store(tmp_path / "kept"))
     first, again = (list(stream_features(clip, pictures, options)) for _ in range(2))
@@ -100,7 +104,8 @@ def test_a_stream_gives_views_and_depths_from_one_reading(tower, tmp_path):
         np.testing.assert_allclose(one.views, views, rtol=1e-3, atol=1e-4)
         np.testing.assert_array_equal(one.depths, other.depths)
         np.testing.assert_array_equal(one.digest, other.digest)
-        assert (one.size, one.box) == (other.size, other.box) == ((64, 64), one.box)
+        assert (one.size, one.box) == (other.size, other.box)
+        assert one.size == clip.image_size == one.box[2:]
     assert (first[0].digest != first[1].digest).any()
 
 
@@ -109,7 +114,7 @@ def test_towers_without_tokens_have_parts_and_no_crops_for_references(tower):
     if reads_class_token(clip.model.visual):
         pytest.skip("has tokens of patches and of windows")
     options = ImageOptions(parts=("patches",))
-    (one,) = stream_features(clip, images(1), options)
+    (one,) = stream_features(clip, images(1, clip), options)
     assert set(one.parts) == {1} and one.parts[1].shape[:2] == grid
     assert one.depths is None
 
@@ -135,6 +140,8 @@ def test_a_tower_that_shows_nothing_is_refused_by_name(tower):
     opened, clip.model.visual = clip.model.visual, Closed()
     try:
         with pytest.raises(ValueError, match=f"{clip.model_name}.*Closed.*n_shots=0"):
-            list(stream_features(clip, images(1), ImageOptions(parts=("depths",))))
+            list(
+                stream_features(clip, images(1, clip), ImageOptions(parts=("depths",)))
+            )
     finally:
         clip.model.visual = opened
