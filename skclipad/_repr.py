@@ -60,7 +60,9 @@ def _summary(detector):
         arrays += detector.references_.values()
         rows["References"] = f"{len(detector.reference_rows_)} images"
     rows["Size"] = f"{sum(array.nbytes for array in arrays) / 1000:,.0f} kB"
-    rows["Fitted in"] = f"{detector.fit_time_:.3g} s"
+    if not hasattr(detector, "_get_fitted_attr_html"):
+        # Since 1.9 scikit-learn lists what was learnt by name, this too.
+        rows["Fitted in"] = f"{detector.fit_time_:.3g} s"
     return rows
 
 
