@@ -64,7 +64,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
-    "ignore_pattern": r"score_with_onnxruntime",  # a script to copy, not an essay
+    "ignore_pattern": r"score_with_onnxruntime|to_\w+\.py",  # to copy, no essays
     "within_subsection_order": ReadingOrder,
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skclipad",),

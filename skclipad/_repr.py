@@ -62,7 +62,9 @@ def _summary(detector):
         of = f" of {offered:,}" if offered > kept else ""
         rows["References"] = f"{kept:,}{of} images"
     rows["Size"] = f"{sum(array.nbytes for array in arrays) / 1000:,.0f} kB"
-    rows["Fitted in"] = f"{detector.fit_time_:.3g} s"
+    if not hasattr(detector, "_get_fitted_attr_html"):
+        # Since 1.9 scikit-learn lists what was learnt by name, this too.
+        rows["Fitted in"] = f"{detector.fit_time_:.3g} s"
     return rows
 
 

@@ -326,6 +326,25 @@ def test_export_leaves_a_graph_and_says_how_well_it_agrees(
     assert sorted(left) == ["detector.onnx", "detector.preprocess.json"]
 
 
+@pytest.mark.parametrize(
+    ("options", "maps", "dynamo"),
+    [([], None, None), (["--no-maps"], False, None), (["--dynamo"], None, True)],
+)
+def test_export_passes_on_what_it_is_told(
+    options, maps, dynamo, detector_file, tmp_path, monkeypatch
+):
+    told = {}
+
+    def export(detector, path, **settings):
+        told.update(settings)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("skclipad.cli._export.export_onnx", export)
+    arguments = ["-d", detector_file, "-o", str(tmp_path / "d.onnx"), *options]
+    assert cli.main(["export", *arguments]) == 1
+    assert (told["maps"], told["dynamo"]) == (maps, dynamo)
+
+
 def test_export_refuses_what_it_cannot_do_before_the_work(
     detector_file, tmp_path, capsys
 ):
