@@ -145,12 +145,13 @@ def _echo_how_sure(cut, recall):
             f"{cut.n_anomalous} damaged pictures are few: the recall may as well be "
             f"{cut.recall.low:.2f} as {cut.recall.high:.2f}. More labels make it surer."
         )
-    if recall is not None and recall < 1 and cut.recall.low < recall:
+    if recall is not None and recall < 1:
         needed = math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(recall))
-        echo(
-            f"To be that sure of a recall of {recall:g} takes {needed:,} damaged "
-            "pictures at least, all of them found."
-        )
+        if cut.n_anomalous < needed:
+            echo(
+                f"To be that sure of a recall of {recall:g} takes {needed:,} damaged "
+                "pictures at least, all of them found."
+            )
 
 
 def _pictures(n):

@@ -97,6 +97,7 @@ def test_many_labels_are_not_called_few(tmp_path, capsys):
     assert cli.main(["threshold", table, "--labels", labels, "--recall", "0.9"]) == 0
     said = capsys.readouterr().err
     assert "are few" not in said and "lower score than any" not in said
+    assert "To be that sure" not in said
 
 
 def test_a_table_of_a_hundred_thousand_rows_is_read(tmp_path, capsys):
