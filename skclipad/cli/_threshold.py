@@ -9,6 +9,7 @@ from skclipad._storage.files import atomic_write
 from skclipad.cli._console import ALL_SCORED, echo
 from skclipad.cli._files import checked_target
 from skclipad.cli._tables import read_labels, read_scores
+from skclipad.metrics import auroc
 from skclipad.thresholds import choose_threshold, robust_threshold
 
 CONFIDENCE = 0.95
@@ -75,6 +76,7 @@ def _chosen(args, scores, wishes):
         aim = WISHES[name].format(wish)
     echo(f"threshold {cut.threshold!r}, {aim}")
     _echo_cut(cut)
+    echo(f"  of any threshold: AUROC {auroc(y, labelled):.3f} (0.5 is chance)")
     _echo_the_rest(cut, np.array(list(scores.values())), labelled)
     _echo_how_sure(cut, wishes.get("recall"))
     return cut.threshold
@@ -123,6 +125,8 @@ def _echo_the_rest(cut, values, labelled):
     share = above / len(values)
     echo(f"  {above:,} of all {_pictures(len(values))} lie above it ({share:.1%})")
 
+    if above == len(values):
+        echo("  that is every picture: it tells none from the others")
     unseen = int(np.sum(values < labelled.min()))
     if unseen:
         echo(
@@ -141,12 +145,13 @@ def _echo_how_sure(cut, recall):
             f"{cut.n_anomalous} damaged pictures are few: the recall may as well be "
             f"{cut.recall.low:.2f} as {cut.recall.high:.2f}. More labels make it surer."
         )
-    if recall is not None and recall < 1 and cut.recall.low < recall:
+    if recall is not None and recall < 1:
         needed = math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(recall))
-        echo(
-            f"To be that sure of a recall of {recall:g} takes {needed:,} damaged "
-            "pictures at least, all of them found."
-        )
+        if cut.n_anomalous < needed:
+            echo(
+                f"To be that sure of a recall of {recall:g} takes {needed:,} damaged "
+                "pictures at least, all of them found."
+            )
 
 
 def _pictures(n):

@@ -309,6 +309,10 @@
     press("detail-heat", false);
     boxAll(false);
     if (shown.length) look(0);
+    else {
+      $("opened").textContent = "Every picture has a label.";
+      $("clear").click();
+    }
   };
 
   // Histogram

@@ -78,12 +78,26 @@ def test_few_labels_are_told_and_those_that_were_never_looked_at(table, labels, 
     assert "30 have a lower score than any that was labelled" in said
 
 
+def test_scores_that_tell_nothing_are_told(tmp_path, capsys):
+    table = write_table(tmp_path / "s.csv", 4)
+    labels = write_labels(tmp_path / "l.csv", {1: 1, 2: 0, 3: 0})
+    assert cli.main(["threshold", table, "--labels", labels, "--recall", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "AUROC 0.000" in said and "that is every picture" not in said
+    (tmp_path / "s.csv").write_text(
+        (tmp_path / "s.csv").read_text().replace("0.0,", ",")
+    )
+    assert cli.main(["threshold", table, "--labels", labels, "--recall", "1"]) == 0
+    assert "that is every picture" in capsys.readouterr().err
+
+
 def test_many_labels_are_not_called_few(tmp_path, capsys):
     table = write_table(tmp_path / "s.csv", 1000)
     labels = write_labels(tmp_path / "l.csv", {i: int(i >= 500) for i in range(1000)})
     assert cli.main(["threshold", table, "--labels", labels, "--recall", "0.9"]) == 0
     said = capsys.readouterr().err
     assert "are few" not in said and "lower score than any" not in said
+    assert "To be that sure" not in said
 
 
 def test_a_table_of_a_hundred_thousand_rows_is_read(tmp_path, capsys):

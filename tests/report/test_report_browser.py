@@ -344,6 +344,13 @@ def test_labelling_shows_the_ten_worst_and_then_what_is_near_the_threshold(label
     assert find(labelled, "#detail-name").text == "10.png"
 
 
+def test_where_every_picture_has_a_label_nothing_is_asked(page):
+    find(page, "#label").click()
+    assert not find(page, "#detail").is_displayed()
+    assert find(page, "#opened").text == "Every picture has a label."
+    assert len(scores(page)) == 60
+
+
 def test_labels_are_found_again_in_every_report_of_the_same_pictures(
     labelled, tmp_path
 ):
