@@ -1,9 +1,9 @@
 """`RandomWordCLIPDetector`: from random words to anomaly scores."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
-from itertools import cycle
+from itertools import cycle, repeat, tee
 from numbers import Integral, Real
 from time import perf_counter
 
@@ -22,8 +22,11 @@ from skclipad._embedder import (
     has_own_transform,
     image_options,
     load_clip,
+    region_name,
     text_encoder,
 )
+from skclipad._images.reading import spread_map
+from skclipad._images.regions import cut_images
 from skclipad._inputs import check_labels, keep_columns, look_at
 from skclipad._method.maps import height_and_width, image_map, reference_map
 from skclipad._method.network import network_layers
@@ -429,7 +432,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         ValueError
             If X holds embeddings of another width than the model's, or any embeddings
             where references need images; if a parameter that is read when images are
-            scored does not fit; or if references were read in another `resize_mode`.
+            scored does not fit; or if references were read in another `resize_mode`
+            or `region`.
         """
         self._check_before_scoring()
         inputs = look_at(X, self, width=lambda: self.n_features_in_)
@@ -483,7 +487,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         harmonic mean, and so do these two maps and the score of the whole image to one
         map, for each of `scores`. The mean of these and, with `n_shots`, the map of the
         references is interpolated bilinearly. With ``resize_mode="shortest"``, what
-        CLIP did not see has the value at the border of what it saw.
+        CLIP did not see has the value at the border of what it saw. Outside the
+        embedder's `region` maps are 0.
 
         Examples
         --------
@@ -506,18 +511,19 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             )
 
         prompts = cycle(self._prompts_of(inputs.objects).swapaxes(0, 1))
-        embedder = checked_embedder(self)
+        embedder, images = checked_embedder(self), inputs.images()
         parts = "windows" if self.references_ is None else "patches"
         options = image_options(embedder, crops="whole", parts=parts)
-        features = stream_features(load_clip(embedder), inputs.images(), options)
+
+        # Of a region the map is made, and then laid out on the whole image.
+        cuts = repeat(None)
+        if options.region is not None:
+            images, cuts = tee(cut_images(images, options.region))
+            options = replace(options, region=None)
+        features = stream_features(load_clip(embedder), images, options)
         return AnomalyMaps(
-            image_map(
-                one if one.error is None else None,
-                partial(self._chosen_scores, prompts=pair),
-                self.references_,
-                size,
-            )
-            for one, pair in zip(features, prompts, strict=False)
+            self._map_of(one, cut, pair, size)
+            for one, cut, pair in zip(features, cuts, prompts, strict=False)
         )
 
     def predict_proba(self, X):
@@ -673,6 +679,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             **asdict(settings),
             "prompt_average": self.prompt_average,
             "embedder__resize_mode": embedder.resize_mode,
+            "embedder__region": region_name(embedder),
         }
 
     def _keep_network(self, network):
@@ -754,6 +761,18 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             ),
             s_fnn=network_score(logits.astype(np.float64)),
         )
+
+    def _map_of(self, features, cut, prompts, size):
+        """Return the map of an image, or of the cut of which these are the features."""
+        make = partial(
+            image_map,
+            features if features.error is None else None,
+            partial(self._chosen_scores, prompts=prompts),
+            self.references_,
+        )
+        if cut is None or features.error is not None:
+            return make(size)
+        return spread_map(make, cut, size)
 
     def _chosen_scores(self, embeddings, prompts):
         components = self._score_embeddings(embeddings, prompts)
