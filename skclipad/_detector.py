@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
-from itertools import cycle
+from itertools import cycle, repeat, tee
 from numbers import Integral, Real
 from time import perf_counter
 
@@ -23,8 +23,11 @@ from skclipad._embedder import (
     has_own_transform,
     image_options,
     load_clip,
+    region_name,
     text_encoder,
 )
+from skclipad._images.reading import spread_map
+from skclipad._images.regions import cut_images
 from skclipad._inputs import check_labels, keep_columns, look_at
 from skclipad._method.maps import height_and_width, image_map, word_maps
 from skclipad._method.network import network_layers
@@ -519,7 +522,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         ValueError
             If X holds embeddings of another width than the model's, or any embeddings
             where references need images; if a parameter that is read when images are
-            scored does not fit; or if references were read in another `resize_mode`.
+            scored does not fit; or if references were read in another `resize_mode`
+            or `region`.
         """
         self._check_before_scoring()
         inputs = look_at(X, self, width=lambda: self.n_features_in_)
@@ -573,7 +577,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         harmonic mean, and so do these two maps and the score of the whole image to one
         map, for each of `scores`. The mean of these and, with `n_shots`, the map of the
         references is interpolated bilinearly. With ``resize_mode="shortest"``, what
-        CLIP did not see has the value at the border of what it saw.
+        CLIP did not see has the value at the border of what it saw. Outside the
+        embedder's `region` maps are 0.
 
         Examples
         --------
@@ -596,20 +601,21 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             )
 
         prompts = cycle(self._prompts_of(inputs.objects).swapaxes(0, 1))
-        embedder = checked_embedder(self)
+        embedder, images = checked_embedder(self), inputs.images()
         clip, names = load_clip(embedder), self._combined()
         parts, compare = self._parts_and_comparison(clip, maps=True)
         options = image_options(embedder, crops="whole", parts=parts)
-        features = stream_features(clip, inputs.images(), options)
+
+        # Of a region the map is made, and then laid out on the whole image.
+        cuts = repeat(None)
+        if options.region is not None:
+            images, cuts = tee(cut_images(images, options.region))
+            options = replace(options, region=None)
+        features = stream_features(clip, images, options)
         combine = partial(combined_score, scales=self._scales(names))
         return AnomalyMaps(
-            image_map(
-                one if one.error is None else None,
-                self._patch_maps(one, pair, compare),
-                combine,
-                size,
-            )
-            for one, pair in zip(features, prompts, strict=False)
+            self._map_of(one, cut, self._patch_maps(one, pair, compare), combine, size)
+            for one, cut, pair in zip(features, cuts, prompts, strict=False)
         )
 
     def predict_proba(self, X):
@@ -782,6 +788,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             "reference_share": self.reference_share,
             "reference_top": self.reference_top,
             "embedder__resize_mode": embedder.resize_mode,
+            "embedder__region": region_name(embedder),
         }
 
     def _keep_network(self, network):
@@ -913,6 +920,14 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             ),
             s_fnn=network_score(logits.astype(np.float64)),
         )
+
+    def _map_of(self, features, cut, patch_maps, combine, size):
+        """Return the map of an image, or of the cut of which these are the features."""
+        seen = features if features.error is None else None
+        make = partial(image_map, seen, patch_maps, combine)
+        if cut is None or seen is None:
+            return make(size)
+        return spread_map(make, cut, size)
 
     def _word_scores(self, embeddings, names, prompts):
         components = self._score_embeddings(embeddings, prompts)

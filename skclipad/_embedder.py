@@ -358,7 +358,8 @@ def checked_embedder(detector):
     BackboneMismatchError
         If it holds another CLIP than `fit` used.
     ValueError
-        If there are references, and it reads images in another `resize_mode`.
+        If there are references, and it reads images in another `resize_mode` or
+        another `region`.
     """
     embedder = embedder_of(detector)
     embedder._validate_params()
@@ -377,7 +378,22 @@ def checked_embedder(detector):
             f"of this detector were read with {resize_mode!r}: their parts would not "
             "compare. Set it back, or call fit again."
         )
+
+    # Detectors of before there were regions have none.
+    region = detector.fit_params_.get("embedder__region")
+    if detector.references_ is not None and region_name(embedder) != region:
+        raise ValueError(
+            f"Got embedder__region={region_name(embedder)!r}, but the references of "
+            f"this detector show {region!r} (None is all of an image): what one of "
+            "them lacks would count as anomalous. Set it back, or call fit again."
+        )
     return embedder
+
+
+def region_name(embedder):
+    """Return the name of the region that an embedder looks at, None if it is all."""
+    region = parse_region(embedder.region)
+    return None if region is None else region.name
 
 
 def load_clip(embedder):

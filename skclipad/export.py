@@ -141,11 +141,11 @@ def export_onnx(detector, path, *, int8=False, images=None, maps=None, dynamo=No
     ImportError
         If onnx or onnxruntime is not installed.
     ValueError
-        If the detector cannot become one graph: it looks at crops, has references that
-        are not compared as WinCLIP does with a plain ViT, standardizes scores, or has
-        an image tower that torch cannot export or that is larger than 2 GB. With
-        `maps`, if the image tower is no plain ViT. With `int8`, if the graph does not
-        get smaller.
+        If the detector cannot become one graph: it looks at crops or a region, has
+        references that are not compared as WinCLIP does with a plain ViT, standardizes
+        scores, or has an image tower that torch cannot export or that is larger than
+        2 GB. With `maps`, if the image tower is no plain ViT. With `int8`, if the graph
+        does not get smaller.
     RuntimeError
         If the graph's scores differ from the detector's by more than 1e-4 (without
         `int8`).
@@ -441,6 +441,12 @@ def _on_cpu(detector):
             "looks at one view of an image. Use set_params(embedder__crops='whole'), "
             "or run the graph on each crop and combine its scores as `combine_views` "
             "says."
+        )
+    if embedder.region is not None:
+        raise ValueError(
+            f"Got a detector with region={embedder.region!r}, but a graph reads all "
+            "of an image. Use set_params(embedder__region=None), and cut the region "
+            "out of each image before the graph."
         )
     detector = copy.copy(detector)
     detector.embedder = clone(embedder).set_params(

@@ -461,3 +461,9 @@ def test_an_export_does_not_depend_on_the_output_that_scikit_learn_is_set_to(
     with sklearn.config_context(transform_output="pandas"):
         result = export_onnx(detector, tmp_path / "d.onnx")
     assert result.agreement["same_label"] == 1.0
+
+
+def test_a_region_is_refused(tmp_path):
+    embedder = CLIPImageEmbedder("tiny", region="0,0,32,32")
+    with pytest.raises(ValueError, match="region='0,0,32,32', but a graph reads all"):
+        export_onnx(tiny(embedder=embedder).fit(), tmp_path / "d.onnx")

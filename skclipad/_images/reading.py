@@ -274,9 +274,21 @@ def _read_error(item, row, error):
     return error
 
 
+def spread_map(make, cut, size=None):
+    """Return a map of an image of which ``make(size)`` makes that of its region.
+
+    Outside the region it is 0. `size` is its height and width, None the image's own.
+    """
+    image_size = whole_size(cut)
+    size = size or image_size[::-1]
+    rows, columns = cut.region.place(size, image_size)
+    values = make((rows.stop - rows.start, columns.stop - columns.start))
+    return cut.region.spread(values, size, image_size)
+
+
 def whole_size(cut):
     """Return width and height of the image of which a region was read, or is to be."""
-    if cut.size is None:  # what is kept of it was enough
+    if cut.size is None:  # what a store keeps of it was enough
         cut.cut(read_image(cut.item))
     return cut.size
 

@@ -17,7 +17,7 @@ from weakref import WeakSet
 import numpy as np
 
 import skclipad
-from skclipad._embedder import CLIPImageEmbedder
+from skclipad._embedder import CLIPImageEmbedder, region_name
 from skclipad._exceptions import ImageReadError
 from skclipad._images.bit_depth import BitDepth
 from skclipad._images.reading import read_image
@@ -179,8 +179,8 @@ def detector_identity(detector, leave_out=()):
         if name in settings and name not in leave_out:
             identity[name] = _as_text(settings[name])
     # By what it shows, not by the name of a mask.
-    if (region := parse_region(settings.get("embedder__region"))) is not None:
-        identity["embedder__region"] = region.name
+    if (region := region_name(detector.embedder)) is not None:
+        identity["embedder__region"] = region
     return identity
 
 

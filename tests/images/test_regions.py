@@ -155,3 +155,55 @@ def test_the_store_keeps_regions_apart(images, tmp_path):
     assert np.abs(whole - cut).max() > 1e-3
     again = CLIPImageEmbedder("tiny", region=BOX, **options).transform(images)
     np.testing.assert_array_equal(again, cut)
+
+
+@pytest.mark.parametrize("n_shots", [0, 1])
+@pytest.mark.parametrize("kind", ["box", "mask"])
+def test_maps_lie_in_their_place_and_are_0_outside(kind, n_shots, images, circle):
+    value, inside = (BOX, box_mask()) if kind == "box" else (circle, circle)
+    detector = tiny(
+        embedder=CLIPImageEmbedder("tiny", region=value), n_shots=n_shots
+    ).fit(images)
+    (found,) = detector.anomaly_map(images[:1])
+    assert found.shape == (64, 64) and found.dtype == np.float32
+    assert (found[~inside] == 0).all() and (found[inside] > 0).all()
+    (small,) = detector.anomaly_map(images[:1], size=(32, 16))
+    assert small.shape == (32, 16) and (small == 0).any() and (small > 0).any()
+    if kind == "box":
+        x, y, width, height = BOX
+        detector.set_params(embedder__region=None)
+        if n_shots == 0:
+            cut = images[:1, y : y + height, x : x + width]
+            (expected,) = detector.anomaly_map(cut)
+            box = found[y : y + height, x : x + width]
+            np.testing.assert_allclose(box, expected, atol=1e-6)
+
+
+def test_maps_of_kept_features_and_of_bad_images(images, tmp_path):
+    embedder = CLIPImageEmbedder("tiny", region=BOX, memory=tmp_path, on_error="nan")
+    detector = tiny(embedder=embedder).fit()
+    first = detector.anomaly_map(images)
+    again = detector.anomaly_map(images)
+    np.testing.assert_array_equal(np.stack(again), np.stack(first))
+    with pytest.warns(UserWarning, match="could not be read"):
+        bad, good = detector.anomaly_map([np.zeros((9, 9, 3)), images[0]])
+    assert np.isnan(bad).all() and np.isfinite(good).all()
+
+
+def test_a_box_smaller_than_a_pixel_of_the_map_has_one(images):
+    embedder = CLIPImageEmbedder("tiny", region=(63, 63, 1, 1))
+    (found,) = tiny(embedder=embedder).fit().anomaly_map(images[:1], size=4)
+    assert np.flatnonzero(found).tolist() == [15]
+
+
+def test_references_and_images_are_of_one_region(images, circle):
+    embedder = CLIPImageEmbedder("tiny", region=BOX)
+    detector = tiny(embedder=embedder, n_shots=1).fit(images)
+    for other in (None, "0,0,32,40", circle):
+        detector.set_params(embedder__region=other)
+        with pytest.raises(ValueError, match="the references of this detector show"):
+            detector.predict_proba(images)
+    detector.set_params(embedder__region="8,16,40,32").predict_proba(images)
+    # Words alone may look elsewhere.
+    detector = tiny().fit()
+    detector.set_params(embedder__region=BOX).predict_proba(images)
