@@ -12,9 +12,10 @@ from skclipad._storage.files import file_stamp
 from skclipad._storage.journal import Journal
 from skclipad._storage.stopped import Work
 from skclipad.cli._console import ALL_SCORED, NOTHING_SCORED, SOME_FAILED, echo
-from skclipad.cli._detectors import load_detector, new_detector, warn_of_bundled
+from skclipad.cli._detectors import warn_of_bundled
 from skclipad.cli._files import checked_table, checked_target, open_table
 from skclipad.cli._pictures import find_images
+from skclipad.cli._references import detector_to_score
 from skclipad.cli._results import (
     MapFolder,
     agreement_with_folders,
@@ -38,7 +39,7 @@ def run(args):
         echo(f"skclipad score: no pictures found in {', '.join(args.pictures)}")
         return NOTHING_SCORED
 
-    detector = load_detector(args) if args.detector else new_detector(args).fit()
+    detector = detector_to_score(args, paths)
     detector.set_params(embedder__on_error="nan", embedder__verbose=False)
     warn_of_bundled(detector)
 
