@@ -291,7 +291,7 @@ def test_references_give_no_threshold_where_they_would_find_themselves(
         (["--references", "empty"], "empty holds no pictures"),
         (
             ["--references", "good", "--reference-share", "0"],
-            "--reference-share must be a float in the range (0, 1]",
+            "--reference-share must be a float in the range (0.0, 1.0]",
         ),
     ],
 )
