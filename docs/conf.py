@@ -40,6 +40,7 @@ ORDER = [
     "plot_own_folder.py",
     "plot_grid_search.py",
     "plot_thresholds.py",
+    "plot_unlabelled_folder.py",
     "plot_few_shot.py",
     "plot_maps.py",
     "plot_random_words.py",

@@ -227,5 +227,53 @@ def compare_references(detector, clip, features):
     return np.array([reference_map(one.parts, some).max() for one, some in pairs])
 
 
+def describe_references(n, n_offered, n_bytes):
+    """Say how many references there are and how large, for people.
+
+    Parameters
+    ----------
+    n : int
+        References.
+    n_offered : int
+        Images that they were taken from.
+    n_bytes : int
+        What is kept of them.
+
+    Returns
+    -------
+    str
+        One line.
+
+    Examples
+    --------
+    >>> from skclipad._references import describe_references
+    >>> describe_references(200, 10_000, 310_000_000)
+    '200 of 10,000 images, 310 MB'
+    """
+    of = f" of {n_offered:,}" if n_offered > n else ""
+    images = "image" if max(n, n_offered) == 1 else "images"
+    size = n_bytes / 1e6
+    shown = f"{size:,.0f} MB" if size >= 10 else f"{size:.2g} MB"
+    return f"{n:,}{of} {images}, {shown}"
+
+
+def described_references(detector):
+    """Say the same of a fitted detector.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector with references.
+
+    Returns
+    -------
+    str
+        One line.
+    """
+    n_bytes = sum(array.nbytes for array in detector.references_.values())
+    n = len(detector.reference_rows_)
+    return describe_references(n, detector.n_references_offered_, n_bytes)
+
+
 def _compare_with(references, features):
     return reference_map(features.parts, references)

@@ -10,6 +10,7 @@ from sklearn.utils.validation import _is_fitted
 
 from skclipad._clip.backbone import BUNDLED
 from skclipad._embedder import embedder_of
+from skclipad._references import described_references
 
 # Stops from black through purple and orange to yellow, dark to bright.
 STOPS = [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)]
@@ -58,9 +59,7 @@ def _summary(detector):
 
     if detector.references_ is not None:
         arrays += detector.references_.values()
-        kept, offered = len(detector.reference_rows_), detector.n_references_offered_
-        of = f" of {offered:,}" if offered > kept else ""
-        rows["References"] = f"{kept:,}{of} images"
+        rows["References"] = described_references(detector)
     rows["Size"] = f"{sum(array.nbytes for array in arrays) / 1000:,.0f} kB"
     if not hasattr(detector, "_get_fitted_attr_html"):
         # Since 1.9 scikit-learn lists what was learnt by name, this too.

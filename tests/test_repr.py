@@ -47,7 +47,7 @@ def test_fitted_detector_says_backbone_network_size_and_time(detector):
     rows = dict(re.findall(r"<th [^>]*>([^<]*)</th><td [^>]*>([^<]*)</td>", text))
     assert rows["Backbone"] == f"tiny ({detector.backbone_[:8]})"
     assert rows["Network"] == f"96 - 128 - 32 - 16 - 1, {detector.n_iter_} steps"
-    assert rows["References"] == "2 images"
+    assert re.fullmatch(r"2( of \d+)? images, [\d.]+ MB", rows["References"])
     if hasattr(detector, "_get_fitted_attr_html"):  # scikit-learn's own list has it
         assert "Fitted in" not in rows and text.count("fit_time_") == 1
     else:

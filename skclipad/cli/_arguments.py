@@ -3,7 +3,13 @@
 import argparse
 import re
 
-from skclipad.cli._console import seconds, share, whole_number
+from skclipad.cli._console import (
+    all_or_number,
+    one_of,
+    seconds,
+    share,
+    whole_number,
+)
 from skclipad.cli._files import ENDINGS
 from skclipad.cli._pictures import PICTURES_HELP
 
@@ -79,6 +85,32 @@ RUNNING_OPTIONS = {
     ),
 }
 
+# How images are compared with references; each is a parameter of the detector.
+REFERENCE_OPTIONS = {
+    "--reference-method": (
+        "reference_method",
+        one_of("winclip", "mutual"),
+        "how: winclip, for a few that are known to be normal, or mutual, for many, of "
+        "which some may be damaged (winclip; mutual with --unlabelled)",
+    ),
+    "--reference-share": (
+        "reference_share",
+        share,
+        "with mutual, share of the references that a part has to be like (0.3)",
+    ),
+    "--max-references": (
+        "max_references",
+        whole_number(1),
+        "most pictures to keep of all; of more, so many are drawn (200)",
+    ),
+    "--combine": (
+        "combine",
+        one_of("auto", "sum", "standardized"),
+        "how scores become one: their sum, or each measured by its spread over the "
+        "references first (auto)",
+    ),
+}
+
 
 def _add_parameters(add, options):
     for option, (name, kind, text) in options.items():
@@ -99,7 +131,8 @@ def in_options(message):
 
     "Got N_p=0" becomes "Got --n-pairs 0".
     """
-    for option, (name, *_) in (DETECTOR_OPTIONS | RUNNING_OPTIONS).items():
+    options = DETECTOR_OPTIONS | RUNNING_OPTIONS | REFERENCE_OPTIONS
+    for option, (name, *_) in options.items():
         name = rf"(?:embedder__)?{name.removeprefix('embedder__')}"
         message = re.sub(rf"set_params\({name}=([^)]*)\)", rf"{option} \1", message)
         message = re.sub(rf"\b{name}=(?=[\w'\"])", f"{option} ", message)
@@ -114,19 +147,37 @@ examples:
   skclipad fit -o detector.joblib
   skclipad fit -o detector.joblib --input-noise 1 --n-networks 5
   skclipad fit -o bottles.joblib --object bottle --anomaly "a broken"
-  skclipad fit -o bottles.joblib --n-shots 4 --normal-dir good-bottles/
+  skclipad fit -o bottles.joblib --references good-bottles/ --n-shots 4
+  skclipad fit -o bottles.joblib --unlabelled all-bottles/    damaged ones among them
   skclipad fit -o lite.joblib --model lite       the bundled model, without network"""
-SHOTS_HELP = "how many pictures of --normal-dir to keep as references (0)"
-REFERENCES_HELP = "with --n-shots, a folder of pictures known to be normal"
+REFERENCES_HELP = "pictures known to be normal to compare others with, a folder of them"
+FIT_REFERENCES_HELP = f"{REFERENCES_HELP} (--normal-dir is its former name)"
+FIT_UNLABELLED_HELP = """\
+folder to compare others with, in which most pictures are normal, nobody knows which"""
+SHOTS_HELP = """\
+how many pictures of --references to take, or all, up to --max-references (all)"""
+
+
+def _add_references(parser, references, unlabelled, **kind):
+    """Add the options of references, of which one command takes a folder, one none."""
+    group = parser.add_argument_group("references, to compare pictures with")
+    either = group.add_mutually_exclusive_group().add_argument
+    names = ["--references"] + (["--normal-dir"] if not kind else [])
+    either(*names, metavar="DIR", dest="references", help=references)
+    either("--unlabelled", help=unlabelled, **(kind or {"metavar": "DIR"}))
+    add = group.add_argument
+    add("--n-shots", type=all_or_number, metavar="K", help=SHOTS_HELP)
+    _add_parameters(add, REFERENCE_OPTIONS)
+    return add
 
 
 def _add_fit(parser):
     parser.epilog = FIT_EPILOG
     add = parser.add_argument
     add("-o", "--output", required=True, metavar="FILE", help="say detector.joblib")
-    add("--n-shots", type=whole_number(1), metavar="K", help=SHOTS_HELP)
-    add("--normal-dir", metavar="DIR", help=REFERENCES_HELP)
     _add_parameters(add, DETECTOR_OPTIONS | RUNNING_OPTIONS)
+    _add_references(parser, FIT_REFERENCES_HELP, FIT_UNLABELLED_HELP)
+    parser.set_defaults(detector=None, by_folder=False)
 
 
 # score
@@ -141,11 +192,13 @@ examples:
   skclipad score clip.mp4 --every 25 -d detector.joblib -o scores.csv
   skclipad score photos/ --region 120,80,640,480 -d detector.joblib -o scores.csv
   skclipad score new/ -d detector.joblib --fpr 0.01 --normal-dir good/ -o scores.csv
+  skclipad score photos/ --unlabelled -o scores.csv --report report.html
+  skclipad score new/ --references good/ --n-shots 8 -o scores.csv
   skclipad score photos/ -d detector.joblib -o scores.csv --boxes boxes.json
 
 Columns: path, score (0 normal to 1 anomalous, the mean of the scores in use), label
-(1 above the threshold), s_pr (prompts), s_fnn (network), s_img (references, of a
-detector that has some), error (why a picture has no score); if asked p_value and box.
+(1 above the threshold), s_pr (prompts), s_fnn (network), s_img (references, if there
+are some), error (why a picture has no score); if asked p_value and box.
 
 exit codes: 0 everything scored; 1 not started; 2 nothing scored; 3 some pictures
             failed; 4 stopped by an error, 130 interrupted, and what was scored is in
@@ -200,6 +253,12 @@ take the name of each picture's folder as its true label, and say how well the s
 agree with it"""
 GOOD_HELP = "with --labels-from-folders, the folder of normal pictures (good)"
 
+UNLABELLED_HELP = """\
+compare the pictures with each other: most should be normal, nobody has to know which"""
+BY_FOLDER_HELP = """\
+each sub-folder is another kind of thing, with references of its own; with --references,
+those in the sub-folder of the same name"""
+
 
 def _add_score(parser):
     parser.epilog = SCORE_EPILOG
@@ -231,6 +290,10 @@ def _add_score(parser):
     add("--reference", metavar="TABLE", help=COMPARE_HELP)
     add("--labels-from-folders", action="store_true", help=FOLDERS_HELP)
     add("--good", default="good", metavar="NAME", help=GOOD_HELP)
+
+    flag = {"action": "store_true"}
+    add = _add_references(parser, REFERENCES_HELP, UNLABELLED_HELP, **flag)
+    add("--by-folder", action="store_true", help=BY_FOLDER_HELP)
 
     group = parser.add_argument_group("where it runs")
     _add_parameters(group.add_argument, RUNNING_OPTIONS)

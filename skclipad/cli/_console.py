@@ -48,6 +48,25 @@ def whole_number(least):
     return read
 
 
+def one_of(*names):
+    """Make a reader of one of some names, as `type` of an argument."""
+
+    def read(text):
+        if text not in names:
+            *others, last = map(repr, names)
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not {', '.join(others)} or {last}"
+            )
+        return text
+
+    return read
+
+
+def all_or_number(text):
+    """Read "all" or a whole number of 1 or more, as the `type` of an argument."""
+    return text if text == "all" else whole_number(1)(text)
+
+
 def share(text):
     """Read a number from 0 to 1, as the `type` of an argument."""
     if not 0 <= float(text) <= 1:

@@ -68,18 +68,13 @@ def load_detector(args):
     return detector.set_params(**given(args, RUNNING_OPTIONS))
 
 
-def scoring_detector(args):
-    """Load or fit a detector that gives bad images no score.
-
-    Returns the names of its scores, too.
-    """
-    detector = load_detector(args) if args.detector else new_detector(args).fit()
+def ready_to_score(detector):
+    """Let a detector give bad images no score; return the names of its scores."""
     detector.set_params(embedder__on_error="nan", embedder__verbose=False)
     warn_of_bundled(detector)
 
     # One empty picture: here it shows if the model is not the one that `fit` used.
-    components = detector.score_components(np.zeros((1, 8, 8, 3)))
-    return detector, components
+    return detector.score_components(np.zeros((1, 8, 8, 3)))
 
 
 def run_identity(detector):

@@ -5,31 +5,15 @@ import joblib
 from skclipad._storage.files import atomic_write
 from skclipad._storage.stopped import Work
 from skclipad.cli._console import ALL_SCORED, echo
-from skclipad.cli._detectors import new_detector, warn_of_bundled
+from skclipad.cli._detectors import warn_of_bundled
 from skclipad.cli._files import checked_target
-from skclipad.cli._pictures import find_images
+from skclipad.cli._references import fitted_detector
 
 
 def run(args):
     """Fit a detector and write it."""
     target = checked_target(args.output)
-    if (args.n_shots is None) != (args.normal_dir is None):
-        raise ValueError(
-            "--n-shots and --normal-dir go together: how many references, and the "
-            "normal pictures to take them from."
-        )
-
-    detector = new_detector(args)
-    if args.n_shots is None:
-        detector.fit()
-    else:
-        images = find_images([args.normal_dir])
-        if len(images) < args.n_shots:
-            raise ValueError(
-                f"--normal-dir {args.normal_dir} holds {len(images)} pictures, but "
-                f"--n-shots {args.n_shots} needs as many."
-            )
-        detector.set_params(n_shots=args.n_shots).fit(images)
+    detector = fitted_detector(args)
 
     with Work() as work, atomic_write(target) as path:
         work.begin()

@@ -21,7 +21,7 @@ from skclipad.cli._console import (
     duration,
     echo,
 )
-from skclipad.cli._detectors import run_identity, scoring_detector
+from skclipad.cli._detectors import ready_to_score, run_identity
 from skclipad.cli._files import checked_table, checked_target, open_table
 from skclipad.cli._growing import (
     GrowingTable,
@@ -30,6 +30,7 @@ from skclipad.cli._growing import (
 )
 from skclipad.cli._pictures import find_images
 from skclipad.cli._plan import tell_plan
+from skclipad.cli._references import detector_to_score
 from skclipad.cli._results import (
     MapFolder,
     agreement_with_folders,
@@ -61,7 +62,8 @@ def run(args):
         echo(f"skclipad score: no pictures found in {', '.join(args.pictures)}")
         return NOTHING_SCORED
 
-    detector, components = scoring_detector(args)
+    detector = detector_to_score(args, paths)
+    components = ready_to_score(detector)
     if args.map_tiles is not None:
         check_tiles(detector)
     if args.plan:

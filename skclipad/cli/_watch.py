@@ -13,7 +13,12 @@ from skclipad._images.video import is_address, shown_address
 from skclipad._storage.ledger import Ledger, ledger_path
 from skclipad._storage.stopped import Work
 from skclipad.cli._console import ALL_SCORED, echo
-from skclipad.cli._detectors import run_identity, scoring_detector
+from skclipad.cli._detectors import (
+    load_detector,
+    new_detector,
+    ready_to_score,
+    run_identity,
+)
 from skclipad.cli._files import checked_table
 from skclipad.cli._growing import GrowingTable, growing_columns, is_there
 from skclipad.cli._pictures import image_filter, images_in
@@ -34,7 +39,8 @@ def run(args):
     _check(args, folder)
     target = checked_table(args.output)
     command = None if args.execute is None else Command(args.execute)
-    detector, components = scoring_detector(args)
+    detector = load_detector(args) if args.detector else new_detector(args).fit()
+    components = ready_to_score(detector)
     if args.threshold is not None:
         detector.set_params(threshold=args.threshold)
 

@@ -31,9 +31,10 @@ MEANINGS = {
     "s_pr": "compares the picture with the prompts for whole and for damaged things.",
     "s_fnn": "comes from the network, which was trained on prompts of random words and "
     "has seen no picture.",
-    "s_img": "compares the picture with the references, the good pictures that the "
-    "detector was given.",
-    "score": "is the mean of those above that the detector uses.",
+    "s_img": "compares the picture with the references that the detector was given: "
+    "good pictures, or many of which most are good.",
+    "score": "is made of those above that the detector uses: their mean, or how far on "
+    "average they lie above what is usual among the references.",
 }
 
 

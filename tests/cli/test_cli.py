@@ -244,8 +244,8 @@ def test_fit_takes_its_references_from_a_folder(tmp_path, bunch, capsys):
     capsys.readouterr()
     assert cli.main([*fit, "--n-shots", "4", *shots]) == 1
     assert "holds 3 pictures, but --n-shots 4" in capsys.readouterr().err
-    assert cli.main([*fit, *shots]) == 1
-    assert "go together" in capsys.readouterr().err
+    assert cli.main([*fit, "--n-shots", "2"]) == 1
+    assert "Got --n-shots without references" in capsys.readouterr().err
 
 
 # demo
