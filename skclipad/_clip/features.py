@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from skclipad._clip.backbone import Backbone
 from skclipad._clip.parts import check_parts, joined, see_parts
+from skclipad._clip.places import embed_windows, places_grid
 from skclipad._clip.vision import encode_pixels, reads_class_token
 from skclipad._clip.windows import (
     CROP_GRID,
@@ -33,7 +34,7 @@ from skclipad._images.reading import image_identity, read_image, snapshot
 from skclipad._images.regions import Region, cut_images
 from skclipad._storage.store import EmbeddingStore, store_key
 
-FEATURES = 2
+FEATURES = 3
 """Version of the features of parts, in the keys under which a store keeps them. To be
 raised with each change of the code that gives other ones."""
 
@@ -139,10 +140,11 @@ def stream_features(clip, images, options):
 
     A plain ViT sees a window as WinCLIP has it: the class token and the tokens of the
     window, with the positions that they have in the image, run through all blocks on
-    their own. Towers without tokens that could be left out (ResNets, most towers of
-    timm) see crops instead: the image is cut into 6 x 6 cells, and each square of 2 x 2
-    or 3 x 3 cells is resized and run through the whole tower. What stands for their
-    patches, and the depths of every tower, come from inside it, in one pass.
+    their own. Of a tower that ends in average pooling and a linear map (``lite``) a
+    window is the mean of its places. Other towers (ResNets, most of timm's) see crops
+    instead: the image is cut into 6 x 6 cells, and each square of 2 x 2 or 3 x 3 cells
+    is resized and run through the whole tower. What stands for patches of these, and
+    the depths of every tower, come from inside it, in one pass.
 
     Parameters
     ----------
@@ -297,8 +299,11 @@ class _Preparation:
         return not self.options.parts or self.options.crops != "whole"
 
     @property
-    def has_tokens(self):
-        return reads_class_token(self.clip.model.visual)
+    def window_grid(self):
+        """Rows and columns that windows are made of; None if they are crops."""
+        if reads_class_token(self.clip.model.visual):
+            return grid_of(self.clip.model.visual)
+        return places_grid(self.clip)
 
     def _look_up(self, prepared, identity):
         """Find what the store keeps of an image, and name what it shall keep."""
@@ -342,7 +347,7 @@ class _Preparation:
             size=size,
             box=box,
             # Crops are cut out of the image itself, whatever becomes of the whole view.
-            window_box=box if self.has_tokens else (0, 0, *size),
+            window_box=(0, 0, *size) if self.window_grid is None else box,
             **features,
         )
 
@@ -351,12 +356,12 @@ class _Preparation:
         if "patches" in self.options.parts:
             yield 1
         if "windows" in self.options.parts:
-            grid = grid_of(self.clip.model.visual) if self.has_tokens else [CROP_GRID]
+            grid = self.window_grid or (CROP_GRID, CROP_GRID)
             yield from (side for side in WINDOWS if side <= min(grid))
 
     def _part_boxes(self, image):
         boxes = [(0, 0, *image.size)]
-        if "windows" in self.options.parts and not self.has_tokens:
+        if "windows" in self.options.parts and self.window_grid is None:
             boxes += [box for side in WINDOWS for box in window_boxes(image.size, side)]
         return boxes
 
@@ -440,7 +445,11 @@ def _parts(clip, pixels, options):
     if reads_class_token(clip.model.visual):
         _add_tokens(clip, pixels, options, found)
     else:
-        _add_crops(clip, pixels, options, found)
+        _add_inside(options, found)
+        if "windows" in options.parts and places_grid(clip) is not None:
+            _add_places(clip, pixels, found)
+        elif "windows" in options.parts:
+            _add_crops(clip, pixels, options, found)
     if "depths" not in options.parts:
         for one in found:
             one.pop("depths", None)
@@ -456,15 +465,29 @@ def _add_tokens(clip, pixels, options, found):
             one |= {"image": image, "parts": parts}
 
 
-def _add_crops(clip, pixels, options, found):
-    """Add what stands for windows and patches of other towers."""
-    for one, views in zip(found, pixels, strict=True):
-        if "patches" in options.parts:
+def _add_inside(options, found):
+    """Add what stands for the patches of other towers."""
+    if "patches" in options.parts:
+        for one in found:
             one["parts"][1] = one["depths"].astype(np.float32)
-        if "windows" in options.parts:
-            embedded = torch.cat(_embed(clip, [views], options.batch_size))
-            one["image"], windows = crop_features(embedded.cpu().numpy())
-            one["parts"] |= windows
+
+
+def _add_places(clip, pixels, found):
+    """Add windows of places."""
+    whole = torch.from_numpy(np.stack([views[0] for views in pixels]))
+    sides = [side for side in WINDOWS if side <= min(places_grid(clip))]
+    images, windows = embed_windows(clip, whole, sides)
+    for i, one in enumerate(found):
+        one["image"] = images[i]
+        one["parts"] |= {side: window[i] for side, window in windows.items()}
+
+
+def _add_crops(clip, pixels, options, found):
+    """Add crops for windows."""
+    for one, views in zip(found, pixels, strict=True):
+        embedded = torch.cat(_embed(clip, [views], options.batch_size))
+        one["image"], windows = crop_features(embedded.cpu().numpy())
+        one["parts"] |= windows
 
 
 def _inside(clip, pixels):
