@@ -265,7 +265,7 @@ def test_demo_judges_photos_in_three_ways_and_says_how_well(demo):
     target = [int(row["target"]) for row in rows]
     assert target == load_sample_photos().target.tolist()
 
-    found = re.findall(r"^(words|4 good|the unlabelled).* (\d+) +(0\.\d+)", text, re.M)
+    found = re.findall(r"^(words|4 good|an unlabelled).* (\d+) +(0\.\d+)", text, re.M)
     assert [int(n_photos) for _, n_photos, _ in found] == [50, 46, 50]
     words, few, folder = (float(value) for *_, value in found)
     assert folder == round(auroc(target, [float(row["score"]) for row in rows]), 3)
