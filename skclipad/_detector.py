@@ -238,16 +238,16 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     is their mean: ``predict_proba(X)[:, 1]``. ``decision_function`` is the combined
     score minus `threshold`, and `predict` is 1 where that is positive.
 
-    With `n_shots` there is ``s_img`` too. That of "winclip" [2]_:
-    patch tokens, windows of 2 x 2 and of 3 x 3 patches are each compared with all of
-    the references', ``(1 - cos) / 2`` to the most similar; scores of windows go to
-    patches by harmonic mean; the three maps are averaged; ``s_img`` is the maximum.
+    With `n_shots` there is a score ``s_img`` too. For "winclip" [2]_ patch tokens,
+    windows of 2 x 2 and of 3 x 3 patches are each compared with all of the
+    references', ``(1 - cos) / 2`` to the most similar; scores of windows go to patches
+    by harmonic mean; the three maps are averaged; ``s_img`` is the maximum.
     Of image towers without a class token and patches (ResNets, most towers of timm) the
     features at two stages or four depths, side by side, stand for patches, and windows
     are not compared. References are taken from the whole image, whatever the embedder's
     `crops`.
 
-    That of "mutual": each part, seen at four depths of a ViT or two stages of a
+    For "mutual" [3]_ each part, seen at four depths of a ViT or two stages of a
     convolutional tower, is compared with all parts of each reference; ``(1 - cos) / 2``
     to the most similar one is its distance to that reference, and the mean over the
     `reference_share` of the references that are nearest its score. Tokens of a ViT are
@@ -422,7 +422,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X=None, y=None):
-        """Train on prompts with random words; no image is needed without `n_shots`.
+        """Train on prompts with random words; without `n_shots` no image is needed.
 
         The prompts are written, embedded and learnt from as in Sec. 3.2 and 3.3.
 
@@ -434,7 +434,9 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         y : array-like of shape (n_samples,), default=None
             0 for normal and 1 for anomalous images; other labels are refused, since
             metrics would take them the wrong way round. With `n_shots`, those with 0
-            may be references, all if None. Nothing else is learnt from it.
+            may be references, all if None: an unlabelled folder, for
+            ``n_shots="all"`` and ``reference_method="mutual"``, may hold damaged ones.
+            Nothing else is learnt from it.
 
         Returns
         -------
@@ -445,10 +447,10 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If a parameter does not fit, X holds embeddings of another width than the
-            model's, y holds other labels than 0 and 1, or X and y do not offer
-            `n_shots` normal images.
+            model's, y holds other labels than 0 and 1, X and y do not offer `n_shots`
+            normal images, or the image tower shows no parts to compare.
         TypeError
-            If `n_shots` is positive and X is None.
+            If there is an `n_shots` and X is None.
         ImageReadError
             If a reference cannot be read.
         PromptTooLongError

@@ -20,7 +20,7 @@ WIDTH = 128
 enough, and a comparison with wider ones takes as much longer."""
 
 REFERENCES_AT_ONCE = 32
-"""References whose similarities lie in memory together."""
+"""References that are worked on together, so that memory stays small."""
 
 
 def reference_state(stream, sides):
@@ -73,8 +73,9 @@ def principal_axes(parts, width):
     """
     wide = parts.shape[-1]
     moments = np.zeros((wide, wide), np.float64)
-    for one in parts:
-        flat = one.reshape(-1, wide).astype(np.float32)
+    for start in range(0, len(parts), REFERENCES_AT_ONCE):
+        some = parts[start : start + REFERENCES_AT_ONCE]
+        flat = some.reshape(-1, wide).astype(np.float32)
         moments += flat.T @ flat
     # Only these axes: all of 3,584 take ten times as long.
     _, axes = eigh(moments, subset_by_index=(max(0, wide - width), wide - 1))
@@ -145,7 +146,10 @@ class MutualComparison:
         parts = torch.from_numpy(state["parts"])
         self.references = {
             side: torch.cat(
-                [_pooled(some.to(device), side) for some in parts.split(32)]
+                [
+                    _pooled(some.to(device), side)
+                    for some in parts.split(REFERENCES_AT_ONCE)
+                ]
             )
             for side in state["sides"].tolist()
         }  # each (n_references, n_parts, width), of unit length
