@@ -40,7 +40,7 @@ COMMANDS = {
     "score": "Score pictures, one row each, as CSV, JSON lines or Parquet",
     "export": "Write a detector as an ONNX graph, from pixels to scores",
     "benchmark": "Measure the method on a data set, as the paper does",
-    "info": "Show versions, device and the bundled models",
+    "info": "Show versions, device, the bundled models, and what a detector is",
 }
 
 

@@ -286,6 +286,8 @@ def _add_demo(parser):
 
 def _add_info(parser):
     parser.epilog = "Put what it prints into a report of a bug."
+    text = f"say also how this detector was made: {DETECTOR_HELP}"
+    parser.add_argument("-d", "--detector", metavar="FILE", help=text)
 
 
 ADDERS = {

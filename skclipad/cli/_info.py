@@ -5,11 +5,13 @@ import platform
 from skclipad._clip.backbone import BUNDLED
 from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad.cli._console import ALL_SCORED
-from skclipad.report import package_versions
+from skclipad.cli._detectors import load_detector
+from skclipad.report import describe_run, package_versions
 
 
 def run(args):
-    """Print versions, device and the bundled models."""
+    """Print versions, device, the bundled models, and what a detector is."""
+    detector = None if args.detector is None else load_detector(args)
     for name, version in package_versions(missing="not installed").items():
         print(f"{name:<16} {version}")
     print(f"{'platform':<16} {platform.platform()}")
@@ -23,4 +25,10 @@ def run(args):
             f"{'bundled ' + name:<16} {parameters:.1f} million parameters, reads "
             f"{width} x {height} pixels"
         )
+
+    if detector is not None:
+        sections = describe_run(detector)
+        for name, value in (sections["Run"] | sections["Detector"]).items():
+            if name != "date":
+                print(f"{name:<16} {value}")
     return ALL_SCORED
