@@ -91,8 +91,8 @@ REFERENCE_OPTIONS = {
     "--combine": (
         "combine",
         one_of("auto", "sum", "standardized"),
-        "how scores become one: their sum, or each measured by its spread over the "
-        "references first (auto)",
+        "how scores become one: by their sum, or by how unusual each is among the "
+        "references (auto)",
     ),
 }
 

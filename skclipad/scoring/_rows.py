@@ -27,8 +27,7 @@ NAMELESS = "a callable that no import finds is never taken for the same"
 
 # What determines a score beside what `fit` learnt.
 _SETTINGS = (
-    *("scores", "combine", "combine_views", "temperature", "threshold"),
-    "reference_share",
+    *("scores", "combine_views", "temperature", "threshold"),
     *("embedder__crops", "embedder__resize_mode", "embedder__precision"),
     "embedder__bit_depth",
 )
