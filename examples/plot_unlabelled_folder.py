@@ -12,8 +12,8 @@ words find in it, what do four good photographs, and what does the folder by its
 # ----
 #
 # The package brings photographs of drink cans. In a folder from a line most things are
-# good, so this one is made of all good cans and three of the damaged ones. Its labels are
-# for the last step alone, to see who was right.
+# good, so this one is made of all good cans and three of the damaged ones. Its labels
+# are used in the end alone, to see who was right.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,9 +41,9 @@ for ax, path in zip(axes.flat, photos, strict=False):
 # -----------------
 #
 # **Words** know no can at all. **Four good cans** are known to be good: their parts are
-# what others are compared with, in two ways. "winclip" asks for the most similar part of
-# all four, "mutual" for one in each of those that are nearest. **The folder** is its own
-# reference, damaged cans and all: `fit` gets it as it is, without a label.
+# what others are compared with, in two ways. "winclip" asks for the most similar part
+# of all four, "mutual" for one in each of those that are nearest. **The folder** is its
+# own reference, damaged cans and all: `fit` gets it as it is, without a label.
 
 words = RandomWordCLIPDetector(
     N_p=200, object_name="can", embedder=CLIPImageEmbedder("lite"), random_state=0
@@ -66,8 +66,8 @@ for name, settings in ways.items():
 # Who was right?
 # --------------
 #
-# The four known cans are left out, for they are in two of the ways compared with
-# themselves.
+# The four known cans are left out: "winclip" would find each of them among its own
+# references.
 
 new = np.arange(4, len(photos))
 scores = {
@@ -131,14 +131,14 @@ folder
 #
 # .. code-block:: console
 #
-#     skclipad score photos/ --unlabelled --object can -o scores.csv --report report.html
+#     skclipad score photos/ --unlabelled --object can -o scores.csv --report r.html
 
 # %%
 # Conclusion
 # ----------
 #
-# Words are for the first look, when there is one photograph. As soon as there is a folder
-# of one kind of thing, it knows more than they do, and nobody has to sort it. A few
-# photographs that are known to be good say what good is even where damage is frequent:
-# the folder cannot, for what many of its photographs have is usual to it. Look at the
-# maps before you believe a score: they tell a dent from a reflection.
+# Words are for the first look, when there is one photograph. As soon as there is a
+# folder of one kind of thing, it knows more than they do, and nobody has to sort it. A
+# few photographs that are known to be good say what good is even where damage is
+# frequent: the folder cannot, for what many of its photographs have is usual to it.
+# Look at the maps before you believe a score: they tell a dent from a reflection.

@@ -46,7 +46,7 @@ COMMANDS = {
     "watch": "Score pictures as they come into a folder, for as long as it runs",
     "export": "Write a detector as an ONNX graph, from pixels to scores",
     "benchmark": "Measure the method on a data set, as the paper does",
-    "info": "Show versions, device and a model, or the models there are",
+    "info": "Show versions, device, models, and what a detector is",
 }
 
 

@@ -106,8 +106,8 @@ REFERENCE_OPTIONS = {
     "--combine": (
         "combine",
         one_of("auto", "sum", "standardized"),
-        "how scores become one: their sum, or each measured by its spread over the "
-        "references first (auto)",
+        "how scores become one: by their sum, or by how unusual each is among the "
+        "references (auto)",
     ),
 }
 
@@ -485,6 +485,8 @@ def _add_info(parser):
     add = parser.add_argument
     add("--models", action="store_true", help=MODELS_HELP)
     _add_parameters(add, MODEL_OPTIONS)
+    text = f"say also how this detector was made: {DETECTOR_HELP}"
+    add("-d", "--detector", metavar="FILE", help=text)
 
 
 ADDERS = {

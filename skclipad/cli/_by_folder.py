@@ -73,6 +73,11 @@ class DetectorOfFolders(RandomWordCLIPDetector):
         self.n_references_offered_ = sum(
             one.n_references_offered_ for one in detectors.values()
         )
+        self.reference_scales_ = {
+            f"{kind}/{name}": scale
+            for kind, one in detectors.items()
+            for name, scale in (one.reference_scales_ or {}).items()
+        } or None
         self.fit_time_ = sum(one.fit_time_ for one in detectors.values())
         return self
 

@@ -6,16 +6,18 @@ from skclipad._clip.backbone import BUNDLED
 from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad.cli._arguments import MODEL_OPTIONS, given
 from skclipad.cli._console import ALL_SCORED
+from skclipad.cli._detectors import load_detector
 from skclipad.cli._models import print_models
-from skclipad.report import package_versions
+from skclipad.report import describe_run, package_versions
 
 
 def run(args):
-    """Print versions, device, and a model with the paths that its towers take."""
+    """Print versions, device, models with the paths of their towers, a detector."""
     if args.models:
         print_models()
         return ALL_SCORED
 
+    detector = None if args.detector is None else load_detector(args)
     for name, version in package_versions(missing="not installed").items():
         _tell(name, version)
     _tell("platform", platform.platform())
@@ -27,7 +29,16 @@ def run(args):
     _tell("device", backbones[0].device)
     for backbone in backbones:
         _tell_model(backbone)
+    if detector is not None:
+        _tell_detector(detector)
     return ALL_SCORED
+
+
+def _tell_detector(detector):
+    sections = describe_run(detector)
+    for name, value in (sections["Run"] | sections["Detector"]).items():
+        if name != "date":
+            _tell(name, value)
 
 
 def _tell_model(backbone):

@@ -7,12 +7,7 @@ import numpy as np
 from sklearn.base import clone
 
 from skclipad._detector import FEW
-from skclipad._references import (
-    describe_references,
-    described_references,
-    embed_references,
-    keep_references,
-)
+from skclipad._references import describe_references, described_references
 from skclipad.cli._arguments import REFERENCE_OPTIONS, given
 from skclipad.cli._by_folder import DetectorOfFolders, kind_of, shown_kind
 from skclipad.cli._console import echo
@@ -20,6 +15,7 @@ from skclipad.cli._detectors import load_detector, new_detector
 from skclipad.cli._pictures import find_images
 
 MOST_KINDS = 3  # that are named on the terminal
+EMPTY = np.zeros((2, 8, 8, 3), np.uint8)  # two images
 
 
 def detector_to_score(args, paths):
@@ -145,7 +141,7 @@ def _fit(detector, kinds, args):
         _check_number(detector, images, kind, args)
     n_taken = {kind: _n_taken(detector, images) for kind, images in kinds.items()}
     n_offered = sum(map(len, kinds.values()))
-    n_bytes = _bytes_of_one(detector) * sum(n_taken.values())
+    n_bytes = _size_of(detector, n_taken.values())
     of_kinds = f", in {len(kinds):,} folders" if args.by_folder else ""
     what = describe_references(sum(n_taken.values()), n_offered, n_bytes)
     echo(f"references: {what}{of_kinds}")
@@ -182,13 +178,18 @@ def _check_number(detector, images, kind, args):
         )
 
 
-def _bytes_of_one(detector):
-    """Measure what is kept of one reference, on an empty image."""
+def _size_of(detector, numbers):
+    """Tell how many bytes are kept of so many references in each of several detectors.
+
+    It is measured on empty images, with the least of a network: only their number
+    changes the size.
+    """
     embedder = clone(detector.embedder).set_params(memory=None, verbose=False)
-    empty = [np.zeros((8, 8, 3), np.uint8)]
-    _, features = embed_references(detector, embedder, empty, np.arange(1))
-    kept = keep_references(detector.reference_method, features)
-    return sum(array.nbytes for array in kept.values())
+    least = {"N_p": 2, "n_networks": 1, "prompt_set": "single", "combine": "sum"}
+    small = clone(detector).set_params(memory=None, embedder=embedder, **least)
+    kept = [small.set_params(n_shots=n).fit(EMPTY).references_ for n in (1, 2)]
+    one, two = (sum(array.nbytes for array in arrays.values()) for arrays in kept)
+    return sum(one + (n - 1) * (two - one) for n in numbers)
 
 
 def _check_variety(detectors):

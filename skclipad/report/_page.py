@@ -33,8 +33,8 @@ MEANINGS = {
     "has seen no picture.",
     "s_img": "compares the picture with the references that the detector was given: "
     "good pictures, or many of which most are good.",
-    "score": "is made of those above that the detector uses: their mean, or how far on "
-    "average they lie above what is usual among the references.",
+    "score": "is the mean of those above that the detector uses, or says how far they "
+    "lie above what is usual among the references.",
 }
 
 

@@ -400,3 +400,14 @@ def test_folders_of_perhaps_several_kinds_are_told(mixed, tmp_path, score, capsy
     file = str(tmp_path / "d.joblib")
     assert cli.main(["fit", "-o", file, "--unlabelled", str(mixed), *TINY]) == 0
     assert "fit one detector for each of them" in capsys.readouterr().err
+
+
+def test_info_says_what_a_detector_is(good, tmp_path, capsys):
+    file = str(tmp_path / "d.joblib")
+    source = ["--references", str(good), "--n-shots", "2"]
+    assert cli.main(["fit", "-o", file, *source, *TINY]) == 0
+    capsys.readouterr()
+    assert cli.main(["info", "-d", file]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^references +2 of 6 images, [\d.]+ MB$", printed, re.M)
+    assert re.search(r"^N_p +100$", printed, re.M)

@@ -504,7 +504,7 @@ def test_two_runs_to_one_table_refuse_politely(
     def too_late(*args):
         raise AssertionError("the work was begun")
 
-    monkeypatch.setattr(_score, "scoring_detector", too_late)
+    monkeypatch.setattr(_score, "detector_to_score", too_late)
     target = tmp_path / "scores.csv"
     arguments = ["score", str(photos), "-d", detector_file, "-o", str(target)]
     with exclusive(target):

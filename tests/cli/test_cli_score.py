@@ -372,7 +372,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(
         raise AssertionError("the work was begun")
 
     monkeypatch.setattr(RandomWordCLIPDetector, "fit", too_late)
-    monkeypatch.setattr(_score, "scoring_detector", too_late)
+    monkeypatch.setattr(_score, "detector_to_score", too_late)
     inputs = [str(photos), "-d", detector_file] if command == "score" else []
     for target, reason in (
         (tmp_path / "no" / "where.csv", "does not exist"),
