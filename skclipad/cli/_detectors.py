@@ -56,7 +56,15 @@ def load_detector(args):
             f"{args.detector} holds a {type(detector).__name__}, but expected a "
             "RandomWordCLIPDetector, as `skclipad fit` writes it."
         )
-    unknown = [n for n in detector._get_param_names() if not hasattr(detector, n)]
+    estimators = (
+        [detector] if detector.embedder is None else [detector, detector.embedder]
+    )
+    unknown = [
+        name
+        for estimator in estimators
+        for name in estimator._get_param_names()
+        if not hasattr(estimator, name)
+    ]
     if unknown:
         raise ValueError(
             f"{args.detector} was written by another version of skclipad, whose "

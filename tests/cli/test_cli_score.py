@@ -411,6 +411,16 @@ def test_a_detector_of_another_version_is_refused(
     assert "another version of skclipad" in capsys.readouterr().err
 
 
+def test_one_whose_embedder_is_of_another_version_is_refused(
+    detector_file, photos, tmp_path, capsys
+):
+    detector = joblib.load(detector_file)
+    del detector.embedder.region
+    joblib.dump(detector, tmp_path / "old.joblib")
+    assert cli.main(["score", str(photos), "-d", str(tmp_path / "old.joblib")]) == 1
+    assert "whose detectors had no region" in capsys.readouterr().err
+
+
 def test_a_detector_of_another_model_is_refused(
     photos, detector_file, tmp_path, capsys
 ):
