@@ -163,7 +163,7 @@ def test_patch_tokens_are_those_of_open_clip(backbones, pictures):
 @pytest.mark.parametrize("name", ["averaged", "resnet"])
 def test_towers_without_a_class_token_see_resized_crops(backbones, pictures, name):
     backbone = backbones[name]
-    (features,) = stream_windows(backbone, pictures[:1], patches=True)
+    (features,) = stream_windows(backbone, pictures[:1])
     assert set(features.parts) == {2, 3}
     picture = Image.fromarray(pictures[0])
     height, width = backbone.image_size
