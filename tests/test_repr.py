@@ -47,7 +47,7 @@ def test_fitted_detector_says_backbone_network_size_and_time(detector):
     rows = dict(re.findall(r"<th [^>]*>([^<]*)</th><td [^>]*>([^<]*)</td>", text))
     assert rows["Backbone"] == f"tiny ({detector.backbone_[:8]})"
     assert rows["Network"] == f"96 - 128 - 32 - 16 - 1, {detector.n_iter_} steps"
-    assert rows["References"] == "2 images"
+    assert rows["References"] == "2 of 6 images"
     assert rows["Fitted in"] == f"{detector.fit_time_:.3g} s"
     kilobytes = float(rows["Size"].removesuffix(" kB").replace(",", ""))
     assert kilobytes == pytest.approx(len(pickle.dumps(detector)) / 1000, rel=0.1)
