@@ -39,6 +39,7 @@ from skclipad._method.scores import (
     network_score,
     prompt_score,
     scale,
+    standardized_score,
     unit,
 )
 from skclipad._method.training import (
@@ -135,8 +136,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     combine : {"auto", "sum", "standardized"}, default="auto"
         How `scores` become one: "sum" is their mean, the paper's way, which ranks as
         their sum does; "standardized" measures each by its median and spread over the
-        references, and takes the highest, so that what one of them sees is not lost in
-        the noise of another. "auto" is "standardized" with
+        references, and lets words raise the score of the references, a little, but
+        never lower it: see the notes. "auto" is "standardized" with
         ``reference_method="mutual"`` and 8 references or more, else "sum". Our choice,
         by ``benchmarks/photos.py``.
     temperature : float, default=0.01
@@ -257,9 +258,11 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     a reference of its very content, and scores 0 if there is no other. The references
     are those of `fit`: an image scores the same whatever comes with it.
 
-    Standardized scores are ``z = (s - median) / spread`` over the references, where
-    each is compared with the others, and the combined score rises with the highest of
-    the ``z``: from 0 to 1, 0.5 at 3.
+    Standardized scores are ``z = (s - median) / spread`` over the references, each of
+    which is compared with the others; of ``s_pr`` and ``s_FNN`` the logarithms of the
+    odds are measured, and ``z_words`` is the mean of both. The combined score rises
+    with ``z_img + min(max(z_words, 0), 2) / 2``, or with what of it `scores` asks for:
+    from 0 to 1, 0.5 at 3 spreads.
 
     Scikit-learn's outlier detectors call outliers -1; here anomalous is 1, as labels
     of anomaly data sets have it. ``1 - 2 * detector.predict(X)`` turns the sign.
@@ -614,7 +617,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             images, cuts = tee(cut_images(images, options.region))
             options = replace(options, region=None)
         features = stream_features(clip, images, options)
-        combine = partial(combined_score, scales=self._scales(names))
+        combine = partial(self._combine, names, self._scales(names))
         return AnomalyMaps(
             self._map_of(one, cut, self._patch_maps(one, pair, compare), combine, size)
             for one, cut, pair in zip(features, cuts, prompts, strict=False)
@@ -710,8 +713,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             If `combine` or `scores` ask for references, and `fit` had none.
         """
         names = self._combined()
-        scales = self._scales(names)
-        return combined_score([components[name] for name in names], scales)
+        scores = [components[name] for name in names]
+        return self._combine(names, self._scales(names), scores)
 
     # Fitting -------------------------------------------------------------------------
 
@@ -760,7 +763,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         views = [one.views for one in features]
         scores = self._score_views(views, self._prompts_of(objects))
         scores["s_img"] = compare_references(self, clip, features)
-        return {name: scale(values) for name, values in scores.items()}
+        return {name: scale(name, values) for name, values in scores.items()}
 
     def _check_scale(self, n_references):
         if n_references < 2:
@@ -847,7 +850,13 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
                     f"measured with {self.fit_params_[name]!r}. Set it back, call fit "
                     "again, or set combine='sum'."
                 )
-        return [self.reference_scales_[name] for name in names]
+        return {name: self.reference_scales_[name] for name in names}
+
+    def _combine(self, names, scales, scores):
+        """Combine the scores of these names, or their maps."""
+        if scales is None:
+            return combined_score(scores)
+        return standardized_score(dict(zip(names, scores, strict=True)), scales)
 
     def _score_images(self, images, prompts):
         """Score the views of each image, and put the scores of its views together."""

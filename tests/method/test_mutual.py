@@ -25,7 +25,7 @@ from skclipad._method.mutual import (
     reference_state,
 )
 from skclipad._method.references import choose_references
-from skclipad._method.scores import combined_score, scale
+from skclipad._method.scores import scale, standardized_score
 from skclipad.datasets import make_defect_images
 
 CPU = torch.device("cpu")
@@ -140,18 +140,24 @@ def test_axes_keep_cosines_of_features_that_lie_in_few_directions():
     assert principal_axes(parts[..., :3], 4).shape == (3, 3)
 
 
-def test_standardized_scores_are_the_highest_number_of_spreads():
-    a, b = np.array([0.1, 0.9, 0.5]), np.array([0.5, 0.5, 0.8])
-    found = combined_score([a, b], [(0.5, 0.1), (0.5, 0.05)])
-    over = np.maximum((a - 0.5) / 0.1, (b - 0.5) / 0.05) - 3
+def test_words_add_to_what_references_show_and_take_nothing_away():
+    s_img, s_fnn = np.array([0.1, 0.9, 0.5, 0.5]), np.array([0.5, 0.1, 0.6, 1.0])
+    scales = {"s_img": (0.5, 0.1), "s_fnn": (0.0, 0.5)}
+    found = standardized_score({"s_img": s_img, "s_fnn": s_fnn}, scales)
+    words = np.array([0, 0, np.log(0.6 / 0.4) / 0.5, 2])
+    over = (s_img - 0.5) / 0.1 + words / 2 - 3
     np.testing.assert_allclose(found, 0.5 + 0.5 * over / (1 + abs(over)))
-    assert np.argsort(found).tolist() == [0, 1, 2]
+    alone = standardized_score({"s_img": s_img}, scales)
+    assert (found >= alone).all() and found[1] == alone[1]
+    only = standardized_score({"s_fnn": s_fnn}, scales)
+    assert np.argsort(only).tolist() == [1, 0, 2, 3] and only[-1] < 1
 
 
 def test_a_scale_is_never_zero():
-    assert scale([0.3] * 9) == (0.3, 1.0)
-    middle, spread = scale([0.0] * 9 + [1.0])
+    assert scale("s_img", [0.3] * 9) == (0.3, 1.0)
+    middle, spread = scale("s_img", [0.0] * 9 + [1.0])
     assert middle == 0 and spread == pytest.approx(0.3)
+    assert scale("s_pr", [0.5] * 3 + [1.0] * 2)[0] == 0
 
 
 # -- which -------------------------------------------------------------------------
@@ -269,7 +275,7 @@ def test_auto_combines_what_there_is(folder, pictures):
     components = folder.score_components(pictures.images)
     assert list(components) == ["s_pr", "s_fnn", "s_img"]
     scales = folder.reference_scales_
-    expected = combined_score(list(components.values()), list(scales.values()))
+    expected = standardized_score(components, scales)
     found = folder.predict_proba(pictures.images)[:, 1]
     np.testing.assert_allclose(found, expected)
 
@@ -278,9 +284,8 @@ def test_auto_combines_what_there_is(folder, pictures):
         ("fnn", "prompt"): ["s_fnn", "s_pr"],
     }.items():
         some = pickle.loads(pickle.dumps(folder)).set_params(scores=scores)
-        expected = combined_score(
-            [components[name] for name in names], [scales[name] for name in names]
-        )
+        chosen = {name: components[name] for name in names}
+        expected = standardized_score(chosen, scales)
         np.testing.assert_allclose(some.predict_proba(pictures.images)[:, 1], expected)
         assert len(some.anomaly_map(pictures.images[:2])) == 2
 
@@ -302,7 +307,9 @@ def test_winclip_is_standardized_by_each_reference_among_the_others(pictures):
         rest = np.delete(detector.reference_rows_, i)
         others = tiny(n_shots="all").fit(pictures.images[rest])
         expected += others.score_components(pictures.images[[row]]).s_img.tolist()
-    assert detector.reference_scales_["s_img"] == pytest.approx(scale(expected))
+    assert detector.reference_scales_["s_img"] == pytest.approx(
+        scale("s_img", expected)
+    )
 
 
 # -- errors ------------------------------------------------------------------------
