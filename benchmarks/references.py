@@ -19,6 +19,7 @@ import resource
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from _common import describe_machine, print_table, seconds
@@ -26,7 +27,7 @@ from _common import describe_machine, print_table, seconds
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 
 
-class Pictures:
+class Pictures(Sequence):
     """So many images, each made when it is asked for.
 
     Parameters

@@ -1,5 +1,6 @@
 """What a detector compares images with: chosen, embedded, compared."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -65,7 +66,9 @@ def draw_references(detector, inputs, y, seed):
             "fit, or set n_shots=0 for a detector that needs no image."
         )
 
-    images = list(inputs.images())
+    images = inputs.images()
+    if not isinstance(images, Sequence):  # which may make an image when asked for it
+        images = list(images)
     y = check_labels(y, images)
     rows, chosen = choose_references(
         images, y, n_shots, seed, most=detector.max_references

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import joblib
@@ -190,6 +191,26 @@ def test_more_images_than_the_bound_are_said(pictures):
     assert len(detector.reference_rows_) == 9 and detector.n_references_offered_ == 16
     assert detector.references_["parts"].shape[0] == 9
     assert "9 of 16 images" in detector._repr_html_()
+
+
+def test_of_images_made_when_asked_for_only_references_are_made(pictures):
+    class Lazy(Sequence):
+        made = []
+
+        def __len__(self):
+            return 1000
+
+        def __getitem__(self, row):
+            if row >= 1000:
+                raise IndexError(row)
+            self.made.append(row)
+            return pictures.images[row % 16]
+
+    images = Lazy()
+    detector = tiny(**FOLDER, max_references=3).fit(images)
+    assert set(detector.reference_rows_) <= set(images.made)
+    assert len(images.made) < 10
+    assert detector.n_references_offered_ == 1000
 
 
 def test_what_cannot_be_read_is_no_reference_of_a_folder(pictures):
