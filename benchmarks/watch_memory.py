@@ -13,7 +13,6 @@ the highest, or if the table does not have one row for each image.
 import argparse
 import csv
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -87,7 +86,7 @@ def main():
         options += [] if args.poll is None else ["--poll", args.poll]
         process = begin(folder, *options)
         seen = follow(process, folder, originals, args.n)
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.wait()
         with open(folder / "scores.csv", newline="") as file:
             paths = [row["path"] for row in csv.DictReader(file) if row["score"]]

@@ -12,7 +12,8 @@ name must be complete), and a second run takes it from there to the end. Its res
 equal the clean one: rows and names exactly, scores to 1e-6; of `fit`, where `--cache`
 is the estimator's `memory`, weights and prompts exactly. Of `watch` half of the images
 come while it runs, those above the median score are moved, and each image must have one
-row, which names the place where it lies. The exit code is 1 if anything differed.
+row, which names the place where it lies. With `--fork` runs are forks of one process,
+which begin sooner. The exit code is 1 if anything differed.
 """
 
 import argparse
@@ -118,6 +119,7 @@ class WatchRuns(ScoreRuns):
         options = ["-d", self.detector, "-o", place / "scores.csv"]
         options += ["--above", self.above, "--move", place / "bad"]
         options += ["--settle", 0.2, "--patience", 1]
+        self.begun = time.time()
         return skclipad("watch", place / "photos", *options)
 
     def _bring(self, place, images, pause):
@@ -129,8 +131,10 @@ class WatchRuns(ScoreRuns):
         n, table = len(list(self.photos.iterdir())), place / "scores.csv"
         self.writers[place].join()
         while process.poll() is None:
-            if table.exists() and self._is_done(place, n):
-                process.send_signal(signal.SIGINT)
+            # One that it has written itself: only then it hears signals.
+            is_its_own = table.exists() and table.stat().st_mtime > self.begun
+            if is_its_own and self._is_done(place, n):
+                process.send_signal(signal.SIGTERM)
                 break
             time.sleep(0.2)
         finish(process, codes=(0,))

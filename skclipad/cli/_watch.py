@@ -262,7 +262,9 @@ def _stop_by_signal(news):
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, handle)
+            # A shell lets what runs in the background ignore Ctrl-C: so it stays.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, handle)
     try:
         yield stop
     finally:

@@ -64,7 +64,7 @@ def watch(photos, detector_file, tmp_path):
     At its end the watch is ended as by Ctrl-C, and the rows of the table returned.
     """
 
-    def run(act, *options, code=0):
+    def run(act, *options, code=0, signals=(signal.SIGINT,)):
         errors, ended = [], threading.Event()
 
         def play():
@@ -75,7 +75,8 @@ def watch(photos, detector_file, tmp_path):
                 errors.append(error)
             finally:
                 if not ended.is_set():
-                    os.kill(os.getpid(), signal.SIGINT)
+                    for number in signals:
+                        os.kill(os.getpid(), number)
 
         actor = threading.Thread(target=play)
         actor.start()
@@ -226,6 +227,19 @@ def test_after_kill_9_the_next_watch_goes_on(
     )
     for name, row in before.items():
         assert rows[name] == row
+
+
+def test_sigterm_ends_it_and_ctrl_c_is_ignored_in_the_background(watch):
+    before = signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # as of `skclipad watch ... &`
+    try:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        assert len(watch(lambda: until(has_rows(N)), signals=signals)) == N
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_score_update_goes_on_where_the_watch_ended(
