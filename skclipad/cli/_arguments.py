@@ -98,6 +98,12 @@ REFERENCE_OPTIONS = {
         share,
         "with mutual, share of the references that a part has to be like (0.3)",
     ),
+    "--reference-top": (
+        "reference_top",
+        share,
+        "with mutual, share of a picture's parts, the worst ones, that make its score "
+        "(0.03)",
+    ),
     "--max-references": (
         "max_references",
         whole_number(1),

@@ -125,6 +125,12 @@ def _check(args):
         )
     if args.update and args.output is None:
         raise ValueError("--update needs --output FILE, the table to go on with.")
+    if args.update and args.unlabelled:
+        raise ValueError(
+            "--update does not go with --unlabelled: references would change as the "
+            "folder grows, and old scores would not compare with new ones. Fit once, "
+            "with `skclipad fit --unlabelled`, and pass the file as --detector."
+        )
     if args.drop_gone and not args.update:
         raise ValueError("--drop-gone needs --update, which finds what is gone.")
     if args.resume and args.output is None:

@@ -267,6 +267,8 @@ def test_two_updates_at_once_are_refused(update, detector_file, tmp_path, capsys
     [
         (["--update"], "--update needs --output"),
         (["--drop-gone", "-o", "s.csv"], "--drop-gone needs --update"),
+        (["--update", "--unlabelled", "-o", "s.csv"], "does not go with --unlabelled"),
+        (["--update", "--boxes", "b.json", "-o", "s.csv"], "does not go with --update"),
     ],
 )
 def test_what_does_not_go_together_is_refused(
