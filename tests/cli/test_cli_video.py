@@ -157,7 +157,7 @@ def test_frames_of_a_stream_are_kept_scored_and_asked_for_again(
             until(lambda: ended.is_set() or len(rows()) >= 5)
         finally:
             if not ended.is_set():
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def rows():
         return read(folder / "s.csv") if (folder / "s.csv").exists() else []

@@ -58,7 +58,15 @@ def heard(request):
 
 
 @pytest.fixture
-def watch(photos, detector_file, tmp_path):
+def hears_ctrl_c():
+    """Tests that run in the background of a shell may have it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def watch(photos, detector_file, tmp_path, hears_ctrl_c):
     """A function that watches the folder while another one, in a thread, acts in it.
 
     At its end the watch is ended as by Ctrl-C, and the rows of the table returned.
