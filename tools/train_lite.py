@@ -2,7 +2,7 @@
 
 One command, which may be stopped and started again::
 
-    python tools/train_lite.py --photos FOLDER --out FOLDER --minutes 60
+    python tools/train_lite.py --photos FOLDER --out FOLDER --minutes 14
 
 FOLDER of photos holds ``index.tsv`` and ``train/``; nothing else of it is read. The
 text tower is that of ``tiny``, as it is. The image tower begins as EfficientNet-Lite0
@@ -406,7 +406,8 @@ def train(trainer, sampler, tokenizer, args):
             print_watched(trainer.average, sampler, tokenizer, args)
             recent, next_stop = [], next_stop + args.evaluate_every * 60
             trainer.train_mode()
-    trainer.save(args.checkpoint, trainer.seconds + clock(args) - start)
+    trainer.seconds += clock(args) - start
+    trainer.save(args.checkpoint, trainer.seconds)
 
 
 def clock(args):
@@ -476,7 +477,7 @@ def parse(arguments=None):
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("build/lite"))
     parser.add_argument(
-        "--minutes", type=float, default=60, help="of training blocks 3 to 6"
+        "--minutes", type=float, default=14, help="of training blocks 3 to 6"
     )
     parser.add_argument(
         "--keep", type=float, default=0.5, help="share of ImageNet's weights at the end"

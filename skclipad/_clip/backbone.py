@@ -16,7 +16,13 @@ import torch
 
 from skclipad import lite, tiny
 from skclipad._clip.folding import folded
-from skclipad._clip.paths import COSTS, slow_towers, towers_of_known_kind
+from skclipad._clip.paths import (
+    COSTS,
+    NO_WINDOWS,
+    slow_towers,
+    towers_of_known_kind,
+)
+from skclipad._clip.places import places_grid
 from skclipad._exceptions import WeightsNotFoundError, warn_user
 from skclipad._storage.forks import ForkSafeLock, hold_while_forking
 from skclipad._storage.process_cache import ProcessCache
@@ -137,7 +143,10 @@ class Backbone:
     @property
     def slow_paths(self):
         """Towers that this package has no forward pass for: dict of what each costs."""
-        return {tower: COSTS[tower] for tower in slow_towers(self.model)}
+        costs = {tower: COSTS[tower] for tower in slow_towers(self.model)}
+        if "image" in costs and places_grid(self) is not None:
+            costs["image"] = NO_WINDOWS
+        return costs
 
     def vocabulary_error(self, got):
         """Return the error that tokenizer and text tower differ, to be raised."""

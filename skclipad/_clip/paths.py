@@ -3,12 +3,14 @@
 from skclipad._clip.text import causal_tower
 from skclipad._clip.vision import reads_class_token
 
+NO_WINDOWS = (
+    "few shots (n_shots) compare no windows, so that they give other scores, and "
+    "references cannot be exported"
+)
 COSTS = {
     "image": (
-        "maps of words look at 41 crops of the image and take many times as long, but "
-        "for towers that end in average pooling and a linear map; few shots (n_shots) "
-        "compare no windows, so that they give other scores, and references cannot be "
-        "exported"
+        "maps of words look at 41 crops of the image and take many times as long; "
+        f"{NO_WINDOWS}"
     ),
     "text": "texts run at full length, so that fit takes several times as long",
 }
