@@ -10,9 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 DOCS_VENV := .venv-docs
 MIN_VENV := .venv-min
+OTHERS_VENV := .venv-others
 DEMO := demo
 
-.PHONY: help demo test test-min fuzz audit docs lint format clean
+.PHONY: help demo test test-min test-others fuzz audit docs lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## say what each target does
@@ -27,6 +28,9 @@ test: $(VENV)/.ready-test lint  ## lint, then every test and doctest, with cover
 
 test-min: $(MIN_VENV)/.ready  ## every test with the oldest versions that setup.cfg allows
 	$(MIN_VENV)/bin/python -m pytest
+
+test-others: $(OTHERS_VENV)/.ready  ## that FiftyOne, Label Studio and MLflow take what we write; they bring some GB
+	$(OTHERS_VENV)/bin/python -m pytest tests/test_other_tools.py
 
 fuzz: $(VENV)/.ready-test  ## read 20,000 damaged pictures, try 500 values of each parameter; the tests do 750 and 20
 	$(BIN)/python tools/fuzz.py
@@ -50,7 +54,7 @@ format: $(VENV)/.ready-test  ## mend what ruff can mend
 	$(BIN)/ruff format .
 
 clean:  ## remove the environment and everything the targets left
-	rm -rf $(VENV) $(DOCS_VENV) $(MIN_VENV) $(DEMO) docs/_build docs/auto_examples docs/generated \
+	rm -rf $(VENV) $(DOCS_VENV) $(MIN_VENV) $(OTHERS_VENV) $(DEMO) docs/_build docs/auto_examples docs/generated \
 	    docs/sg_execution_times.rst build dist htmlcov .coverage .coverage.* *.egg-info \
 	    .pytest_cache .ruff_cache .hypothesis
 	find skclipad tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -84,6 +88,12 @@ $(VENV)/.ready-test: setup.cfg pyproject.toml | $(BIN)/python
 	$(TORCH_FIRST)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $(VENV)/.ready-demo $@
+
+$(OTHERS_VENV)/.ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(OTHERS_VENV) || { rm -rf $(OTHERS_VENV); exit 1; }
+	$(subst $(BIN)/,$(OTHERS_VENV)/bin/,$(TORCH_FIRST))
+	$(OTHERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,others]'
+	touch $@
 
 $(MIN_VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(MIN_VENV) || { rm -rf $(MIN_VENV); exit 1; }

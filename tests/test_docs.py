@@ -309,7 +309,7 @@ def test_extras_of_the_readme_are_those_of_the_package():
         brought = set(brings.split(", ")) - {"distributed"}
         assert brought == extras[name], name
     shown = {name for name, _ in rows}
-    assert shown == set(extras) - {"all", "docs", "test"}
+    assert shown == set(extras) - {"all", "docs", "others", "test"}
     assert extras["all"] == set().union(*(extras[name] for name in shown))
 
 

@@ -1,5 +1,6 @@
 """The ways to install: what they fetch is said first, and what they name is there."""
 
+import configparser
 import re
 import shlex
 import subprocess
@@ -88,3 +89,23 @@ def test_the_image_installs_extras_that_there_are():
     setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
     for extra in extras.split(","):
         assert f"\n{extra} =\n" in setup
+
+
+# What a test imports -> the package that brings it, where the names differ.
+BROUGHT_BY = {
+    "distributed": "dask",
+    "label_studio_sdk": "label-studio-sdk",
+}
+
+
+def test_no_test_is_skipped_in_every_run():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = setup["options.extras_require"]
+    # `make test` installs the one, `make test-others` both.
+    installed = re.findall(r"^[\w-]+", extras["test"] + extras["others"], re.M)
+
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        text = path.read_text(encoding="utf-8")
+        for name in re.findall(r"importorskip\(\s*\"(\w+)", text):
+            assert BROUGHT_BY.get(name, name) in installed, (path.name, name)
