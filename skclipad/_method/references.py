@@ -30,11 +30,13 @@ def choose_references(images, y, n_shots, seed, most=None):
             "y == 0, or set a smaller n_shots."
         )
 
+    n_taken = n_shots
+    if n_shots == "all":
+        n_taken = len(normal) if most is None else min(len(normal), most)
+
     rows = normal
-    n = len(normal) if n_shots == "all" else n_shots
-    if n_shots != "all" or n > most:
-        n = min(n, most) if n_shots == "all" else n
-        rows = np.random.default_rng(seed).permutation(normal)[:n]
+    if n_shots != "all" or n_taken < len(normal):
+        rows = np.random.default_rng(seed).permutation(normal)[:n_taken]
     return rows, [images[row] for row in rows]
 
 

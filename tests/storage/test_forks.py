@@ -156,7 +156,7 @@ def test_every_lock_of_the_package_follows_the_rule():
         r"\bR?Lock\(|threading import .*Lock|\(R?Lock\)|threading\.R?Lock\b": {"forks"},
         r"\bcached_property\b": set(),  # has a lock before Python 3.12
         r"\bflock\(": {"locks", "database"},
-        r"\bsqlite3\.connect\(": {"database"},
+        r"\bsqlite3\.connect\(": {"database", "ledger"},
     }
     for path in Path(skclipad.__file__).parent.rglob("*.py"):
         code = re.sub(r"#.*|`.*?`", "", path.read_text(encoding="utf-8"))
