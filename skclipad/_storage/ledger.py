@@ -47,8 +47,8 @@ class Ledger:
 
     An image has one row: a new one takes the place of the old one. Paths are compared
     in full, so a table may be gone on with from another folder. Use it as a context:
-    the file is locked in it, and stays when it is left. A child that is forked meanwhile
-    must leave it alone, as SQLite asks; the commands that hold one fork none.
+    the file is locked in it, and stays when it is left. A child that is forked
+    meanwhile must leave it alone, as SQLite asks; the commands that hold one fork none.
 
     Parameters
     ----------
