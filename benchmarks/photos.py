@@ -403,6 +403,20 @@ def print_sets(measure, settings):
     print_table(["set", "half", "good", "damaged", *columns], rows)
 
 
+def print_paired(found):
+    """Print what training on texts gains over CLIP alone, on the same images."""
+    print()
+    for method in METHODS[1:]:
+        gain = differences(found[method], found["CLIP"])
+        by_seed = seed_means(gain)
+        print(
+            f"{method} over CLIP: {by_seed.mean():+.4f}, 95 % over images "
+            f"{span(image_interval(gain), '{:+.4f}')}, over seeds "
+            f"{span(seed_interval(by_seed), '{:+.4f}')}, "
+            f"p = {stats.ttest_1samp(by_seed, 0).pvalue:.3f} (t test over seeds)"
+        )
+
+
 def print_question(name, measure, settings, bar):
     """Print what each setting gains over the first one, on the same seeds."""
     baseline, *_ = (measure(setting) for setting in settings.values())
@@ -481,6 +495,7 @@ def main(arguments=None):
         for name in args.question:
             if name == "sets":
                 print_sets(measure, {"": {}, "recommended": RECOMMENDED})
+                print_paired(measure({}))
             if name == "references":
                 print_references(FolderMeasurement(*how))
             for asked in QUESTIONS if name == "all" else {name} & set(QUESTIONS):
