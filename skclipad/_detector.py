@@ -164,12 +164,11 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     input_noise : float, default=0.0
         Length of a random vector that is added to each text embedding whenever it is
         trained on, as a multiple of the embedding's own length. It keeps the FNN from
-        what tells texts apart but not images. Our addition; we recommend 1.0, by
-        ``benchmarks/tiny_accuracy.py``.
+        what tells texts apart but not images. Our addition; 1.0 makes seeds differ
+        less, by ``benchmarks/photos.py`` and ``benchmarks/tiny_accuracy.py``.
     n_networks : int, default=1
         Networks trained on the same prompts from different initial weights; the FNN
-        is then their average. Our addition; we recommend 5, by
-        ``benchmarks/tiny_accuracy.py``.
+        is then their average. Our addition; 5 make seeds differ less, by the same.
     normalize : bool, default=True
         Whether the FNN sees embeddings of unit length. Our choice, by
         ``benchmarks/choose_fnn.py``; the paper writes raw ones (Sec. 3.3).
