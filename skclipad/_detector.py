@@ -55,6 +55,7 @@ from skclipad._references import (
     draw_references,
     embed_references,
     image_score,
+    is_standardized,
     keep_references,
     parts_compared,
 )
@@ -62,10 +63,6 @@ from skclipad._repr import AnomalyMaps, summary_html
 
 WORD_SCORES = {"prompt": "s_pr", "fnn": "s_fnn"}
 SCORES = {**WORD_SCORES, "reference": "s_img"}
-
-FEW = 8
-"""References whose spread says little: with fewer, "auto" combines scores by their sum.
-Our choice."""
 
 
 class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
@@ -753,7 +750,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
 
     def _measure_references(self, objects, features):
         """Return median and spread of each score over the references, or None."""
-        if not self._is_standardized(len(features)):
+        if not is_standardized(self, len(features)):
             return None
         self._check_scale(len(features))
         if objects is not None:
@@ -771,12 +768,6 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
                 f"spread of scores over {n_references} references is unknown. Fit with "
                 "two at least, or set combine='sum'."
             )
-
-    def _is_standardized(self, n_references):
-        """Tell whether scores of so many references are put on one scale."""
-        if self.combine != "auto":
-            return self.combine == "standardized"
-        return self.reference_method == "mutual" and n_references >= FEW
 
     def _keep_settings(self, clip, embedder, settings, inputs):
         keep_columns(self, inputs.columns)
@@ -834,7 +825,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     def _scales(self, names):
         """Return the scale of each component; None where their mean is taken."""
         n_references = 0 if self.references_ is None else len(self.reference_rows_)
-        if not self._is_standardized(n_references):
+        if not is_standardized(self, n_references):
             return None
         if self.reference_scales_ is None:
             raise ValueError(

@@ -20,6 +20,10 @@ from skclipad._method.references import (
 
 REFERENCE_METHODS = ("winclip", "mutual")
 
+FEW = 8
+"""References whose spread says little: with fewer, "auto" combines scores by their sum.
+Our choice."""
+
 
 def draw_references(detector, inputs, y, seed):
     """Draw the references of a detector out of what `fit` was given.
@@ -228,6 +232,26 @@ def compare_references(detector, clip, features):
     others = (leave_out(detector.references_, i) for i in range(len(features)))
     pairs = zip(features, others, strict=True)
     return np.array([reference_map(one.parts, some).max() for one, some in pairs])
+
+
+def is_standardized(detector, n_references):
+    """Tell whether scores of so many references are put on one scale.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        Says it, as `combine`.
+    n_references : int
+        References.
+
+    Returns
+    -------
+    bool
+        If not, the mean of scores is taken.
+    """
+    if detector.combine != "auto":
+        return detector.combine == "standardized"
+    return detector.reference_method == "mutual" and n_references >= FEW
 
 
 def describe_references(n, n_offered, n_bytes):

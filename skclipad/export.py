@@ -7,6 +7,7 @@ import os
 import tempfile
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from scipy.special import logit
 from scipy.stats import spearmanr
 from sklearn.base import clone
 from sklearn.utils import Bunch
@@ -21,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skclipad._clip.backbone import quiet_root_logger
+from skclipad._clip.parts import joined, parts_of_any_tower, parts_of_tokens
 from skclipad._clip.transformer import run_blocks
 from skclipad._clip.vision import reads_class_token
 from skclipad._clip.windows import WINDOWS, grid_of, window_tokens
@@ -31,8 +34,16 @@ from skclipad._images.crops import resize_image
 from skclipad._images.reading import read_image
 from skclipad._inputs import as_image_list
 from skclipad._method.maps import pixel_map
-from skclipad._method.scores import unit
+from skclipad._method.mutual import REFERENCES_AT_ONCE, number_of, pooled
+from skclipad._method.scores import (
+    MANY_SPREADS,
+    MOST_OF_WORDS,
+    TINY,
+    WORDS_WEIGH,
+    unit,
+)
 from skclipad._optional import import_optional
+from skclipad._references import is_standardized
 from skclipad._storage.files import atomic_write, atomic_write_text
 
 __all__ = ["export_onnx"]
@@ -45,6 +56,7 @@ N_MAPS = 16  # of them that maps are compared on: a map takes as long as many sc
 BATCH = 8
 NEEDED = "dynamic_shapes", "dynamic_axes"  # by which torch's exporters are told
 LOWEST = 1e-12  # scores of windows below it count as it
+LARGEST_ODDS = float(logit(1 - TINY))  # logarithms; beyond them scores count as these
 
 # What a program has to do before it runs the graph
 PREPARATION = [
@@ -142,10 +154,9 @@ def export_onnx(detector, path, *, int8=False, images=None, maps=None, dynamo=No
         If onnx or onnxruntime is not installed.
     ValueError
         If the detector cannot become one graph: it looks at crops or a region, has
-        references that are not compared as WinCLIP does with a plain ViT, standardizes
-        scores, or has an image tower that torch cannot export or that is larger than
-        2 GB. With `maps`, if the image tower is no plain ViT. With `int8`, if the graph
-        does not get smaller.
+        references that are compared as WinCLIP does but no plain ViT, or has an image
+        tower that torch cannot export or that is larger than 2 GB. With `maps`, if the
+        image tower is no plain ViT. With `int8`, if the graph does not get smaller.
     RuntimeError
         If the graph's scores differ from the detector's by more than 1e-4 (without
         `int8`).
@@ -164,6 +175,11 @@ def export_onnx(detector, path, *, int8=False, images=None, maps=None, dynamo=No
     With `int8` activations are scaled batch by batch, so a score depends a little on
     which images share its batch.
 
+    The detector never compares an image with a reference of the very same content, with
+    ``reference_method="mutual"``. A graph cannot tell contents apart: it compares an
+    image with all references, so that one that is among them scores lower than the
+    detector says. Graph and detector are compared as if the detector did so, too.
+
     Examples
     --------
     >>> import tempfile
@@ -181,7 +197,7 @@ def export_onnx(detector, path, *, int8=False, images=None, maps=None, dynamo=No
     write_graph = _write_program if _takes_dynamo(dynamo) else _write_trace
     check_is_fitted(detector)
 
-    detector = _on_cpu(detector)
+    detector = _without_digests(_on_cpu(detector))
     backbone = load_clip(checked_embedder(detector))
     graph = ScoringGraph(detector, backbone, maps)
     _check_size(graph)
@@ -228,6 +244,7 @@ class ScoringGraph(nn.Module):
         self.reads_tokens = reads_class_token(visual)
         # Only the part that is used: the text tower would be written too.
         self.tower = visual if self.reads_tokens else backbone.model
+        self.sees_inside = partial(parts_of_any_tower, backbone)
         _check_references(detector, backbone.model_name, self.reads_tokens)
         if maps and not self.reads_tokens:
             raise ValueError(
@@ -241,26 +258,61 @@ class ScoringGraph(nn.Module):
         normal, anomaly = unit(detector.prompt_embeddings_)
         self._keep("direction", (anomaly - normal) / detector.temperature)
 
+        self._keep_network(detector)
+        self.is_mutual = _is_mutual(detector)
+        if self.is_mutual:
+            self._keep_mutual(detector)
+        else:
+            self._keep_windows(detector)
+        self._keep_combination(detector)
+
+        shortest = min(grid_of(visual)) if self.reads_tokens else 0
+        self.windows = [side for side in WINDOWS if side <= shortest]
+        self.gives_map = bool(self.windows) if maps is None else maps
+        compared = [] if self.is_mutual else self.sides
+        for side in {*self.windows, *compared} - {1}:
+            self._keep(f"covered_{side}", _covered(grid_of(visual), side))
+
+    def _keep_network(self, detector):
         self.normalize = detector.fit_params_["normalize"]
         self.n_layers = len(detector.coefs_)
         for i in range(self.n_layers):
             self._keep(f"coef_{i}", detector.coefs_[i])
             self._keep(f"intercept_{i}", detector.intercepts_[i])
 
+    def _keep_combination(self, detector):
+        """Keep which scores are combined, and the scales if they are standardized."""
+        everything = ["prompt", "fnn", *(["reference"] if self.sides else [])]
+        chosen = everything if detector.scores == "auto" else detector.scores
+        self.combined = [SCORES[name] for name in chosen]
+
+        n_references = len(detector.reference_rows_) if self.sides else 0
+        standardized = is_standardized(detector, n_references)
+        self.scales = detector.reference_scales_ if standardized else None
+
+    def _keep_windows(self, detector):
+        """Keep patches and windows of references, by side."""
         self.sides = sorted(detector.references_ or {})
         for side in self.sides:
             references = detector.references_[side]
             references = unit(references.reshape(-1, references.shape[-1]))
             self._keep(f"reference_{side}", references.T)  # (C, n_references)
 
-        everything = ["prompt", "fnn", *(["reference"] if self.sides else [])]
-        chosen = everything if detector.scores == "auto" else detector.scores
-        self.combined = [SCORES[name] for name in chosen]
-        shortest = min(grid_of(visual)) if self.reads_tokens else 0
-        self.windows = [side for side in WINDOWS if side <= shortest]
-        self.gives_map = bool(self.windows) if maps is None else maps
-        for side in {*self.windows, *self.sides} - {1}:
-            self._keep(f"covered_{side}", _covered(grid_of(visual), side))
+    def _keep_mutual(self, detector):
+        """Keep what `skclipad._method.mutual.MutualComparison` reads, but digests."""
+        state = detector.references_
+        self.sides = state["sides"].tolist()
+        n, *self.grid, _ = state["parts"].shape
+        self.n_nearest = number_of(detector.reference_share, n)
+        self.n_worst = number_of(detector.reference_top, self.grid[0] * self.grid[1])
+
+        self._keep("reference_basis", state["basis"])
+        parts = torch.from_numpy(state["parts"]).split(REFERENCES_AT_ONCE)
+        self.n_pieces = len(parts)
+        for side in self.sides:
+            for i, some in enumerate(parts):
+                # (width, n_references * n_parts)
+                self._keep(f"reference_{side}_{i}", pooled(some, side).flatten(0, 1).T)
 
     def _keep(self, name, array):
         tensor = torch.tensor(np.asarray(array), dtype=torch.float32)
@@ -280,37 +332,57 @@ class ScoringGraph(nn.Module):
     def forward(self, pixels):
         """Return what `outputs` names of pixels, (n, 3, height, width)."""
         x = (pixels - self.colour_mean) / self.colour_std
-        if not self.reads_tokens:
-            scores = self._scores(self.tower.encode_image(x, normalize=False))
-            return self._ordered(self._combined(scores))
+        if not self.reads_tokens and not self.sides:
+            embeddings = self.tower.encode_image(x, normalize=False)
+            return self._ordered(self._score(self._odds(embeddings)))
 
-        tokens = self._tokens(x)
-        embeddings, patches = self._whole_image(tokens)
-        scores = self._scores(embeddings)
-        parts = self._parts(tokens, patches)
-        if not self.sides:
-            return self._ordered(self._combined(scores) | self._map(scores, parts))
+        if self.reads_tokens:
+            tokens = self._tokens(x)
+            seen = parts_of_tokens(self.tower, tokens)
+            parts = self._parts(tokens, seen.depths[-1])
+        else:
+            seen, parts = self.sees_inside(x), {}
 
-        by_references = self._reference_map(parts)
-        scores["s_img"] = by_references.amax(dim=(1, 2))
-        drawn = self._map(scores, parts, by_references)
-        return self._ordered(self._combined(scores) | drawn)
+        by_references = None
+        if self.sides:
+            compare = self._mutual_map if self.is_mutual else self._reference_map
+            by_references = compare(seen.depths if self.is_mutual else parts)
+        odds = self._odds(seen.images)
+        found = self._score(odds, by_references)
+        return self._ordered(found | self._map(found, odds, parts, by_references))
 
     def _ordered(self, found):
         return tuple(found[name] for name in self.outputs)
 
-    def _combined(self, scores):
-        """Add the mean of the scores in use."""
-        chosen = torch.stack([scores[name] for name in self.combined])
-        return scores | {"score": chosen.mean(dim=0)}
+    def _score(self, odds, by_references=None):
+        """Return all scores: of words by their odds, of references by their map."""
+        scores = {name: torch.sigmoid(one) for name, one in odds.items()}
+        if by_references is not None:
+            n = self.n_worst if self.is_mutual else 1
+            worst = by_references.flatten(1).topk(n, dim=1).values
+            scores["s_img"] = worst.mean(dim=1)
+        return scores | {"score": self._combined(scores | odds, scores)}
 
-    def _scores(self, embeddings):
-        """Score embeddings, (..., C_e), by prompts and network."""
+    def _combined(self, measured, scores):
+        """Combine scores or maps: see `skclipad._method.scores`.
+
+        `measured` has what is standardized, `scores` what is averaged else.
+        """
+        if self.scales is None:
+            return torch.stack([scores[name] for name in self.combined]).mean(dim=0)
+        chosen = {name: measured[name] for name in self.combined}
+        return _standardized(chosen, self.scales)
+
+    def _odds(self, embeddings):
+        """Score embeddings, (..., C_e), by prompts and network, as logarithms of odds.
+
+        These, not scores near 1, keep their digits in single precision.
+        """
         seen = _unit(embeddings)
         logits = self._logits(seen if self.normalize else embeddings)
+        odds = {"s_pr": seen @ self.direction, "s_fnn": logits}
         return {
-            "s_pr": torch.sigmoid(seen @ self.direction),
-            "s_fnn": torch.sigmoid(logits),
+            name: one.clamp(-LARGEST_ODDS, LARGEST_ODDS) for name, one in odds.items()
         }
 
     def _logits(self, x):
@@ -327,22 +399,19 @@ class ScoringGraph(nn.Module):
         x = torch.cat([class_token, x], dim=1)
         return self.tower.ln_pre(x + self.tower.positional_embedding)
 
-    def _whole_image(self, tokens):
-        x = self.tower.ln_post(run_blocks(self.tower.transformer.resblocks, tokens))
-        return self._projected(x[:, 0]), x[:, 1:]
-
     def _projected(self, x):
         return x if self.tower.proj is None else x @ self.tower.proj
 
     def _parts(self, tokens, patches):
         """Return the features of patches and windows that are asked for, by side."""
         grid = grid_of(self.tower)
-        wanted = {*self.sides, *(self.windows if self.gives_map else [])}
+        compared = [] if self.is_mutual else self.sides
+        wanted = {*compared, *(self.windows if self.gives_map else [])}
         parts = {
             side: self._windows(tokens, grid, side) for side in sorted(wanted - {1})
         }
         if 1 in wanted:
-            parts[1] = patches.reshape(-1, *grid, patches.shape[-1])
+            parts[1] = self.tower.ln_post(patches)
         return parts
 
     def _windows(self, tokens, grid, side):
@@ -363,34 +432,90 @@ class ScoringGraph(nn.Module):
             maps.append(self._window_map(scores, side))
         return torch.stack(maps).mean(dim=0)
 
+    def _mutual_map(self, depths):
+        """Compare parts as `skclipad._method.mutual.MutualComparison` does."""
+        # The detector keeps features of parts in 16 bits, and so does the graph.
+        parts = joined(depths).half().float() @ self.reference_basis
+        maps = []
+        for side in self.sides:
+            distances = self._mutual_distances(pooled(parts, side), side)
+            nearest = distances.topk(self.n_nearest, dim=-1, largest=False).values
+            maps.append(nearest.mean(dim=-1))
+        scores = torch.stack(maps).mean(dim=0).clamp(0, 1)
+        return scores.reshape(-1, *self.grid)
+
+    def _mutual_distances(self, parts, side):
+        """Return each part's distance to each reference: (n, n_parts, n_references)."""
+        n_parts, nearest = self.grid[0] * self.grid[1], []
+        for i in range(self.n_pieces):
+            references = getattr(self, f"reference_{side}_{i}")
+            n = references.shape[1] // n_parts
+            cosines = (parts @ references).reshape(-1, n_parts, n, n_parts)
+            nearest.append(cosines.amax(dim=-1))
+        return (1 - torch.cat(nearest, dim=-1)) / 2
+
     def _window_map(self, scores, side):
         """As `skclipad._method.maps.window_map`, for many images at once."""
         if side == 1:
             return scores
         covered = getattr(self, f"covered_{side}")
+        covered = covered.to(scores.dtype)
         total = _inverse(scores).flatten(1) @ covered  # (n, n_patches)
         found = covered.sum(dim=0) / total
         return found.reshape(-1, *grid_of(self.tower))
 
-    def _map(self, scores, parts, by_references=None):
-        """Make the map of patches: see `skclipad._method.maps.patch_map`."""
+    def _map(self, found, odds, parts, by_references):
+        """Make the map of patches: see `skclipad._method.maps.image_map`."""
         if not self.gives_map:
             return {}
-        of_windows = {side: self._scores(parts[side]) for side in self.windows}
-        maps = [by_references] if "s_img" in self.combined else []
+        of_windows = {side: self._odds(parts[side]) for side in self.windows}
+        maps = {"s_img": by_references}
         for name in self.combined:
             if name == "s_img":
                 continue
             drawn = [
-                self._window_map(of_windows[side][name], side) for side in self.windows
+                self._window_map(self._precise(of_windows[side][name]), side)
+                for side in self.windows
             ]
-            inverse = [_inverse(scores[name])[:, None, None], *map(_inverse, drawn)]
-            maps.append(len(inverse) / sum(inverse))
-        return {"map": torch.stack(maps).mean(dim=0)}
+            image = self._precise(odds[name])[:, None, None]
+            inverse = [_inverse(image), *map(_inverse, drawn)]
+            maps[name] = len(inverse) / sum(inverse)
+
+        measured = {name: maps[name] for name in self.combined}
+        if self.scales is not None:
+            words = set(measured) - {"s_img"}
+            measured |= {name: _odds_of(measured[name]) for name in words}
+        return {"map": self._combined(measured, maps).float()}
+
+    def _precise(self, odds):
+        """Return scores; in double precision if odds are to be made of them again."""
+        return torch.sigmoid(odds if self.scales is None else odds.double())
 
 
 def _unit(x):
     return x / x.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+
+
+def _standardized(measured, scales):
+    """As `skclipad._method.scores.standardized_score`, of what that has measured."""
+    z = {
+        name: (values - scales[name][0]) / scales[name][1]
+        for name, values in measured.items()
+    }
+    total = z.pop("s_img", None)
+    words = torch.stack([*z.values()]).mean(dim=0) if z else 0
+    if total is None:
+        total = words
+    elif z:
+        total = total + WORDS_WEIGH * words.clamp(0, MOST_OF_WORDS)
+
+    over = total - MANY_SPREADS
+    return (1 + over / (1 + over.abs())) / 2
+
+
+def _odds_of(scores):
+    scores = scores.clamp(TINY, 1 - TINY)
+    return torch.log(scores) - torch.log(1 - scores)
 
 
 def _inverse(scores):
@@ -410,26 +535,29 @@ def _covered(grid, side):
 
 def _check_references(detector, model_name, reads_tokens):
     """Refuse references whose comparison is not in the graph."""
-    if detector.references_ is None:
+    if detector.references_ is None or _is_mutual(detector) or reads_tokens:
         return
-    if detector.fit_params_["reference_method"] != "winclip":
-        raise ValueError(
-            f"Got a detector with reference_method={detector.reference_method!r}, "
-            "whose comparison with many images one graph does not hold. Export one "
-            "with reference_method='winclip', or with n_shots=0; joblib and skops keep "
-            "this one."
-        )
-    if not reads_tokens:
-        raise ValueError(
-            f"Got a detector with n_shots={detector.n_shots} whose image tower, of "
-            f"{model_name!r}, is no plain ViT: what stands for its patches is "
-            "not in the graph. Export a detector with n_shots=0."
-        )
-    if detector.reference_scales_ is not None and detector.combine != "sum":
-        raise ValueError(
-            f"Got a detector with combine={detector.combine!r}, but the graph's score "
-            "is the mean of its components. Export one with combine='sum'."
-        )
+    raise ValueError(
+        f"Got a detector with n_shots={detector.n_shots} whose image tower, of "
+        f"{model_name!r}, is no plain ViT: what stands for its patches is not in the "
+        "graph. Export a detector with reference_method='mutual', or with n_shots=0."
+    )
+
+
+def _is_mutual(detector):
+    if detector.references_ is None:
+        return False
+    return detector.fit_params_["reference_method"] == "mutual"
+
+
+def _without_digests(detector):
+    """Return the detector as the graph has it: no image is known by its content."""
+    if not _is_mutual(detector):
+        return detector
+    detector = copy.copy(detector)
+    unknown = np.zeros_like(detector.references_["digests"])
+    detector.references_ = detector.references_ | {"digests": unknown}
+    return detector
 
 
 def _on_cpu(detector):

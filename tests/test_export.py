@@ -193,10 +193,97 @@ def test_without_onnxscript_the_message_says_what_to_install(smallest, monkeypat
         export_onnx(smallest[0], "d.onnx")
 
 
-def test_references_that_a_graph_cannot_hold_are_refused(photos, tmp_path):
-    detector = tiny(n_shots=2, reference_method="mutual").fit(photos.images)
-    with pytest.raises(ValueError, match="reference_method='mutual'"):
+@pytest.fixture(scope="module")
+def folder(photos, tmp_path_factory):
+    """A detector whose references are a folder of nine images, exported with these."""
+    references = list(photos.images[:9])
+    detector = tiny(n_shots="all", reference_method="mutual").fit(references)
+    path = tmp_path_factory.mktemp("folder") / "d.onnx"
+    return detector, export_onnx(detector, path, images=references)
+
+
+def test_a_folder_as_reference_is_in_the_graph(folder, photos):
+    detector, result = folder
+    assert detector.reference_scales_ is not None  # scores are standardized
+    for some in (photos.images[9:10], photos.images[9:]):
+        check(result.path, detector, list(some))
+
+
+def test_a_graph_compares_an_image_with_itself_if_it_is_a_reference(folder, photos):
+    detector, result = folder
+    assert result.agreement["n_pictures"] == 9
+    assert max(result.agreement["max_difference"].values()) <= 1e-4
+    references = list(photos.images[:9])
+    expected = detector.score_components(references).s_img
+    assert (run(result.path, references)["s_img"] < expected - 1e-3).all()
+
+
+@pytest.mark.parametrize(
+    "settings, later",
+    [
+        ({"reference_method": "winclip", "combine": "standardized"}, {}),
+        ({"combine": "standardized"}, {"scores": ("fnn", "prompt")}),
+        ({"combine": "standardized"}, {"scores": ("reference",)}),
+        ({}, {"reference_share": 1.0, "reference_top": 0.2}),
+    ],
+)
+def test_each_way_to_combine_scores_is_in_the_graph(settings, later, photos, tmp_path):
+    settings = {"n_shots": "all", "reference_method": "mutual", **settings}
+    detector = tiny(**settings).fit(photos.images[:4]).set_params(**later)
+    result = export_onnx(detector, tmp_path / "d.onnx")
+    check(result.path, detector, list(photos.images[9:]))
+
+
+LITE = {
+    "timm_model_name": "tf_efficientnet_lite0",
+    "timm_model_pretrained": False,
+    "timm_pool": "avg",
+    "timm_proj": "linear",
+}
+
+
+def fitted_on_noise(folder, like, vision, n_references):
+    """Fit a detector with a small CLIP on noise; return it, and noise of its size."""
+    backbone = small_clip(folder, like, vision=vision)
+    images = np.random.default_rng(0).integers(
+        0, 256, (n_references + 3, *backbone.image_size, 3), np.uint8
+    )
+    detector = RandomWordCLIPDetector(
+        N_p=100,
+        n_shots="all",
+        reference_method="mutual",
+        random_state=0,
+        embedder=CLIPImageEmbedder(backbone.model_name, None, device="cpu"),
+    ).fit(images[:-3])
+    return detector, list(images[-3:])
+
+
+@pytest.mark.parametrize(
+    "like, vision",
+    [
+        ("ViT-B-32", {"image_size": 64, **LITE}),
+        (
+            "RN50",
+            {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None},
+        ),
+        ("ViT-B-32", {"image_size": 64, "pool_type": "avg"}),
+    ],
+)
+def test_a_folder_is_in_the_graphs_of_other_image_towers(like, vision, tmp_path):
+    detector, images = fitted_on_noise(tmp_path, like, vision, 34)
+    result = export_onnx(detector, tmp_path / "d.onnx")
+    check(result.path, detector, images, maps=False)
+    with pytest.raises(ValueError, match="Got maps=True, but .* is no plain ViT"):
+        export_onnx(detector, tmp_path / "d.onnx", maps=True)
+
+
+def test_stages_that_a_graph_cannot_bring_to_one_grid_are_refused(tmp_path):
+    # Of 72 pixels a side, the stages have 9 and 5 places a side.
+    vision = {"image_size": 72, **LITE}
+    detector, _ = fitted_on_noise(tmp_path, "ViT-B-32", vision, 2)
+    with pytest.raises(ValueError, match="could not be exported by torch.onnx"):
         export_onnx(detector, tmp_path / "d.onnx")
+    assert not (tmp_path / "d.onnx").exists()
 
 
 def test_references_are_in_the_graph(tmp_path):
@@ -221,7 +308,7 @@ def test_references_of_a_tower_without_tokens_are_refused(tmp_path):
     embedder = CLIPImageEmbedder(backbone.model_name, None, device="cpu")
     images = np.random.default_rng(0).random((2, 32, 32, 3))
     detector = RandomWordCLIPDetector(N_p=100, n_shots=1, embedder=embedder).fit(images)
-    with pytest.raises(ValueError, match="no plain ViT"):
+    with pytest.raises(ValueError, match="no plain ViT.*reference_method='mutual'"):
         export_onnx(detector, tmp_path / "d.onnx")
 
 
@@ -256,9 +343,13 @@ def export_in_both(detector, folder, images):
     return exact, small, small.path.stat().st_size / exact.path.stat().st_size
 
 
-@pytest.mark.parametrize("n_shots", [0, 2, 4])
-def test_eight_bits_are_smaller_with_and_without_references(n_shots, photos, tmp_path):
-    detector = tiny(n_shots=n_shots).fit(photos.images)
+@pytest.mark.parametrize(
+    "n_shots, method", [(0, "winclip"), (2, "winclip"), (4, "winclip"), (4, "mutual")]
+)
+def test_eight_bits_are_smaller_with_and_without_references(
+    n_shots, method, photos, tmp_path
+):
+    detector = tiny(n_shots=n_shots, reference_method=method).fit(photos.images)
     exact, small, ratio = export_in_both(detector, tmp_path, photos.images)
     assert ratio < 0.4
     assert set(small.agreement["max_difference"]) == {

@@ -69,11 +69,14 @@ def see_parts(clip, pixels):
     visual = clip.model.visual
     with torch.inference_mode():
         if not reads_class_token(visual):
-            return _from_intermediates(clip, normalized(clip, pixels))
+            return parts_of_any_tower(clip, normalized(clip, pixels))
         n_tokens = len(pixels) * len(visual.positional_embedding)
         n_pieces = -(-n_tokens // tokens_per_batch(clip.device))
         pieces = pixels.tensor_split(min(n_pieces, len(pixels)))
-        seen = [_from_blocks(visual, normalized(clip, piece)) for piece in pieces]
+        seen = [
+            parts_of_tokens(visual, patch_tokens(visual, normalized(clip, piece)))
+            for piece in pieces
+        ]
         return SeenParts(
             torch.cat([one.images for one in seen]),
             [torch.cat(depth) for depth in zip(*(s.depths for s in seen), strict=True)],
@@ -151,10 +154,22 @@ def spread_depths(n_blocks):
     return sorted({max(int(end), 1) - 1 for end in ends})
 
 
-def _from_blocks(visual, x):
-    """Run a plain ViT, and keep the patch tokens at each depth."""
+def parts_of_tokens(visual, x):
+    """Run the blocks of a plain ViT, and keep the patch tokens at each depth.
+
+    Parameters
+    ----------
+    visual : torch.nn.Module
+        A plain ViT of open_clip: see `skclipad._clip.vision.reads_class_token`.
+    x : torch.Tensor of shape (n, 1 + n_patches, width)
+        Class token and patch tokens before the first block.
+
+    Returns
+    -------
+    SeenParts
+        The last of the depths is behind the last block.
+    """
     blocks, start, depths = list(visual.transformer.resblocks), 0, []
-    x = patch_tokens(visual, x)
     for last in spread_depths(len(blocks)):
         x = run_blocks(blocks[start : last + 1], x)
         depths.append(x[:, 1:].unflatten(1, tuple(visual.grid_size)))
@@ -164,21 +179,44 @@ def _from_blocks(visual, x):
     return SeenParts(image.float(), depths)
 
 
-def _from_intermediates(clip, x):
-    """Run any other tower by what open_clip and timm offer for it."""
+def parts_of_any_tower(clip, x):
+    """Run an image tower by what open_clip and timm offer for its inside.
+
+    Parameters
+    ----------
+    clip : Backbone
+        The frozen CLIP.
+    x : torch.Tensor of shape (n, 3, height, width)
+        Normalised images.
+
+    Returns
+    -------
+    SeenParts
+        On one grid, the coarsest.
+
+    Raises
+    ------
+    ValueError
+        If the tower shows nothing of its inside.
+    """
     visual, wanted = clip.model.visual, _indices(clip)
     # open_clip's ResNet stops after the last one asked for.
     last = len(_reductions(visual)) - 1
     found = visual.forward_intermediates(x, indices=sorted({*wanted, last}))
     # each (n, width, n_down, n_right)
     stages = found["image_intermediates"][: len(wanted)]
-    grid = min((stage.shape[-2:] for stage in stages), key=np.prod)
+    # Plain numbers: in a graph they are constants.
+    grid = min((_grid_of(stage) for stage in stages), key=np.prod)
     depths = [_on_grid(stage, grid).permute(0, 2, 3, 1) for stage in stages]
     return SeenParts(found["image_features"].float(), depths)
 
 
+def _grid_of(stage):
+    return int(stage.shape[-2]), int(stage.shape[-1])
+
+
 def _on_grid(stage, grid):
-    if stage.shape[-2:] == grid:
+    if _grid_of(stage) == grid:
         return stage
     stage = F.avg_pool2d(stage, 3, stride=1, padding=1, count_include_pad=False)
     return F.adaptive_avg_pool2d(stage, grid)

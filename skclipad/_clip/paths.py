@@ -4,8 +4,8 @@ from skclipad._clip.text import causal_tower
 from skclipad._clip.vision import reads_class_token
 
 NO_WINDOWS = (
-    "few shots (n_shots) compare no windows, so that they give other scores, and "
-    "references cannot be exported"
+    "few shots (n_shots) compare no windows, so that they give other scores, and are "
+    "exported with reference_method='mutual' alone"
 )
 COSTS = {
     "image": (

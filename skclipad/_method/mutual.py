@@ -82,6 +82,18 @@ def principal_axes(parts, width):
     return np.ascontiguousarray(axes, dtype=np.float32)
 
 
+def number_of(share, n):
+    """Return how many a share of `n` are: at least one.
+
+    Examples
+    --------
+    >>> from skclipad._method.mutual import number_of
+    >>> number_of(0.3, 20), number_of(0.03, 4)
+    (6, 1)
+    """
+    return max(1, round(share * n))
+
+
 def highest_mean(scores, share):
     """Return the mean of the highest of all scores: a `share` of them, at least one.
 
@@ -92,7 +104,7 @@ def highest_mean(scores, share):
     >>> highest_mean(np.array([[0.5, 0.1], [0.3, 0.9]]), 0.5)
     0.7
     """
-    n = max(1, round(share * scores.size))
+    n = number_of(share, scores.size)
     return float(np.sort(scores, axis=None)[-n:].mean())
 
 
@@ -118,7 +130,7 @@ def lowest_mean(distances, share):
     >>> lowest_mean(torch.tensor([0.5, 0.1, 0.3, 0.9]), 0.5)
     tensor(0.2000)
     """
-    n = max(1, round(share * distances.shape[-1]))
+    n = number_of(share, distances.shape[-1])
     return distances.topk(n, dim=-1, largest=False).values.mean(dim=-1)
 
 
@@ -147,7 +159,7 @@ class MutualComparison:
         self.references = {
             side: torch.cat(
                 [
-                    _pooled(some.to(device), side)
+                    pooled(some.to(device), side)
                     for some in parts.split(REFERENCES_AT_ONCE)
                 ]
             )
@@ -178,7 +190,7 @@ class MutualComparison:
         others = torch.from_numpy(others).to(self.device)
         maps = []
         for side, references in self.references.items():
-            distances = self._distances(_pooled(parts, side)[0], references)
+            distances = self._distances(pooled(parts, side)[0], references)
             maps.append(lowest_mean(distances[:, others], self.share))
         scores = torch.stack(maps).mean(dim=0).cpu().numpy().astype(np.float64)
         return scores.clip(0, 1).reshape(grid)
@@ -192,10 +204,22 @@ class MutualComparison:
         return (1 - torch.cat(nearest, dim=1)) / 2
 
 
-def _pooled(parts, side):
-    """Average parts over squares of neighbours: (n, n_parts, width), of unit length.
+def pooled(parts, side):
+    """Average parts over squares of neighbours.
 
     At the border a square has fewer neighbours.
+
+    Parameters
+    ----------
+    parts : torch.Tensor of shape (n, n_down, n_right, width)
+        Features of parts.
+    side : int
+        Of the squares, in parts; odd.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, n_parts, width), dtype float32
+        Of unit length.
     """
     x = parts.float()
     if side > 1:

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import clone
 
-from skclipad._detector import FEW
-from skclipad._references import describe_references, described_references
+from skclipad._references import FEW, describe_references, described_references
 from skclipad.cli._arguments import REFERENCE_OPTIONS, given
 from skclipad.cli._by_folder import DetectorOfFolders, kind_of, shown_kind
 from skclipad.cli._console import echo
