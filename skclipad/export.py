@@ -215,7 +215,7 @@ class ScoringGraph(nn.Module):
             self._keep(f"reference_{side}", references.T)  # (C, n_references)
 
         everything = ["prompt", "fnn", *(["reference"] if self.sides else [])]
-        chosen = everything if detector.scores == "auto" else detector.scores
+        chosen = everything if isinstance(detector.scores, str) else detector.scores
         self.combined = [SCORES[name] for name in chosen]
 
     def _keep(self, name, array):

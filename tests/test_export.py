@@ -188,6 +188,21 @@ def test_eight_bits_are_smaller_for_convolutional_towers(tmp_path):
     assert small.agreement["max_difference"]["score"] < 0.1
 
 
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_shots": "all", "reference_method": "mutual"}, "reference_method='mutual'"),
+        ({"n_shots": 3, "combine": "standardized"}, "combine='standardized'"),
+    ],
+)
+def test_what_the_graph_does_not_compute_is_refused(parameters, message, tmp_path):
+    images = make_defect_images(4, random_state=0).images
+    detector = detectors.tiny(**parameters).fit(images)
+    with pytest.raises(ValueError, match=message):
+        export_onnx(detector, tmp_path / "folder.onnx")
+    assert not any(tmp_path.iterdir())
+
+
 def test_eight_bits_that_save_nothing_are_refused(exported, tmp_path, monkeypatch):
     detector, _ = exported
     monkeypatch.setattr(
