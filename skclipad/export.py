@@ -283,7 +283,7 @@ class ScoringGraph(nn.Module):
     def _keep_combination(self, detector):
         """Keep which scores are combined, and the scales if they are standardized."""
         everything = ["prompt", "fnn", *(["reference"] if self.sides else [])]
-        chosen = everything if detector.scores == "auto" else detector.scores
+        chosen = everything if isinstance(detector.scores, str) else detector.scores
         self.combined = [SCORES[name] for name in chosen]
 
         n_references = len(detector.reference_rows_) if self.sides else 0
