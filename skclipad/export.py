@@ -271,7 +271,8 @@ class ScoringGraph(nn.Module):
         self.gives_map = bool(self.windows) if maps is None else maps
         compared = [] if self.is_mutual else self.sides
         for side in {*self.windows, *compared} - {1}:
-            self._keep(f"covered_{side}", _covered(grid_of(visual), side))
+            covered = _covered(grid_of(visual), side)
+            self._keep(f"covered_{side}", covered, self.dtype_of_maps)
 
     def _keep_network(self, detector):
         self.normalize = detector.fit_params_["normalize"]
@@ -289,6 +290,8 @@ class ScoringGraph(nn.Module):
         n_references = len(detector.reference_rows_) if self.sides else 0
         standardized = is_standardized(detector, n_references)
         self.scales = detector.reference_scales_ if standardized else None
+        # Odds are made again of scores in maps: those near 1 need more digits.
+        self.dtype_of_maps = torch.float64 if self.scales else torch.float32
 
     def _keep_windows(self, detector):
         """Keep patches and windows of references, by side."""
@@ -314,8 +317,8 @@ class ScoringGraph(nn.Module):
                 # (width, n_references * n_parts)
                 self._keep(f"reference_{side}_{i}", pooled(some, side).flatten(0, 1).T)
 
-    def _keep(self, name, array):
-        tensor = torch.tensor(np.asarray(array), dtype=torch.float32)
+    def _keep(self, name, array, dtype=torch.float32):
+        tensor = torch.tensor(np.asarray(array), dtype=dtype)
         self.register_buffer(name, tensor)
 
     @property
@@ -430,7 +433,7 @@ class ScoringGraph(nn.Module):
             cosines = _unit(parts[side]) @ getattr(self, f"reference_{side}")
             scores = ((1 - cosines.amax(dim=-1)) / 2).clamp(0, 1)
             maps.append(self._window_map(scores, side))
-        return torch.stack(maps).mean(dim=0)
+        return torch.stack(maps).mean(dim=0).float()
 
     def _mutual_map(self, depths):
         """Compare parts as `skclipad._method.mutual.MutualComparison` does."""
@@ -459,8 +462,8 @@ class ScoringGraph(nn.Module):
         if side == 1:
             return scores
         covered = getattr(self, f"covered_{side}")
-        covered = covered.to(scores.dtype)
-        total = _inverse(scores).flatten(1) @ covered  # (n, n_patches)
+        inverse = _inverse(scores.to(covered.dtype))
+        total = inverse.flatten(1) @ covered  # (n, n_patches)
         found = covered.sum(dim=0) / total
         return found.reshape(-1, *grid_of(self.tower))
 
@@ -488,8 +491,7 @@ class ScoringGraph(nn.Module):
         return {"map": self._combined(measured, maps).float()}
 
     def _precise(self, odds):
-        """Return scores; in double precision if odds are to be made of them again."""
-        return torch.sigmoid(odds if self.scales is None else odds.double())
+        return torch.sigmoid(odds.to(self.dtype_of_maps))
 
 
 def _unit(x):
