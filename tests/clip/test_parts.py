@@ -7,7 +7,7 @@ from small_clip import cosines, small_clip
 
 from skclipad._clip.features import ImageOptions, stream_features
 from skclipad._clip.parts import joined, neighbourhoods, see_parts, spread_depths
-from skclipad._clip.vision import encode_pixels, reads_class_token
+from skclipad._clip.vision import encode_pixels
 from skclipad._storage.store import open_store
 
 TIMM = {"timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"}
@@ -109,10 +109,8 @@ def test_a_stream_gives_views_and_depths_from_one_reading(tower, tmp_path):
     assert (first[0].digest != first[1].digest).any()
 
 
-def test_towers_without_tokens_have_parts_and_no_crops_for_references(tower):
+def test_patches_of_every_tower_need_no_crops(tower):
     clip, grid, _ = tower
-    if reads_class_token(clip.model.visual):
-        pytest.skip("has tokens of patches and of windows")
     options = ImageOptions(parts=("patches",))
     (one,) = stream_features(clip, images(1, clip), options)
     assert set(one.parts) == {1} and one.parts[1].shape[:2] == grid

@@ -12,6 +12,7 @@ import skops.io
 import torch
 from detectors import tiny
 from PIL import Image
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
@@ -430,3 +431,24 @@ def test_a_folder_works_at_the_end_of_a_pipeline_and_with_frames(folder, picture
         folder.predict_proba(pictures.images),
     )
     assert clone(folder).get_params()["n_shots"] == "all"
+
+    # Whatever else transformers are set to put out.
+    with config_context(transform_output="pandas"):
+        in_frames = tiny(**FOLDER).fit(pictures.images).predict_proba(pictures.images)
+    np.testing.assert_array_equal(in_frames, folder.predict_proba(pictures.images))
+
+
+# Printed by the version before references of folders: (n_shots, s_img of six images).
+WINCLIP = {
+    1: [0.02934732, 0.03053191, 0.00000004, 0.03450704, 0.03164409, 0.03395398],
+    2: [0.02798499, 0.00000003, 0.00000004, 0.03405340, 0.02838779, 0.02997370],
+}
+
+
+@pytest.mark.parametrize("n_shots", WINCLIP)
+def test_winclip_scores_as_before_there_was_another_method(n_shots):
+    images = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8)
+    embedder = CLIPImageEmbedder("tiny", device="cpu", precision="fp32")
+    detector = tiny(n_shots=n_shots, embedder=embedder).fit(images)
+    found = detector.score_components(images)["s_img"]
+    np.testing.assert_allclose(found, WINCLIP[n_shots], rtol=0, atol=1e-6)
