@@ -106,9 +106,9 @@ class FolderMeasurement:
         return detector, rows, components
 
 
-def folder_rows(target, draw):
-    """Return the rows of all good images and of a draw of damaged ones."""
-    good, damaged = np.flatnonzero(target == 0), np.flatnonzero(target == 1)
+def folder_rows(target, draw, n_good=None):
+    """Return rows of good images, all or the first, and of a draw of damaged ones."""
+    good, damaged = np.flatnonzero(target == 0)[:n_good], np.flatnonzero(target == 1)
     n_damaged = max(1, round(len(good) * SHARE / (1 - SHARE)))
     rng = np.random.default_rng(draw)
     return np.r_[good, rng.choice(damaged, n_damaged, replace=False)]

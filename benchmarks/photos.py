@@ -106,9 +106,12 @@ QUESTIONS = {
         "128, 32, 16": {},
         "none": {"hidden_layer_sizes": ()},
         "64, 32, 16": {"hidden_layer_sizes": (64, 32, 16)},
+        "64, 64, 64": {"hidden_layer_sizes": (64, 64, 64)},
+        "128, 64, 32": {"hidden_layer_sizes": (128, 64, 32)},
         "512, 128, 32": {"hidden_layer_sizes": (512, 128, 32)},
     },
-    "dropout": {"dropout = 0.5": {}, **alternatives("dropout", (0.0, 0.2, 0.8))},
+    "dropout": {"dropout = 0.5": {}, **alternatives("dropout", (0.0, 0.3, 0.7))},
+    "lr_decay": {"lr_decay = 0.1": {}, **alternatives("lr_decay", (0.03, 0.3, 1.0))},
     "resize_mode": {"squash": {}, "shortest": {"embedder__resize_mode": "shortest"}},
     "levers": {
         "default": {},

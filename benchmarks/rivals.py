@@ -5,13 +5,18 @@ open_clip than this package::
 
     python -m venv rivals
     rivals/bin/pip install "anomalib[clip]" imgad
-    python benchmarks/rivals.py --python rivals/bin/python
+    python benchmarks/rivals.py --python rivals/bin/python --photos FOLDER
 
-Accuracy is measured with the bundled model where a rival can take it (WinClip, imgad);
-PatchCore and PaDiM stand on a ResNet of ImageNet, whose weights are used if they are on
-this machine (``--resnet-weights``) and are random otherwise: their values then say
-nothing about them. Speed and memory are measured with the paper's backbone and random
-weights. Seconds include fitting to references, divided by the images scored.
+Accuracy is measured on photographs, in the folders that ``photos.py`` takes: of each
+set all good images and damaged ones for a tenth of all, squashed to squares of 256
+pixels, the same arrays for everybody. Four good images are references and not scored;
+or the folder is its own reference. WinClip and imgad read ViTs alone and get ``tiny``;
+PatchCore and PaDiM get the tower of ``lite``, weights and all, at stages 2 and 4.
+
+Speed and memory are measured with the paper's backbone and random weights, and by the
+number of references, each row in a process of its own that is stopped after `--limit`
+seconds. Seconds include reading references, divided by the images scored; a network is
+trained once, before.
 """
 
 import argparse
@@ -23,96 +28,124 @@ import tempfile
 import warnings
 from pathlib import Path
 from time import perf_counter, process_time
+from typing import NamedTuple
 
 import numpy as np
+from _common import describe_machine, print_table
+from _folders import folder_rows
+from photos import find_sets
+from PIL import Image
 
-from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, tiny
-from skclipad.datasets import OBJECTS, SURFACES, make_defect_images
+import skclipad
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad.metrics import auroc
 
 WORKER = Path(__file__).with_name("rivals_worker.py")
-OURS = ("skclipad", "skclipad anomaly_map")
-CLIP_RIVALS = ("anomalib WinClip", "imgad zero_shot")
-RESNET_RIVALS = ("anomalib PatchCore", "anomalib PaDiM")
+BUNDLED = Path(skclipad.__file__).parent
+SIDE = 256
+N_GOOD = 4
+OURS = "skclipad"
 
 
-def painted(args):
-    """Return references, images and labels of each category."""
-    names = np.random.default_rng(0).permutation(sorted({*SURFACES, *OBJECTS}))
+class Contender(NamedTuple):
+    """Who scores, with which tower, after a look at which references."""
+
+    name: str
+    model: str
+    references: str = "none"
+    settings: dict = {}
+
+
+MUTUAL = {"n_shots": "all", "reference_method": "mutual"}
+WINCLIP = {"n_shots": "all", "reference_method": "winclip", "scores": "auto"}
+ON_PHOTOS = (
+    Contender(OURS, "tiny"),
+    Contender("anomalib WinClip", "tiny"),
+    Contender(f"{OURS}, winclip", "tiny", "4 good", WINCLIP),
+    Contender("anomalib WinClip", "tiny", "4 good"),
+    Contender("imgad zero_shot", "tiny", "4 good"),
+    Contender(OURS, "tiny", "4 good", MUTUAL),
+    Contender(OURS, "lite"),
+    Contender(OURS, "lite", "4 good", MUTUAL),
+    Contender("anomalib PatchCore", "lite", "4 good"),
+    Contender("anomalib PaDiM", "lite", "4 good"),
+    Contender(OURS, "lite", "folder", MUTUAL),
+    Contender("anomalib PatchCore", "lite", "folder"),
+    Contender("anomalib PaDiM", "lite", "folder"),
+)
+
+
+class Group(NamedTuple):
+    """Images to score, and what may be looked at before.
+
+    Attributes
+    ----------
+    references, images : ndarray of shape (n_images, height, width, 3), dtype uint8
+        Good images, and those to score.
+    target : ndarray of shape (n_images,) or None
+        1 where one of those to score is damaged.
+    """
+
+    references: np.ndarray
+    images: np.ndarray
+    target: np.ndarray | None = None
+
+
+def photographs(args):
+    """Return a group of each set of photographs."""
     groups = []
-    for number, name in enumerate(names[: args.categories]):
-        kind = {"categories": [str(name)]}
-        seed = args.first_seed + number
-        normal = make_defect_images(4, anomaly_fraction=0, random_state=seed, **kind)
-        photos = make_defect_images(args.images, random_state=seed + 500, **kind)
-        groups.append((normal.images, photos.images, photos.target))
+    for photos in (found for folder in args.photos for found in find_sets(folder)):
+        rows = folder_rows(photos.target, 0, args.good)
+        images = np.stack([squashed(photos.paths[row]) for row in rows])
+        target = photos.target[rows]
+        rest = np.ones(len(rows), dtype=bool)
+        drawn = np.random.default_rng(0).permutation(np.flatnonzero(target == 0))
+        rest[drawn[:N_GOOD]] = False
+        groups.append(Group(images[~rest], images[rest], target[rest]))
     return groups
 
 
-def noise(args):
-    """Return one group of images whose content does not matter."""
+def squashed(path):
+    """Read an image as a square of RGB."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.BICUBIC))
+
+
+def noise(n_images, n_references):
+    """Return a group of images whose content does not matter."""
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (4 + args.speed_images, 480, 480, 3), dtype=np.uint8)
-    return [(images[:4], images[4:], None)]
+    shape = n_references + n_images, 240, 240, 3
+    images = rng.integers(0, 256, shape, dtype=np.uint8)
+    return [Group(images[:n_references], images[n_references:])]
+
+
+# One contender, in a process of its own ----------------------------------------------
+
+
+def seen(references):
+    """Return what `fit` is given: None for no image."""
+    return references if len(references) else None
 
 
 def ours(task, arrays):
     """Score all groups with this package; return what a worker would."""
     warnings.simplefilter("ignore", UserWarning)  # random weights are meant here
-    embedder = CLIPImageEmbedder(task["backbone"], pretrained=None, device="cpu")
-    detector = RandomWordCLIPDetector(
-        N_p=task["pairs"], n_shots=task["n_shots"], random_state=0, embedder=embedder
-    )
-    detector.fit(arrays["references_0"])  # the network is trained once, before
+    embedder = CLIPImageEmbedder(task["model"], pretrained=None, device="cpu")
+    settings = {"N_p": task["pairs"], "random_state": 0, **task["settings"]}
+    detector = RandomWordCLIPDetector(embedder=embedder, **settings)
+    detector.fit(seen(arrays["references_0"]))  # the network is trained once, before
 
     scores, seconds, cpu = [], 0.0, 0.0
     for number in range(task["n_groups"]):
         images = arrays[f"images_{number}"]
         start, start_cpu = perf_counter(), process_time()
-        detector.fit(arrays[f"references_{number}"])
-        if task["name"] == "skclipad":
-            scores.append(detector.predict_proba(images)[:, 1].tolist())
-        else:
-            maps = detector.anomaly_map(images)
-            scores.append([float(one.max()) for one in maps])
-
+        detector.fit(seen(arrays[f"references_{number}"]))
+        scores.append(detector.predict_proba(images)[:, 1].tolist())
         seconds += perf_counter() - start
         cpu += process_time() - start_cpu
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"scores": scores, "seconds": seconds, "cpu": cpu, "peak_mb": peak}
-
-
-def run(args, name, n_shots, backbone, groups):
-    """Run one contender in a process of its own and return its answer."""
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        task = {
-            "name": name,
-            "n_shots": n_shots,
-            "backbone": backbone,
-            "tiny": str(tiny.FOLDER),
-            "pairs": args.pairs,
-            "resnet_weights": args.resnet_weights,
-            "n_groups": len(groups),
-        }
-        (folder / "task.json").write_text(json.dumps(task))
-
-        arrays = {}
-        for number, (references, images, _) in enumerate(groups):
-            arrays[f"references_{number}"] = references
-            arrays[f"images_{number}"] = images
-        np.savez(folder / "task.npz", **arrays)
-
-        if name in OURS:
-            command = [sys.executable, __file__, "--task", str(folder)]
-        else:
-            command = [args.python, str(WORKER), str(folder)]
-
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{name} failed:\n{done.stderr[-2000:]}")
-        return json.loads((folder / "answer.json").read_text())
 
 
 def work(folder):
@@ -122,64 +155,140 @@ def work(folder):
     (folder / "answer.json").write_text(json.dumps(answer))
 
 
-def print_row(name, n_shots, answer, groups):
-    """Print one line of the table."""
-    n_images = sum(len(images) for _, images, _ in groups)
-    area = "    -"
-    if groups[0][2] is not None:
-        pairs = zip(groups, answer["scores"], strict=True)
-        area = f"{np.mean([auroc(y, scores) for (_, _, y), scores in pairs]):.3f}"
+def run(args, contender, groups, pairs=10_000):
+    """Run one contender; return its answer, or None if it took too long."""
+    task = {
+        "name": contender.name,
+        "model": contender.model,
+        "settings": contender.settings,
+        "bundled": str(BUNDLED),
+        "pairs": pairs,
+        "n_groups": len(groups),
+    }
+    arrays = {}
+    for number, group in enumerate(groups):
+        seen = {"4 good": group.references, "folder": group.images}
+        arrays[f"images_{number}"] = group.images
+        arrays[f"references_{number}"] = seen.get(
+            contender.references, group.images[:0]
+        )
+
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        (folder / "task.json").write_text(json.dumps(task))
+        np.savez(folder / "task.npz", **arrays)
+        command = [args.python, str(WORKER), str(folder)]
+        if contender.name.startswith(OURS):
+            command = [sys.executable, __file__, "--task", str(folder)]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=args.limit, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        if done.returncode:
+            raise RuntimeError(f"{contender.name} failed:\n{done.stderr[-2000:]}")
+        return json.loads((folder / "answer.json").read_text())
+
+
+# Tables ------------------------------------------------------------------------------
+
+
+def cells(args, answer, groups):
+    """Return seconds and memory of an answer, as they stand in a table."""
+    if answer is None:
+        return [f"> {args.limit} s in all", "", ""]
+    n_images = sum(len(group.images) for group in groups)
+    times = [f"{answer[name] / n_images:.3f}" for name in ("seconds", "cpu")]
+    return [*times, f"{answer['peak_mb']:.0f}"]
+
+
+def area(answer, groups):
+    """Return the mean AUROC over groups, as it stands in a table."""
+    if answer is None:
+        return ""
+    pairs = zip(groups, answer["scores"], strict=True)
+    return f"{np.mean([auroc(group.target, scores) for group, scores in pairs]):.3f}"
+
+
+COSTS = ["s / image", "CPU s / image", "peak MB"]
+
+
+def compare_on_photographs(args, contenders):
+    """Print AUROC, time and memory on photographs."""
+    groups, rows = photographs(args), []
+    for one in contenders:
+        answer = run(args, one, groups)
+        rows.append([one.name, one.model, one.references, area(answer, groups)])
+        rows[-1] += cells(args, answer, groups)
+    print(f"photographs, {len(groups)} sets, a tenth damaged\n")
+    print_table(["", "model", "references", "AUROC", *COSTS], rows)
+
+
+def compare_speed(args, names):
+    """Print time and memory without references, with the paper's backbone."""
+    groups, rows = noise(args.images, 0), []
+    for name in names:
+        answer = run(args, Contender(name, args.backbone), groups, pairs=100)
+        rows.append([name, *cells(args, answer, groups)])
     print(
-        f"{name:22s} {n_shots:5d}  {area}  {answer['seconds'] / n_images:9.3f}  "
-        f"{answer['cpu'] / n_images:9.3f}  {answer['peak_mb']:7.0f}",
-        flush=True,
+        f"\n{args.images} images, {args.backbone} with random weights, no reference\n"
     )
+    print_table(["", *COSTS], rows)
+
+
+def compare_references(args, contenders):
+    """Print time and memory by the number of references."""
+    rows = []
+    for n_references in args.references:
+        groups = noise(args.images, n_references)
+        for one in contenders:
+            answer = run(args, one, groups, pairs=100)
+            rows.append([n_references, one.name, one.model])
+            rows[-1] += cells(args, answer, groups)
+    print(f"\n{args.images} images scored, by the number of references\n")
+    print_table(["references", "", "model", *COSTS], rows)
+
+
+def parse(arguments=None):
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--python", help="of the rivals' environment; none: ours alone")
+    parser.add_argument("--photos", type=Path, nargs="*", default=(), metavar="FOLDER")
+    parser.add_argument("--good", type=int, help="good images of a set; default: all")
+    parser.add_argument("--backbone", default="ViT-B-16-plus-240", help="for speed")
+    parser.add_argument("--images", type=int, default=8, help="for speed; 0: none")
+    parser.add_argument("--references", type=int, nargs="*", default=[10, 100, 1000])
+    parser.add_argument("--limit", type=int, default=600, help="seconds for a row")
+    parser.add_argument("--task", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
 
 
 def main():
-    """Parse arguments, run every contender, print the two tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--python", help="of the rivals' environment; none: ours alone")
-    parser.add_argument("--resnet-weights", action="store_true")
-    parser.add_argument("--backbone", default="ViT-B-16-plus-240", help="for speed")
-    parser.add_argument("--speed-images", type=int, default=4)
-    parser.add_argument("--categories", type=int, default=8)
-    parser.add_argument("--images", type=int, default=30, help="for each category")
-    parser.add_argument("--first-seed", type=int, default=2_000_000_000)
-    parser.add_argument("--pairs", type=int, default=10_000)
-    parser.add_argument("--task", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-
+    """Parse arguments, run every contender, print the tables."""
+    args = parse()
     if args.task:
         return work(args.task)
 
-    rivals = (CLIP_RIVALS, RESNET_RIVALS) if args.python else ((), ())
-    header = "                       shots  AUROC  s / image  CPU s / im  peak MB"
-    resnets = "ImageNet's" if args.resnet_weights else "random"
+    def present(contenders):
+        return [c for c in contenders if args.python or c.name.startswith(OURS)]
 
-    groups = painted(args)
-    print(
-        f"painted images, {args.categories} categories of {args.images}; the bundled "
-        f"model, ResNets with {resnets} weights\n{header}"
-    )
-    for name in (OURS[0], *rivals[0]):
-        for n_shots in (0, 4):
-            answer = run(args, name, n_shots, "tiny", groups)
-            print_row(name, n_shots, answer, groups)
-    for name in rivals[1]:
-        print_row(name, 4, run(args, name, 4, "", groups), groups)
+    describe_machine()
+    if args.photos:
+        compare_on_photographs(args, present(ON_PHOTOS))
 
-    groups = noise(args)
-    print(
-        f"\n{args.speed_images} images of 480 x 480; {args.backbone} and the rivals' "
-        f"ResNets, all with random weights\n{header}"
-    )
+    if not args.images:
+        return None
+    zero_shot = [Contender(name, "") for name in (OURS, "anomalib WinClip")]
+    compare_speed(args, [one.name for one in present(zero_shot)])
 
-    args.pairs, args.resnet_weights = 100, False
-    for name in (*OURS, *rivals[0]):
-        print_row(name, 0, run(args, name, 0, args.backbone, groups), groups)
-    for name in rivals[1]:
-        print_row(name, 4, run(args, name, 4, "", groups), groups)
+    few = [
+        Contender(OURS, "lite", "4 good", MUTUAL),
+        Contender("anomalib PatchCore", "lite", "4 good"),
+        Contender(OURS, args.backbone, "4 good", MUTUAL),
+        Contender("anomalib WinClip", args.backbone, "4 good"),
+    ]
+    return compare_references(args, present(few))
 
 
 if __name__ == "__main__":

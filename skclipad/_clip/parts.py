@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from skclipad._clip.backbone import Backbone
-from skclipad._clip.transformer import run_blocks, tokens_per_batch
-from skclipad._clip.vision import normalized, patch_tokens, reads_class_token
+from skclipad._clip.transformer import run_blocks
+from skclipad._clip.vision import normalized, patch_tokens, pieces, reads_class_token
 
 DEPTHS = 4
 """Depths that tokens are taken at: a quarter, a half, three quarters, and the end."""
@@ -66,21 +66,21 @@ def see_parts(clip, pixels):
     ValueError
         If the tower shows nothing of its inside.
     """
-    visual = clip.model.visual
     with torch.inference_mode():
-        if not reads_class_token(visual):
-            return parts_of_any_tower(clip, normalized(clip, pixels))
-        n_tokens = len(pixels) * len(visual.positional_embedding)
-        n_pieces = -(-n_tokens // tokens_per_batch(clip.device))
-        pieces = pixels.tensor_split(min(n_pieces, len(pixels)))
         seen = [
-            parts_of_tokens(visual, patch_tokens(visual, normalized(clip, piece)))
-            for piece in pieces
+            _see_piece(clip, normalized(clip, piece)) for piece in pieces(clip, pixels)
         ]
         return SeenParts(
             torch.cat([one.images for one in seen]),
             [torch.cat(depth) for depth in zip(*(s.depths for s in seen), strict=True)],
         )
+
+
+def _see_piece(clip, x):
+    visual = clip.model.visual
+    if reads_class_token(visual):
+        return parts_of_tokens(visual, patch_tokens(visual, x))
+    return parts_of_any_tower(clip, x)
 
 
 def joined(depths):

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch.nn import functional as F
 
-from skclipad._clip.vision import normalized
+from skclipad._clip.vision import normalized, pieces
 
 TOLERANCE = 1e-3
 """How far the mean of places may be from the embedding, for one of length 1."""
@@ -48,7 +48,11 @@ def embed_windows(clip, pixels, sides):
         Raw embeddings of the windows at each position, by their side.
     """
     with torch.inference_mode():
-        places = _places(clip.model.visual, normalized(clip, pixels)).float()
+        embedded = [
+            _places(clip.model.visual, normalized(clip, piece))
+            for piece in pieces(clip, pixels)
+        ]
+        places = torch.cat(embedded).float()
         images = places.mean(dim=(1, 2)).cpu().numpy()
         grids = places.permute(0, 3, 1, 2)
         windows = {side: F.avg_pool2d(grids, side, stride=1) for side in sides}

@@ -1,6 +1,7 @@
 """The image tower: pixels to embeddings."""
 
 import torch
+from torch import nn
 
 from skclipad._clip.transformer import (
     has_plain_blocks,
@@ -8,6 +9,10 @@ from skclipad._clip.transformer import (
     run_last_block,
     tokens_per_batch,
 )
+
+IMAGES_PER_THREAD = 3
+"""A convolutional tower on a CPU takes so many images for each thread at once: of more,
+what one layer leaves does not stay in the cache until the next reads it."""
 
 
 def encode_pixels(clip, pixels):
@@ -26,15 +31,39 @@ def encode_pixels(clip, pixels):
         Raw embeddings on the clip's device, as open_clip's ``encode_image``. A GPU
         may still be computing them.
     """
-    visual = clip.model.visual
     with torch.inference_mode():
-        if not reads_class_token(visual):
-            x = normalized(clip, pixels)
-            return clip.model.encode_image(x, normalize=False).float()
+        encode = _class_token if reads_class_token(clip.model.visual) else _whole_tower
+        embedded = [encode(clip, piece) for piece in pieces(clip, pixels)]
+        return torch.cat(embedded).float()
+
+
+def pieces(clip, pixels):
+    """Split images into as many at once as the device computes fastest.
+
+    Parameters
+    ----------
+    clip : Backbone
+        The frozen CLIP.
+    pixels : torch.Tensor of shape (n, height, width, 3)
+        Images, one at least.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        The images in order, in pieces of nearly the same size.
+    """
+    visual, n_pieces = clip.model.visual, 1
+    if reads_class_token(visual):
         n_tokens = len(pixels) * len(visual.positional_embedding)
         n_pieces = -(-n_tokens // tokens_per_batch(clip.device))
-        pieces = pixels.tensor_split(min(n_pieces, len(pixels)))
-        return torch.cat([_class_token(clip, piece) for piece in pieces]).float()
+    elif clip.device.type == "cpu" and _is_convolutional(visual):
+        n_pieces = -(-len(pixels) // (IMAGES_PER_THREAD * torch.get_num_threads()))
+    return pixels.tensor_split(min(n_pieces, len(pixels)))
+
+
+def _is_convolutional(visual):
+    # A ViT has one convolution, which cuts images into patches.
+    return sum(isinstance(layer, nn.Conv2d) for layer in visual.modules()) > 4
 
 
 def normalized(clip, pixels):
@@ -101,6 +130,10 @@ def patch_tokens(visual, x):
     class_token = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
     x = torch.cat([class_token, x], dim=1)
     return visual.ln_pre(x + visual.positional_embedding.to(x.dtype))
+
+
+def _whole_tower(clip, pixels):
+    return clip.model.encode_image(normalized(clip, pixels), normalize=False)
 
 
 def _class_token(clip, pixels):

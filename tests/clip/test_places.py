@@ -7,8 +7,9 @@ from small_clip import small_clip
 from torch import nn
 
 from skclipad._clip.backbone import load_backbone
+from skclipad._clip.parts import see_parts
 from skclipad._clip.places import embed_windows, places_grid
-from skclipad._clip.vision import encode_pixels
+from skclipad._clip.vision import IMAGES_PER_THREAD, encode_pixels, pieces
 from skclipad.datasets import make_defect_images
 
 TIMM = {"image_size": 64, "timm_model_pretrained": False, "timm_pool": "avg"}
@@ -36,6 +37,21 @@ def test_the_mean_of_places_is_the_embedding_of_the_image(clip, pixels):
     np.testing.assert_allclose(windows[1].mean((1, 2)), images, rtol=1e-3, atol=1e-3)
     assert windows[2].shape == (3, 1, 1, 24)
     np.testing.assert_allclose(windows[2][:, 0, 0], images, rtol=1e-3, atol=1e-3)
+
+
+def test_images_that_take_several_pieces_keep_their_order(clip):
+    n_images = 2 * IMAGES_PER_THREAD * torch.get_num_threads() + 1
+    images = make_defect_images(n_images, image_size=64, random_state=1).images
+    pixels = torch.from_numpy(np.asarray(images))
+    assert max(map(len, pieces(clip, pixels))) <= n_images // 2
+    alone = torch.cat([encode_pixels(clip, one[None]) for one in pixels])
+
+    for found in (
+        encode_pixels(clip, pixels),
+        see_parts(clip, pixels).images,
+        torch.from_numpy(embed_windows(clip, pixels, [1])[0]),
+    ):
+        assert torch.allclose(found, alone, rtol=1e-3, atol=1e-3)
 
 
 def test_places_lie_where_they_are_seen():
