@@ -45,6 +45,7 @@ def test_images_that_take_several_pieces_keep_their_order(clip):
     pixels = torch.from_numpy(np.asarray(images))
     assert max(map(len, pieces(clip, pixels))) <= n_images // 2
     alone = torch.cat([encode_pixels(clip, one[None]) for one in pixels])
+    assert not torch.allclose(alone, alone.flip(0), rtol=1e-3, atol=1e-3)
 
     for found in (
         encode_pixels(clip, pixels),
