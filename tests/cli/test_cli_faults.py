@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from skclipad import RandomWordCLIPDetector, cli
-from skclipad.cli import _fit, _results
+from skclipad.cli import _fit, _maps, _score_report
 from skclipad.scoring import _rows, _run
 
 TINY = ["--model", "tiny", "--n-pairs", "50"]
@@ -124,7 +124,7 @@ def test_a_full_disk_leaves_the_journal_that_fits_on_it(
 ):
     table = tmp_path / "scores.csv"
     full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "maps"))
-    monkeypatch.setattr(_results.MapFolder, "_write", raising(full))
+    monkeypatch.setattr(_maps.MapFolder, "_write", raising(full))
     maps = ["--maps", str(tmp_path / "maps")]
     score = ["score", str(photos), "-d", detector_file, "-o", str(table)]
     assert cli.main([*score, *maps]) == 4
@@ -137,7 +137,7 @@ def test_a_report_that_fails_leaves_a_whole_table(
     photos, detector_file, tmp_path, monkeypatch, capsys
 ):
     table = tmp_path / "scores.csv"
-    monkeypatch.setattr(_results, "write_report", raising(MemoryError()))
+    monkeypatch.setattr(_score_report, "write_report", raising(MemoryError()))
     score = ["score", str(photos), "-d", detector_file, "-o", str(table)]
     assert cli.main([*score, "--report", str(tmp_path / "r.html")]) == 4
     assert f"{table} is whole" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
 from skclipad._storage.locks import exclusive
-from skclipad.cli import _results, _score
+from skclipad.cli import _maps, _score, _table_run
 from skclipad.datasets import make_defect_images
 from skclipad.scoring import _rows, _run
 
@@ -422,7 +422,7 @@ def test_no_row_is_kept_before_its_map_is_in_place(
         raise Death("dies")
 
     with monkeypatch.context() as context:
-        context.setattr(_results.MapFolder, "_write", die)
+        context.setattr(_maps.MapFolder, "_write", die)
         with pytest.raises(Death):
             score("--maps", str(tmp_path / "maps"))
     journal = (tmp_path / "scores.csv.journal").read_bytes()
@@ -477,7 +477,9 @@ def test_another_precision_is_another_run(
             return replace(load(self), dtype="torch.float16")
 
         monkeypatch.setattr(
-            _score, "run_identity", _with_backbone(half, _score.run_identity)
+            _table_run,
+            "run_identity",
+            _with_backbone(half, _table_run.run_identity),
         )
     joblib.dump(detector, tmp_path / "d.joblib")
     arguments = ["-d", str(tmp_path / "d.joblib"), "-o", str(tmp_path / "scores.csv")]
@@ -532,7 +534,7 @@ def test_a_cluster_scores_what_is_missing(dead_run, score, seen, monkeypatch):
         with dask.Client(**options, threads_per_worker=1) as client:
             yield client
 
-    monkeypatch.setattr(_score, "open_client", in_this_process)
+    monkeypatch.setattr(_table_run, "open_client", in_this_process)
     resumed = score("--resume", "--dask", "local:2")
     assert sorted(seen) == names(range(N_DONE, 13))
     clean = score(to="clean.csv")

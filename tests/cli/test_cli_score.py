@@ -579,9 +579,12 @@ def test_good_pictures_give_every_picture_a_p_value(photos, detector_file, capsy
     assert list(rows[0]) == [*COLUMNS, "p_value"]
     scored = [row for row in rows if not row["error"]]
     normal = [float(r["score"]) for r in scored if str(good) in r["path"]]
+    assert len(normal) == 7
     for row in scored:
-        as_high = sum(score >= float(row["score"]) for score in normal)
-        assert float(row["p_value"]) == (1 + as_high) / (1 + len(normal))
+        # Of two batches: a picture and itself among the normal ones may round apart.
+        score, n_as_high = float(row["score"]), float(row["p_value"]) * 8 - 1
+        assert sum(one > score + 1e-6 for one in normal) <= n_as_high
+        assert n_as_high <= sum(one >= score - 1e-6 for one in normal)
     assert [row["p_value"] for row in rows if row["error"]] == [""]
     assert {row["label"] for row in scored} <= {"0", "1"}
     assert f"such as the {len(normal)} in" in output.err
