@@ -7,10 +7,10 @@ import numpy as np
 from sklearn.base import clone
 
 from skclipad._references import FEW, describe_references, described_references
-from skclipad.cli._arguments import REFERENCE_OPTIONS, given
 from skclipad.cli._by_folder import DetectorOfFolders, kind_of, shown_kind
 from skclipad.cli._console import echo
 from skclipad.cli._detectors import load_detector, new_detector
+from skclipad.cli._parameters import REFERENCE_OPTIONS, given
 from skclipad.cli._pictures import find_images
 
 MOST_KINDS = 3  # that are named on the terminal
