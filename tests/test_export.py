@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 from small_clip import small_clip
 
-from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, export
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._method.maps import pixel_map
 from skclipad.datasets import make_defect_images
-from skclipad.export import export_onnx
+from skclipad.export import _int8, _onnx, export_onnx
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -380,7 +380,7 @@ def test_eight_bits_that_save_nothing_are_refused(exported, tmp_path, monkeypatc
         "onnxruntime.quantization.quantize_dynamic",
         lambda path, target, **settings: shutil.copy(path, target),
     )
-    monkeypatch.setattr(export, "_quantize_convolutions", lambda onnx, graph: None)
+    monkeypatch.setattr(_int8, "_quantize_convolutions", lambda onnx, graph: None)
     with pytest.raises(ValueError, match="int8=True.*int8=False"):
         export_onnx(detector, tmp_path / "d.onnx", int8=True)
     assert os.listdir(tmp_path) == []
@@ -402,9 +402,9 @@ def test_without_onnx_the_message_says_what_to_install(tmp_path, monkeypatch):
 def test_a_graph_that_disagrees_is_not_kept(exported, tmp_path, monkeypatch):
     _, result = exported
     monkeypatch.setattr(
-        export,
-        "_write_graph",
-        lambda write, graph, pixels, path: shutil.copy(result.path, path),
+        _onnx,
+        "write_graph",
+        lambda graph, pixels, path, dynamo: shutil.copy(result.path, path),
     )
     detector = tiny(anomaly_word="a burnt").fit()
     with pytest.raises(RuntimeError, match="was not kept"):
