@@ -4,7 +4,7 @@ import shlex
 
 import numpy as np
 
-from skclipad._detector import SCORES
+from skclipad._combination import SCORES
 from skclipad._storage.files import atomic_write
 from skclipad.cli._agreement import folder_labels
 from skclipad.cli._console import echo

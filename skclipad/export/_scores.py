@@ -8,7 +8,7 @@ import torch
 from scipy.special import logit
 from torch import nn
 
-from skclipad._detector import SCORES
+from skclipad._combination import SCORES
 from skclipad._method.scores import (
     MANY_SPREADS,
     MOST_OF_WORDS,
