@@ -86,8 +86,7 @@ def score_embeddings(detector, embeddings, prompts):
     Bunch
         ``s_pr`` and ``s_fnn``, ndarrays of shape (n,).
     """
-    seen = unit(embeddings) if detector.fit_params_["normalize"] else embeddings
-    logits = network_layers(seen, detector.coefs_, detector.intercepts_)[-1][:, 0]
+    logits = layers_of(detector, embeddings)[-1][:, 0]
 
     # In double precision, as thresholds are: a score that is printed and read back is
     # on the same side of every threshold.
@@ -96,6 +95,25 @@ def score_embeddings(detector, embeddings, prompts):
         s_pr=prompt_score(precise, *prompts, detector.temperature),
         s_fnn=network_score(logits.astype(np.float64)),
     )
+
+
+def layers_of(detector, embeddings):
+    """Return what each layer of a detector's network makes of embeddings.
+
+    Parameters
+    ----------
+    detector : RandomWordCLIPDetector
+        A fitted detector.
+    embeddings : ndarray of shape (n, C_e)
+        Raw embeddings.
+
+    Returns
+    -------
+    list of ndarray of shape (n, width)
+        The last one holds the logits.
+    """
+    seen = unit(embeddings) if detector.fit_params_["normalize"] else embeddings
+    return network_layers(seen, detector.coefs_, detector.intercepts_)
 
 
 def score_images(detector, images, prompts):
