@@ -1,7 +1,5 @@
 """``skclipad score``: tables, reports, maps, thresholds, and what goes wrong."""
 
-import csv
-import io
 import json
 import os
 import subprocess
@@ -10,47 +8,27 @@ import sys
 import joblib
 import numpy as np
 import pytest
+from pictures import fill
 from PIL import Image
+from tables import page_data, parse_table, read_table
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
 from skclipad.cli import _detectors, _score
-from skclipad.datasets import make_defect_images
 from skclipad.metrics import aupr, auroc, f1_max
-from skclipad.scoring import _rows, _run
 
 TINY = ["--model", "tiny", "--n-pairs", "200"]
 COLUMNS = ["path", "score", "label", "s_pr", "s_fnn", "s_img", "error"]
 
 
-@pytest.fixture(scope="module")
-def bunch():
-    return make_defect_images(12, random_state=7)
-
-
-@pytest.fixture(scope="module")
-def detector_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
-    assert cli.main(["fit", "-o", str(path), *TINY]) == 0
-    return str(path)
-
-
 @pytest.fixture
 def photos(tmp_path, bunch):
     """A folder in MVTec's layout, test/good and test/crack, and one picture above."""
-    for i, (image, target) in enumerate(zip(bunch.images, bunch.target, strict=True)):
+    images = bunch.images[:12]
+    for i, (image, target) in enumerate(zip(images, bunch.target, strict=False)):
         folder = tmp_path / "photos" / "test" / ("crack" if target else "good")
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(folder / f"{i:02d}.png")
+        fill(folder, [image], start=i)
     Image.fromarray(bunch.images[0]).save(tmp_path / "photos" / "top.JPG")
     return tmp_path / "photos"
-
-
-def read_rows(text):
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def rows_of(path):
-    return read_rows(path.read_text(encoding="utf-8"))
 
 
 def test_score_writes_one_row_a_picture_sorted_folder_by_folder(
@@ -59,7 +37,7 @@ def test_score_writes_one_row_a_picture_sorted_folder_by_folder(
     output = tmp_path / "scores.csv"
     code = cli.main(["score", str(photos), "-d", detector_file, "-o", str(output)])
     assert code == 0
-    rows = rows_of(output)
+    rows = read_table(output)
     assert list(rows[0]) == COLUMNS
     paths = [str(photos / "top.JPG"), *sorted(map(str, photos.glob("test/*/*")))]
     assert [row["path"] for row in rows] == paths and len(paths) == 13
@@ -72,15 +50,13 @@ def test_score_writes_one_row_a_picture_sorted_folder_by_folder(
     assert {row["error"] for row in rows} == {""}
 
 
-def test_score_in_blocks_equals_score_at_once(
-    photos, detector_file, monkeypatch, capsys
-):
+def test_score_in_blocks_equals_score_at_once(photos, detector_file, blocks_of, capsys):
     arguments = ["score", str(photos), "-d", detector_file, "--batch-size", "3"]
     assert cli.main(arguments) == 0
-    at_once = read_rows(capsys.readouterr().out)
-    monkeypatch.setattr(_run, "block_size", lambda detector: 5)
+    at_once = parse_table(capsys.readouterr().out)
+    blocks_of(5)
     assert cli.main(arguments) == 0
-    in_blocks = read_rows(capsys.readouterr().out)
+    in_blocks = parse_table(capsys.readouterr().out)
     assert [row["path"] for row in in_blocks] == [row["path"] for row in at_once]
     assert [float(row["score"]) for row in in_blocks] == pytest.approx(
         [float(row["score"]) for row in at_once], abs=1e-6
@@ -97,7 +73,7 @@ def test_a_detector_with_references_tells_their_score_too(
     arguments = ["score", *paths, "-d", str(tmp_path / "shots.joblib")]
     assert cli.main([*arguments, "--labels-from-folders"]) == 0
     output = capsys.readouterr()
-    rows = read_rows(output.out)
+    rows = parse_table(output.out)
     assert list(rows[0]) == COLUMNS
     expected = detector.score_components(paths).s_img
     assert [float(row["s_img"]) for row in rows] == pytest.approx(expected, abs=1e-5)
@@ -120,7 +96,7 @@ def test_score_is_what_predict_proba_says(
     detector.fit([path for path in paths if "good" in path])
     joblib.dump(detector, tmp_path / "d.joblib")
     assert cli.main(["score", *paths, "-d", str(tmp_path / "d.joblib")]) == 0
-    rows = read_rows(capsys.readouterr().out)
+    rows = parse_table(capsys.readouterr().out)
     expected = detector.predict_proba(paths)[:, 1]
     assert [float(row["score"]) for row in rows] == pytest.approx(expected, abs=1e-6)
     assert [int(row["label"]) for row in rows] == detector.predict(paths).tolist()
@@ -147,7 +123,7 @@ def test_bad_pictures_get_their_reason_and_the_others_their_scores(
     code = cli.main(["score", missing, str(photos), "-d", detector_file])
     assert code == 3
     output = capsys.readouterr()
-    rows = read_rows(output.out)
+    rows = parse_table(output.out)
     assert len(rows) == 4 + 13
     bad = {os.path.basename(row["path"]): row for row in rows if row["error"]}
     assert list(bad) == ["missing.png", "a_text.png", "b_empty.jpg", "c_half.png"]
@@ -175,7 +151,7 @@ def test_a_picture_that_can_be_read_only_later_has_no_score(
 
     monkeypatch.setattr(RandomWordCLIPDetector, "score_components", unread)
     assert cli.main(["score", str(photos), "-d", detector_file]) == 2
-    rows = read_rows(capsys.readouterr().out)
+    rows = parse_table(capsys.readouterr().out)
     assert {row["error"] for row in rows} == {"not readable at first, but it is now"}
 
 
@@ -185,7 +161,7 @@ def test_nothing_scored_exits_with_2(tmp_path, detector_file, capsys):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     assert cli.main(["score", str(broken), "-d", detector_file]) == 2
-    (row,) = read_rows(capsys.readouterr().out)
+    (row,) = parse_table(capsys.readouterr().out)
     assert row["path"] == str(broken) and row["error"]
 
 
@@ -215,7 +191,7 @@ def test_a_region_is_all_that_is_scored(photos, detector_file, tmp_path, capsys)
     arguments = ["score", *paths, "-d", detector_file, "--region", "8,16,40,32"]
     report = tmp_path / "r.html"
     assert cli.main([*arguments, "--report", str(report)]) == 0
-    rows = read_rows(capsys.readouterr().out)
+    rows = parse_table(capsys.readouterr().out)
     detector = joblib.load(detector_file)
     cut = [np.asarray(Image.open(path))[16:48, 8:48] for path in paths]
     expected = detector.predict_proba(cut)[:, 1]
@@ -227,7 +203,7 @@ def test_a_picture_that_a_region_does_not_fit_says_so(photos, detector_file, cap
     Image.new("RGB", (20, 20)).save(photos / "small.png")
     arguments = ["score", str(photos), "-d", detector_file, "--region", "8,16,40,32"]
     assert cli.main(arguments) == 3
-    (bad,) = (r for r in read_rows(capsys.readouterr().out) if r["error"])
+    (bad,) = (r for r in parse_table(capsys.readouterr().out) if r["error"])
     assert bad["path"].endswith("small.png")
     assert "it has 20 x 20 pixels, but the region reaches to 48 x 48" in bad["error"]
 
@@ -253,7 +229,7 @@ def test_threshold_moves_the_labels_and_not_the_scores(photos, detector_file, ca
     for threshold in ("0", "1"):
         arguments = ["score", str(photos), "-d", detector_file]
         assert cli.main([*arguments, "--threshold", threshold]) == 0
-        tables.append(read_rows(capsys.readouterr().out))
+        tables.append(parse_table(capsys.readouterr().out))
     assert [[row.pop("label") for row in table] for table in tables] == [
         ["1"] * 13,
         ["0"] * 13,
@@ -267,7 +243,7 @@ def test_labels_from_folders_gives_the_figures_of_the_table(
     arguments = ["score", str(photos / "test"), "-d", detector_file]
     assert cli.main([*arguments, "--labels-from-folders"]) == 0
     output = capsys.readouterr()
-    rows = read_rows(output.out)
+    rows = parse_table(output.out)
     y_true = ["crack" in row["path"] for row in rows]
     for name in ("s_pr", "s_fnn", "score"):
         scores = [float(row[name]) for row in rows]
@@ -302,7 +278,7 @@ def test_labels_from_folders_need_both_kinds(photos, detector_file, capsys):
 def test_odd_file_names_stay_one_cell(name, tmp_path, bunch, detector_file, capsys):
     Image.fromarray(bunch.images[0]).save(tmp_path / name)
     assert cli.main(["score", str(tmp_path), "-d", detector_file]) == 0
-    (row,) = read_rows(capsys.readouterr().out)
+    (row,) = parse_table(capsys.readouterr().out)
     assert row["path"] == str(tmp_path / name)
 
 
@@ -315,30 +291,22 @@ def test_a_file_name_that_is_no_utf8_is_written_with_escapes(
     except OSError:
         pytest.skip("this file system takes no such name")
     assert cli.main(["score", str(tmp_path), "-d", detector_file]) == 0
-    (row,) = read_rows(capsys.readouterr().out)
+    (row,) = parse_table(capsys.readouterr().out)
     assert row["path"] == str(tmp_path / "caf\\xe9.png") and row["score"]
 
 
 def test_an_interruption_keeps_the_old_table_and_what_was_scored(
-    photos, detector_file, tmp_path, monkeypatch, capsys
+    photos, detector_file, tmp_path, blocks_of, stopped, capsys
 ):
     output = tmp_path / "scores.csv"
     output.write_text("the old table", encoding="utf-8")
-    score_rows, blocks = _rows.score_rows, []
-
-    def interrupted(detector, paths):
-        if blocks:
-            raise KeyboardInterrupt
-        blocks.append(paths)
-        return score_rows(detector, paths)
-
-    monkeypatch.setattr(_run, "block_size", lambda detector: 5)
-    monkeypatch.setattr(_rows, "score_rows", interrupted)
+    blocks_of(5)
     arguments = ["score", str(photos), "-d", detector_file, "-o", str(output)]
     n_photos = sum(path.is_file() for path in photos.rglob("*"))
-    assert cli.main(arguments) == 130
+    with stopped():
+        assert cli.main(arguments) == 130
     assert output.read_text(encoding="utf-8") == "the old table"
-    assert len(rows_of(tmp_path / "scores.csv.partial")) == 5
+    assert len(read_table(tmp_path / "scores.csv.partial")) == 5
     said = capsys.readouterr().err
     assert "scores.csv.partial" in said
     assert f"5 of {n_photos} pictures scored in" in said
@@ -464,7 +432,7 @@ def test_all_kinds_of_tables_say_the_same(name, read, photos, detector_file, tmp
         pytest.importorskip("pyarrow")
     assert cli.main([*score, str(tmp_path / "scores.csv")]) == 3
     assert cli.main([*score, str(tmp_path / name)]) == 3
-    expected, rows = rows_of(tmp_path / "scores.csv"), read(tmp_path / name)
+    expected, rows = read_table(tmp_path / "scores.csv"), read(tmp_path / name)
     assert len(rows) == len(expected) == 14
     for row, line in zip(rows, expected, strict=True):
         assert list(row) == COLUMNS
@@ -488,23 +456,14 @@ def test_without_pyarrow_the_message_says_what_to_install(
 
 
 def test_an_interrupted_parquet_file_can_be_read(
-    photos, detector_file, tmp_path, monkeypatch
+    photos, detector_file, tmp_path, blocks_of, stopped
 ):
     pytest.importorskip("pyarrow")
-    score_rows, blocks = _rows.score_rows, []
-
-    def interrupted(detector, paths):
-        if blocks:
-            raise KeyboardInterrupt
-        blocks.append(paths)
-        return score_rows(detector, paths)
-
-    monkeypatch.setattr(_run, "block_size", lambda detector: 5)
-    monkeypatch.setattr(_rows, "score_rows", interrupted)
+    blocks_of(5)
     target = tmp_path / "scores.parquet"
-    assert (
-        cli.main(["score", str(photos), "-d", detector_file, "-o", str(target)]) == 130
-    )
+    score = ["score", str(photos), "-d", detector_file, "-o", str(target)]
+    with stopped():
+        assert cli.main(score) == 130
     assert not target.exists()
     assert len(read_parquet(tmp_path / "scores.parquet.partial")) == 5
 
@@ -519,7 +478,7 @@ def test_patterns_are_expanded_and_nothing_is_scored_twice(
         ("*.JPG", [str(photos / "top.JPG")]),
     ):
         assert cli.main(["score", pattern, "-d", detector_file]) == 0
-        rows = read_rows(capsys.readouterr().out)
+        rows = parse_table(capsys.readouterr().out)
         found = [os.path.abspath(row["path"]) for row in rows]
         assert sorted(found) == names and len(found) == len(set(found))
 
@@ -529,7 +488,7 @@ def test_a_pattern_that_nothing_matches_gets_a_row_with_the_reason(
 ):
     pattern = str(photos / "*.bmp")
     assert cli.main(["score", pattern, str(photos), "-d", detector_file]) == 3
-    first, *others = read_rows(capsys.readouterr().out)
+    first, *others = parse_table(capsys.readouterr().out)
     assert first["path"] == pattern and "No such file" in first["error"]
     assert len(others) == 13
 
@@ -543,7 +502,7 @@ def test_names_come_from_standard_input(photos, detector_file):
         capture_output=True,
     )
     assert process.returncode == 3
-    rows = read_rows(process.stdout.decode())
+    rows = parse_table(process.stdout.decode())
     assert [row["path"] for row in rows] == [*names, "missing.png"]
     # Nobody looks at a terminal here: no progress bar.
     note, first, *others = process.stderr.decode().splitlines()
@@ -563,7 +522,7 @@ def test_a_false_alarm_rate_chooses_the_threshold(photos, detector_file, capsys)
         fpr = (most + 1) / (n + 1)
         assert cli.main([*arguments, "--fpr", str(fpr)]) == 0
         output = capsys.readouterr()
-        labels = [int(row["label"]) for row in read_rows(output.out)]
+        labels = [int(row["label"]) for row in parse_table(output.out)]
         assert sum(labels) == most
         assert f"{most} of {n} normal pictures above it" in output.err
         assert f"with a chance of at most {fpr:g}" in output.err
@@ -575,7 +534,7 @@ def test_good_pictures_give_every_picture_a_p_value(photos, detector_file, capsy
     arguments = ["score", str(photos), "-d", detector_file, "--normal-dir", str(good)]
     assert cli.main(arguments) == 3
     output = capsys.readouterr()
-    rows = read_rows(output.out)
+    rows = parse_table(output.out)
     assert list(rows[0]) == [*COLUMNS, "p_value"]
     scored = [row for row in rows if not row["error"]]
     normal = [float(r["score"]) for r in scored if str(good) in r["path"]]
@@ -625,7 +584,7 @@ def test_the_printed_threshold_raises_the_promised_false_alarms(
     said = capsys.readouterr().err
     threshold = said.partition("threshold ")[2].partition(":")[0]
     assert cli.main([*score, "--threshold", threshold]) == 0
-    rows = read_rows(capsys.readouterr().out)
+    rows = parse_table(capsys.readouterr().out)
     # A new picture is one more: with it 0.19 of 11 are 2, of which it may be one.
     assert sum(int(row["label"]) for row in rows) == n_alarms
     assert f"{n_alarms} of 10 normal pictures above it" in said
@@ -642,7 +601,7 @@ def test_the_printed_threshold_of_f1_max_has_that_f1(
     assert cli.main([*score, "--labels-from-folders"]) == 0
     threshold = capsys.readouterr().err.rpartition("--threshold ")[2].strip()
     assert cli.main([*score, "--threshold", threshold]) == 0
-    rows = read_rows(capsys.readouterr().out)
+    rows = parse_table(capsys.readouterr().out)
     assert [int(row["label"]) for row in rows] == ["bad" in r["path"] for r in rows]
 
 
@@ -669,7 +628,7 @@ def test_labels_compare_in_float64_and_scores_read_back(
         assert (
             cli.main(["score", str(close_photos), "-d", detector_file, *arguments]) == 0
         )
-        rows = read_rows(capsys.readouterr().out)
+        rows = parse_table(capsys.readouterr().out)
         assert [float(row["score"]) for row in rows[:3]] == list(map(float, scores[:3]))
         assert rows[1]["label"] == str(label)
 
@@ -723,7 +682,7 @@ def test_maps_are_laid_out_like_the_pictures(photos, detector_file, tmp_path, ca
     out = tmp_path / "maps"
     arguments = ["score", str(photos), "-d", detector_file, "--maps", str(out)]
     assert cli.main(arguments) == 3
-    rows = [row for row in read_rows(capsys.readouterr().out) if not row["error"]]
+    rows = [row for row in parse_table(capsys.readouterr().out) if not row["error"]]
     paths = [row["path"] for row in rows]
     expected = joblib.load(detector_file).anomaly_map(paths)
     found = [str(p.relative_to(out)) for p in out.rglob("*.png")]
@@ -734,12 +693,6 @@ def test_maps_are_laid_out_like_the_pictures(photos, detector_file, tmp_path, ca
         np.testing.assert_allclose(drawn, values, atol=1e-4)
 
 
-def page_data(path):
-    page = path.read_text(encoding="utf-8")
-    start = page.index('id="data">') + len('id="data">')
-    return json.loads(page[start : page.index("</script>", start)])
-
-
 def test_a_report_shows_scores_truth_and_the_maps_asked_for(
     photos, detector_file, tmp_path, capsys
 ):
@@ -748,7 +701,7 @@ def test_a_report_shows_scores_truth_and_the_maps_asked_for(
     arguments = ["score", str(photos), "-d", detector_file, "--threshold", "0.4"]
     arguments += ["--labels-from-folders", "--report", str(target), "--heat-maps", "4"]
     assert cli.main(arguments) == 3
-    rows = {row["path"]: row for row in read_rows(capsys.readouterr().out)}
+    rows = {row["path"]: row for row in parse_table(capsys.readouterr().out)}
     data = page_data(target)
     assert sorted(data["names"]) == sorted(rows)
     assert data["threshold"] == 0.4
