@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import open_clip
 import pytest
+from detectors import few_pairs
 from pictures import fill
 from PIL import Image
 from tables import read_table
@@ -87,9 +88,12 @@ def test_it_runs_as_a_module():
     assert "invalid choice: 'dance'" in process.stderr
 
 
-@pytest.mark.parametrize("arguments", [None, ["info"]])
+DRIFT = ["drift", "gone.csv", "--reference", "gone.csv"]  # a command without torch
+
+
+@pytest.mark.parametrize("arguments", [None, DRIFT])
 def test_only_a_process_of_its_own_ends_without_a_search_for_cycles(arguments):
-    code = "import gc, sys; sys.argv = ['skclipad', 'info']\n"
+    code = f"import gc, sys; sys.argv = {['skclipad', *DRIFT]}\n"
     code += f"from skclipad.cli import main; main({arguments})\n"
     code += "sys.exit(5 if gc.get_freeze_count() else 0)"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True)
@@ -234,7 +238,7 @@ def test_fit_takes_its_references_from_a_folder(tmp_path, images, capsys):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "new"
-    with redirect_stdout(io.StringIO()) as stdout:
+    with few_pairs(), redirect_stdout(io.StringIO()) as stdout:
         assert cli.main(["demo", "--out", str(out)]) == 0
     return out, stdout.getvalue()
 

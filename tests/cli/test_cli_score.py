@@ -1,8 +1,8 @@
 """``skclipad score``: tables, reports, maps, thresholds, and what goes wrong."""
 
+import io
 import json
 import os
-import subprocess
 import sys
 
 import joblib
@@ -493,19 +493,16 @@ def test_a_pattern_that_nothing_matches_gets_a_row_with_the_reason(
     assert len(others) == 13
 
 
-def test_names_come_from_standard_input(photos, detector_file):
+def test_names_come_from_standard_input(photos, detector_file, monkeypatch, capsys):
     names = sorted(map(str, photos.glob("test/*/*")))[:2]
     listed = "\n".join([names[0], "", names[1], "missing.png"]) + "\r\n"
-    process = subprocess.run(
-        [sys.executable, "-m", "skclipad", "score", "-", "-d", detector_file],
-        input=listed.encode(),
-        capture_output=True,
-    )
-    assert process.returncode == 3
-    rows = parse_table(process.stdout.decode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed.encode())))
+    assert cli.main(["score", "-", "-d", detector_file]) == 3
+    output = capsys.readouterr()
+    rows = parse_table(output.out)
     assert [row["path"] for row in rows] == [*names, "missing.png"]
     # Nobody looks at a terminal here: no progress bar.
-    note, first, *others = process.stderr.decode().splitlines()
+    note, first, *others = output.err.splitlines()
     assert note.startswith("Note: The bundled model")
     assert first.startswith("2 of 3 pictures scored in ")
     assert len(others) == 2 and others[1].startswith("  missing.png: No such file")
