@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 
-def parse_table(text):
+def read_rows(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 

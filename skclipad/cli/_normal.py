@@ -4,7 +4,6 @@ import numpy as np
 
 from skclipad._storage.journal import Journal
 from skclipad.cli._console import echo
-from skclipad.cli._pictures import find_images
 from skclipad.cli._progress import progress_bar
 from skclipad.cli._scored import echo_failures
 from skclipad.scoring._rows import label_of
@@ -19,12 +18,11 @@ class NormalImages:
         self.scores = scores
 
     @classmethod
-    def in_folder(cls, folder, detector, leave_out=None):
-        """Score the images of a folder, and say what comes of it.
+    def scored(cls, paths, detector, folder):
+        """Score images of a folder, and say what comes of it.
 
         A ValueError tells that none of them can be scored.
         """
-        paths = find_images([folder], leave_out=leave_out)
         run = ScoringRun(detector, paths, dict.fromkeys(paths), Journal(None, {}))
         with progress_bar(run.n_missing, "Scoring normal pictures") as bar:
             rows = [row for block in run.rows(progress=bar) for row in block]

@@ -130,7 +130,8 @@ def _normal_images(args, detector):
     """Return what --normal-dir names, with scores, or None."""
     if args.normal_dir is None:
         return None
-    return NormalImages.in_folder(args.normal_dir, detector, leave_out=args.maps)
+    paths = find_images([args.normal_dir], leave_out=args.maps)
+    return NormalImages.scored(paths, detector, args.normal_dir)
 
 
 def _set_threshold(args, detector, normal):

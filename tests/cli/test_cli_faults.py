@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import pytest
 from PIL import Image
-from tables import parse_table
+from tables import read_rows
 
 from skclipad import RandomWordCLIPDetector, cli
 from skclipad.cli import _fit, _maps, _score_report
@@ -162,7 +162,7 @@ def test_an_ascii_terminal_gets_escapes(photos, detector_file):
         "score", str(photos), "-d", detector_file, PYTHONIOENCODING="ascii", LC_ALL="C"
     )
     assert run.returncode == 0, run.stderr
-    rows = parse_table(run.stdout.decode("ascii"))
+    rows = read_rows(run.stdout.decode("ascii"))
     assert len(rows) == 6
     assert rows[-1]["path"] == str(photos / "M\\xfchle \\u20ac.png")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pictures import fill
 from PIL import Image
-from tables import page_data, parse_table, read_table
+from tables import page_data, read_rows, read_table
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
 from skclipad.cli import _detectors, _score
@@ -53,10 +53,10 @@ def test_score_writes_one_row_a_picture_sorted_folder_by_folder(
 def test_score_in_blocks_equals_score_at_once(photos, detector_file, blocks_of, capsys):
     arguments = ["score", str(photos), "-d", detector_file, "--batch-size", "3"]
     assert cli.main(arguments) == 0
-    at_once = parse_table(capsys.readouterr().out)
+    at_once = read_rows(capsys.readouterr().out)
     blocks_of(5)
     assert cli.main(arguments) == 0
-    in_blocks = parse_table(capsys.readouterr().out)
+    in_blocks = read_rows(capsys.readouterr().out)
     assert [row["path"] for row in in_blocks] == [row["path"] for row in at_once]
     assert [float(row["score"]) for row in in_blocks] == pytest.approx(
         [float(row["score"]) for row in at_once], abs=1e-6
@@ -73,7 +73,7 @@ def test_a_detector_with_references_tells_their_score_too(
     arguments = ["score", *paths, "-d", str(tmp_path / "shots.joblib")]
     assert cli.main([*arguments, "--labels-from-folders"]) == 0
     output = capsys.readouterr()
-    rows = parse_table(output.out)
+    rows = read_rows(output.out)
     assert list(rows[0]) == COLUMNS
     expected = detector.score_components(paths).s_img
     assert [float(row["s_img"]) for row in rows] == pytest.approx(expected, abs=1e-5)
@@ -96,7 +96,7 @@ def test_score_is_what_predict_proba_says(
     detector.fit([path for path in paths if "good" in path])
     joblib.dump(detector, tmp_path / "d.joblib")
     assert cli.main(["score", *paths, "-d", str(tmp_path / "d.joblib")]) == 0
-    rows = parse_table(capsys.readouterr().out)
+    rows = read_rows(capsys.readouterr().out)
     expected = detector.predict_proba(paths)[:, 1]
     assert [float(row["score"]) for row in rows] == pytest.approx(expected, abs=1e-6)
     assert [int(row["label"]) for row in rows] == detector.predict(paths).tolist()
@@ -123,7 +123,7 @@ def test_bad_pictures_get_their_reason_and_the_others_their_scores(
     code = cli.main(["score", missing, str(photos), "-d", detector_file])
     assert code == 3
     output = capsys.readouterr()
-    rows = parse_table(output.out)
+    rows = read_rows(output.out)
     assert len(rows) == 4 + 13
     bad = {os.path.basename(row["path"]): row for row in rows if row["error"]}
     assert list(bad) == ["missing.png", "a_text.png", "b_empty.jpg", "c_half.png"]
@@ -151,7 +151,7 @@ def test_a_picture_that_can_be_read_only_later_has_no_score(
 
     monkeypatch.setattr(RandomWordCLIPDetector, "score_components", unread)
     assert cli.main(["score", str(photos), "-d", detector_file]) == 2
-    rows = parse_table(capsys.readouterr().out)
+    rows = read_rows(capsys.readouterr().out)
     assert {row["error"] for row in rows} == {"not readable at first, but it is now"}
 
 
@@ -161,7 +161,7 @@ def test_nothing_scored_exits_with_2(tmp_path, detector_file, capsys):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     assert cli.main(["score", str(broken), "-d", detector_file]) == 2
-    (row,) = parse_table(capsys.readouterr().out)
+    (row,) = read_rows(capsys.readouterr().out)
     assert row["path"] == str(broken) and row["error"]
 
 
@@ -191,7 +191,7 @@ def test_a_region_is_all_that_is_scored(photos, detector_file, tmp_path, capsys)
     arguments = ["score", *paths, "-d", detector_file, "--region", "8,16,40,32"]
     report = tmp_path / "r.html"
     assert cli.main([*arguments, "--report", str(report)]) == 0
-    rows = parse_table(capsys.readouterr().out)
+    rows = read_rows(capsys.readouterr().out)
     detector = joblib.load(detector_file)
     cut = [np.asarray(Image.open(path))[16:48, 8:48] for path in paths]
     expected = detector.predict_proba(cut)[:, 1]
@@ -203,7 +203,7 @@ def test_a_picture_that_a_region_does_not_fit_says_so(photos, detector_file, cap
     Image.new("RGB", (20, 20)).save(photos / "small.png")
     arguments = ["score", str(photos), "-d", detector_file, "--region", "8,16,40,32"]
     assert cli.main(arguments) == 3
-    (bad,) = (r for r in parse_table(capsys.readouterr().out) if r["error"])
+    (bad,) = (r for r in read_rows(capsys.readouterr().out) if r["error"])
     assert bad["path"].endswith("small.png")
     assert "it has 20 x 20 pixels, but the region reaches to 48 x 48" in bad["error"]
 
@@ -229,7 +229,7 @@ def test_threshold_moves_the_labels_and_not_the_scores(photos, detector_file, ca
     for threshold in ("0", "1"):
         arguments = ["score", str(photos), "-d", detector_file]
         assert cli.main([*arguments, "--threshold", threshold]) == 0
-        tables.append(parse_table(capsys.readouterr().out))
+        tables.append(read_rows(capsys.readouterr().out))
     assert [[row.pop("label") for row in table] for table in tables] == [
         ["1"] * 13,
         ["0"] * 13,
@@ -243,7 +243,7 @@ def test_labels_from_folders_gives_the_figures_of_the_table(
     arguments = ["score", str(photos / "test"), "-d", detector_file]
     assert cli.main([*arguments, "--labels-from-folders"]) == 0
     output = capsys.readouterr()
-    rows = parse_table(output.out)
+    rows = read_rows(output.out)
     y_true = ["crack" in row["path"] for row in rows]
     for name in ("s_pr", "s_fnn", "score"):
         scores = [float(row[name]) for row in rows]
@@ -278,7 +278,7 @@ def test_labels_from_folders_need_both_kinds(photos, detector_file, capsys):
 def test_odd_file_names_stay_one_cell(name, tmp_path, bunch, detector_file, capsys):
     Image.fromarray(bunch.images[0]).save(tmp_path / name)
     assert cli.main(["score", str(tmp_path), "-d", detector_file]) == 0
-    (row,) = parse_table(capsys.readouterr().out)
+    (row,) = read_rows(capsys.readouterr().out)
     assert row["path"] == str(tmp_path / name)
 
 
@@ -291,7 +291,7 @@ def test_a_file_name_that_is_no_utf8_is_written_with_escapes(
     except OSError:
         pytest.skip("this file system takes no such name")
     assert cli.main(["score", str(tmp_path), "-d", detector_file]) == 0
-    (row,) = parse_table(capsys.readouterr().out)
+    (row,) = read_rows(capsys.readouterr().out)
     assert row["path"] == str(tmp_path / "caf\\xe9.png") and row["score"]
 
 
@@ -478,7 +478,7 @@ def test_patterns_are_expanded_and_nothing_is_scored_twice(
         ("*.JPG", [str(photos / "top.JPG")]),
     ):
         assert cli.main(["score", pattern, "-d", detector_file]) == 0
-        rows = parse_table(capsys.readouterr().out)
+        rows = read_rows(capsys.readouterr().out)
         found = [os.path.abspath(row["path"]) for row in rows]
         assert sorted(found) == names and len(found) == len(set(found))
 
@@ -488,7 +488,7 @@ def test_a_pattern_that_nothing_matches_gets_a_row_with_the_reason(
 ):
     pattern = str(photos / "*.bmp")
     assert cli.main(["score", pattern, str(photos), "-d", detector_file]) == 3
-    first, *others = parse_table(capsys.readouterr().out)
+    first, *others = read_rows(capsys.readouterr().out)
     assert first["path"] == pattern and "No such file" in first["error"]
     assert len(others) == 13
 
@@ -499,7 +499,7 @@ def test_names_come_from_standard_input(photos, detector_file, monkeypatch, caps
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed.encode())))
     assert cli.main(["score", "-", "-d", detector_file]) == 3
     output = capsys.readouterr()
-    rows = parse_table(output.out)
+    rows = read_rows(output.out)
     assert [row["path"] for row in rows] == [*names, "missing.png"]
     # Nobody looks at a terminal here: no progress bar.
     note, first, *others = output.err.splitlines()
@@ -519,7 +519,7 @@ def test_a_false_alarm_rate_chooses_the_threshold(photos, detector_file, capsys)
         fpr = (most + 1) / (n + 1)
         assert cli.main([*arguments, "--fpr", str(fpr)]) == 0
         output = capsys.readouterr()
-        labels = [int(row["label"]) for row in parse_table(output.out)]
+        labels = [int(row["label"]) for row in read_rows(output.out)]
         assert sum(labels) == most
         assert f"{most} of {n} normal pictures above it" in output.err
         assert f"with a chance of at most {fpr:g}" in output.err
@@ -531,7 +531,7 @@ def test_good_pictures_give_every_picture_a_p_value(photos, detector_file, capsy
     arguments = ["score", str(photos), "-d", detector_file, "--normal-dir", str(good)]
     assert cli.main(arguments) == 3
     output = capsys.readouterr()
-    rows = parse_table(output.out)
+    rows = read_rows(output.out)
     assert list(rows[0]) == [*COLUMNS, "p_value"]
     scored = [row for row in rows if not row["error"]]
     normal = [float(r["score"]) for r in scored if str(good) in r["path"]]
@@ -581,7 +581,7 @@ def test_the_printed_threshold_raises_the_promised_false_alarms(
     said = capsys.readouterr().err
     threshold = said.partition("threshold ")[2].partition(":")[0]
     assert cli.main([*score, "--threshold", threshold]) == 0
-    rows = parse_table(capsys.readouterr().out)
+    rows = read_rows(capsys.readouterr().out)
     # A new picture is one more: with it 0.19 of 11 are 2, of which it may be one.
     assert sum(int(row["label"]) for row in rows) == n_alarms
     assert f"{n_alarms} of 10 normal pictures above it" in said
@@ -598,7 +598,7 @@ def test_the_printed_threshold_of_f1_max_has_that_f1(
     assert cli.main([*score, "--labels-from-folders"]) == 0
     threshold = capsys.readouterr().err.rpartition("--threshold ")[2].strip()
     assert cli.main([*score, "--threshold", threshold]) == 0
-    rows = parse_table(capsys.readouterr().out)
+    rows = read_rows(capsys.readouterr().out)
     assert [int(row["label"]) for row in rows] == ["bad" in r["path"] for r in rows]
 
 
@@ -625,7 +625,7 @@ def test_labels_compare_in_float64_and_scores_read_back(
         assert (
             cli.main(["score", str(close_photos), "-d", detector_file, *arguments]) == 0
         )
-        rows = parse_table(capsys.readouterr().out)
+        rows = read_rows(capsys.readouterr().out)
         assert [float(row["score"]) for row in rows[:3]] == list(map(float, scores[:3]))
         assert rows[1]["label"] == str(label)
 
@@ -679,7 +679,7 @@ def test_maps_are_laid_out_like_the_pictures(photos, detector_file, tmp_path, ca
     out = tmp_path / "maps"
     arguments = ["score", str(photos), "-d", detector_file, "--maps", str(out)]
     assert cli.main(arguments) == 3
-    rows = [row for row in parse_table(capsys.readouterr().out) if not row["error"]]
+    rows = [row for row in read_rows(capsys.readouterr().out) if not row["error"]]
     paths = [row["path"] for row in rows]
     expected = joblib.load(detector_file).anomaly_map(paths)
     found = [str(p.relative_to(out)) for p in out.rglob("*.png")]
@@ -698,7 +698,7 @@ def test_a_report_shows_scores_truth_and_the_maps_asked_for(
     arguments = ["score", str(photos), "-d", detector_file, "--threshold", "0.4"]
     arguments += ["--labels-from-folders", "--report", str(target), "--heat-maps", "4"]
     assert cli.main(arguments) == 3
-    rows = {row["path"]: row for row in parse_table(capsys.readouterr().out)}
+    rows = {row["path"]: row for row in read_rows(capsys.readouterr().out)}
     data = page_data(target)
     assert sorted(data["names"]) == sorted(rows)
     assert data["threshold"] == 0.4
