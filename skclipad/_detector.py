@@ -2,46 +2,35 @@
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import asdict, replace
-from functools import partial
-from itertools import cycle, repeat, tee
+from dataclasses import asdict
 from numbers import Integral, Real
 from time import perf_counter
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skclipad._clip.features import stream_features
+from skclipad._combination import Combination, check_scale, check_scores
 from skclipad._embedder import (
     CLIPImageEmbedder,
-    checked_embedder,
-    embed_images,
     embedder_of,
-    has_own_transform,
-    image_options,
     load_clip,
     region_name,
     text_encoder,
 )
-from skclipad._images.reading import spread_map
-from skclipad._images.regions import cut_images
+from skclipad._image_scores import (
+    measure_scales,
+    prompts_of,
+    score_embeddings,
+    score_images,
+    stream_maps,
+)
 from skclipad._inputs import check_labels, keep_columns, look_at
-from skclipad._method.maps import height_and_width, image_map, word_maps
-from skclipad._method.network import network_layers
+from skclipad._method.maps import height_and_width
 from skclipad._method.prompt_embeddings import object_prompts
 from skclipad._method.prompts import query_templates
-from skclipad._method.scores import (
-    combine_views,
-    combined_score,
-    network_score,
-    prompt_score,
-    scale,
-    standardized_score,
-    unit,
-)
 from skclipad._method.training import (
     TrainingPrompts,
     TrainingSettings,
@@ -50,19 +39,11 @@ from skclipad._method.training import (
 )
 from skclipad._references import (
     REFERENCE_METHODS,
-    compare_references,
-    comparison,
     draw_references,
     embed_references,
-    image_score,
-    is_standardized,
     keep_references,
-    parts_compared,
 )
 from skclipad._repr import AnomalyMaps, summary_html
-
-WORD_SCORES = {"prompt": "s_pr", "fnn": "s_fnn"}
-SCORES = {**WORD_SCORES, "reference": "s_img"}
 
 
 class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
@@ -235,30 +216,19 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
     is their mean: ``predict_proba(X)[:, 1]``. ``decision_function`` is the combined
     score minus `threshold`, and `predict` is 1 where that is positive.
 
-    With `n_shots` there is a score ``s_img`` too. For "winclip" [2]_ patch tokens,
-    windows of 2 x 2 and of 3 x 3 patches are each compared with all of the
-    references', ``(1 - cos) / 2`` to the most similar; scores of windows go to patches
-    by harmonic mean; the three maps are averaged; ``s_img`` is the maximum.
-    Of image towers without a class token and patches (ResNets, most towers of timm) the
-    features at two stages or four depths, side by side, stand for patches, and windows
-    are not compared. References are taken from the whole image, whatever the embedder's
-    `crops`.
-
-    For "mutual" [3]_ each part, seen at four depths of a ViT or two stages of a
-    convolutional tower, is compared with all parts of each reference; ``(1 - cos) / 2``
-    to the most similar one is its distance to that reference, and the mean over the
-    `reference_share` of the references that are nearest its score. Tokens of a ViT are
-    averaged over squares of 1, 3 and 5 parts first, as far as these are no longer than
-    a third of the image, and the scores averaged. ``s_img`` is the mean over the
-    `reference_top` of the parts with the highest scores. An image is not compared with
-    a reference of its very content, and scores 0 if there is no other. The references
-    are those of `fit`: an image scores the same whatever comes with it.
+    With `n_shots` there is a score ``s_img`` too: how far the parts of an image are
+    from the most similar ones of the references, ``(1 - cos) / 2``. For "winclip" [2]_
+    parts are patches and windows of 2 x 2 and of 3 x 3 of them, and ``s_img`` is the
+    maximum; for "mutual" [3]_ they are what the image tower shows at several depths,
+    distances are averaged over the nearest references, and no image is compared with
+    itself. References are taken from the whole image, whatever the embedder's `crops`,
+    and are those of `fit`: an image scores the same whatever comes with it.
 
     Standardized scores are ``z = (s - median) / spread`` over the references, each of
     which is compared with the others; of ``s_pr`` and ``s_FNN`` the logarithms of the
-    odds are measured, and ``z_words`` is the mean of both. The combined score rises
-    with ``z_img + min(max(z_words, 0), 2) / 2``, or with what of it `scores` asks for:
-    from 0 to 1, 0.5 at 3 spreads.
+    odds are measured. The combined score rises with
+    ``z_img + min(max(z_words, 0), 2) / 2``: from 0 to 1, 0.5 at 3 spreads. The
+    documentation's page on references has all equations.
 
     Scikit-learn's outlier detectors call outliers -1; here anomalous is 1, as labels
     of anomaly data sets have it. ``1 - 2 * detector.predict(X)`` turns the sign.
@@ -489,7 +459,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         fitted.prompt_templates_, fitted.prompt_embeddings_ = templates, queries
         fitted.reference_rows_, fitted.n_references_offered_ = rows, n_offered
         fitted.references_ = keep_references(self.reference_method, clip, features)
-        fitted.reference_scales_ = fitted._measure_references(inputs.objects, features)
+        fitted.reference_scales_ = measure_scales(fitted, inputs.objects, features)
         fitted.fit_time_ = perf_counter() - start
         self.__dict__ = vars(fitted)
         return self
@@ -528,9 +498,9 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         """
         self._check_before_scoring()
         inputs = look_at(X, self, width=lambda: self.n_features_in_)
-        prompts = self._prompts_of(inputs.objects)
+        prompts = prompts_of(self, inputs.objects)
         if inputs.embeddings is None:
-            return self._score_images(inputs.images(), prompts)
+            return score_images(self, inputs.images(), prompts)
 
         if self.references_ is not None:
             raise ValueError(
@@ -538,7 +508,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
                 f"{len(self.reference_rows_)} and compares images patch by patch. Pass "
                 "the images themselves, or fit with n_shots=0."
             )
-        return self._score_embeddings(inputs.embeddings, prompts)
+        return score_embeddings(self, inputs.embeddings, prompts)
 
     def anomaly_map(self, X, size=None):
         """Show where images are anomalous.
@@ -601,23 +571,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
                 "images themselves."
             )
 
-        prompts = cycle(self._prompts_of(inputs.objects).swapaxes(0, 1))
-        embedder, images = checked_embedder(self), inputs.images()
-        clip, names = load_clip(embedder), self._combined()
-        parts, compare = self._parts_and_comparison(clip, maps=True)
-        options = image_options(embedder, crops="whole", parts=parts)
-
-        # Of a region the map is made, and then laid out on the whole image.
-        cuts = repeat(None)
-        if options.region is not None:
-            images, cuts = tee(cut_images(images, options.region))
-            options = replace(options, region=None)
-        features = stream_features(clip, images, options)
-        combine = partial(self._combine, names, self._scales(names))
-        return AnomalyMaps(
-            self._map_of(one, cut, self._patch_maps(one, pair, compare), combine, size)
-            for one, cut, pair in zip(features, cuts, prompts, strict=False)
-        )
+        prompts = prompts_of(self, inputs.objects)
+        return AnomalyMaps(stream_maps(self, inputs.images(), prompts, size))
 
     def predict_proba(self, X):
         """Score images as normal and anomalous.
@@ -708,17 +663,16 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         ValueError
             If `combine` or `scores` ask for references, and `fit` had none.
         """
-        names = self._combined()
-        scores = [components[name] for name in names]
-        return self._combine(names, self._scales(names), scores)
+        combination = Combination.of(self)
+        return combination([components[name] for name in combination.names])
 
     # Fitting -------------------------------------------------------------------------
 
     def _checked_settings(self, seed):
         """Return what determines the network, or refuse it before anything is done."""
-        self._check_scores(self.n_shots != 0)
+        check_scores(self.scores, self.n_shots != 0)
         if self.combine == "standardized" and self.n_shots != "all":
-            self._check_scale(self.n_shots)
+            check_scale(self.n_shots, self.n_shots)
         check_word("object_name", self.object_name, "bottle")
         self._query_templates()  # refuses an unusable prompt_set
 
@@ -726,48 +680,12 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         settings.check()
         return settings
 
-    def _check_scores(self, with_references):
-        if isinstance(self.scores, str) and self.scores == "auto":
-            return
-        unknown = [score for score in self.scores if score not in SCORES]
-        if unknown or len(self.scores) == 0 or isinstance(self.scores, str):
-            raise ValueError(
-                f"Got scores={self.scores!r} but expected 'auto' or a sequence of one "
-                f"or more of {list(SCORES)}, such as ('prompt', 'fnn')."
-            )
-        if "reference" in self.scores and not with_references:
-            raise ValueError(
-                f"Got scores={self.scores!r}, but there are no references to compare "
-                "with. Fit with images and n_shots, or leave 'reference' out."
-            )
-
     def _query_templates(self):
         return query_templates(
             self.prompt_set,
             normal_word=self.normal_word,
             anomaly_word=self.anomaly_word,
         )
-
-    def _measure_references(self, objects, features):
-        """Return median and spread of each score over the references, or None."""
-        if not is_standardized(self, len(features)):
-            return None
-        self._check_scale(len(features))
-        if objects is not None:
-            objects = [objects[row] for row in self.reference_rows_]
-        clip = load_clip(embedder_of(self))
-        views = [one.views for one in features]
-        scores = self._score_views(views, self._prompts_of(objects))
-        scores["s_img"] = compare_references(self, clip, features)
-        return {name: scale(name, values) for name, values in scores.items()}
-
-    def _check_scale(self, n_references):
-        if n_references < 2:
-            raise ValueError(
-                f"Got combine='standardized' with n_shots={self.n_shots!r}, but the "
-                f"spread of scores over {n_references} references is unknown. Fit with "
-                "two at least, or set combine='sum'."
-            )
 
     def _keep_settings(self, clip, embedder, settings, inputs):
         keep_columns(self, inputs.columns)
@@ -799,140 +717,8 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         """Refuse parameters that were changed after `fit` to what does not fit."""
         check_is_fitted(self)
         self._validate_params()
-        self._check_scores(self.references_ is not None)
-        self._scales(self._combined())
-
-    def _prompts_of(self, objects):
-        """Return the prompt embeddings of each row: (2, n_samples or 1, C_e)."""
-        if objects is None:
-            return self.prompt_embeddings_[:, None]
-
-        names, rows = np.unique(objects, return_inverse=True)
-        texts = text_encoder(checked_embedder(self), self.memory)
-        average = self.fit_params_["prompt_average"]
-        prompts = [
-            object_prompts(texts, self.prompt_templates_, str(name), average=average)
-            for name in names
-        ]
-        return np.stack(prompts, axis=1)[:, rows]
-
-    def _combined(self):
-        """Return the names of the components that are combined."""
-        if not isinstance(self.scores, str):
-            return [SCORES[name] for name in self.scores]
-        return [*WORD_SCORES.values(), *(["s_img"] if self.references_ else [])]
-
-    def _scales(self, names):
-        """Return the scale of each component; None where their mean is taken."""
-        n_references = 0 if self.references_ is None else len(self.reference_rows_)
-        if not is_standardized(self, n_references):
-            return None
-        if self.reference_scales_ is None:
-            raise ValueError(
-                f"Got combine={self.combine!r}, but the scale of scores is measured by "
-                "fit. Call fit again, or set combine='sum'."
-            )
-        names_read = ("combine_views", "temperature", "reference_share")
-        for name in (*names_read, "reference_top"):
-            if getattr(self, name) != self.fit_params_[name]:
-                raise ValueError(
-                    f"Got {name}={getattr(self, name)!r}, but the scale of scores was "
-                    f"measured with {self.fit_params_[name]!r}. Set it back, call fit "
-                    "again, or set combine='sum'."
-                )
-        return {name: self.reference_scales_[name] for name in names}
-
-    def _combine(self, names, scales, scores):
-        """Combine the scores of these names, or their maps."""
-        if scales is None:
-            return combined_score(scores)
-        return standardized_score(dict(zip(names, scores, strict=True)), scales)
-
-    def _score_images(self, images, prompts):
-        """Score the views of each image, and put the scores of its views together."""
-        views, s_img = self._look_at_images(images)
-        scores = self._score_views(views, prompts)
-        if s_img is not None:
-            scores.s_img = s_img
-        return scores
-
-    def _score_views(self, views, prompts):
-        """Return the word scores of images from the embeddings of their views."""
-        how = self.combine_views
-        if how == "embeddings":
-            views, how = [one.mean(axis=0, keepdims=True) for one in views], "mean"
-
-        n_views = list(map(len, views))
-        if prompts.shape[1] > 1:
-            prompts = np.repeat(prompts, n_views, axis=1)
-        scores = self._score_embeddings(np.concatenate(views), prompts)
-        for name, values in scores.items():
-            scores[name] = combine_views(values, n_views, how)
-        return scores
-
-    def _look_at_images(self, images):
-        """Return the embeddings of each image's views, and ``s_img`` or None."""
-        embedder, has_references = checked_embedder(self), self.references_ is not None
-        if has_own_transform(embedder) and not has_references:
-            return list(embed_images(embedder, images)[:, None]), None
-
-        clip = load_clip(embedder)
-        parts, compare = self._parts_and_comparison(clip)
-        views, s_img = [], []
-        for one in stream_features(clip, images, image_options(embedder, parts=parts)):
-            views.append(one.views)
-            if has_references:
-                # Of an image that could not be read
-                unknown = one.error is not None
-                s_img.append(np.nan if unknown else image_score(self, compare(one)))
-        return views, np.array(s_img, dtype=np.float64) if has_references else None
-
-    def _parts_and_comparison(self, clip, *, maps=False):
-        """Return the parts that scores or maps are made of, and what compares them."""
-        of_words = ("windows",) if maps and self._combined() != ["s_img"] else ()
-        if self.references_ is None:
-            return of_words, None
-        method = self.fit_params_["reference_method"]
-        compared = parts_compared(method, clip)
-        return tuple({*of_words, *compared}), comparison(self, clip)
-
-    def _patch_maps(self, features, prompts, compare):
-        """Return a map of patches for each component, and the box that it covers."""
-        if features.error is not None:
-            return None
-        names, maps = self._combined(), []
-        words = [name for name in names if name != "s_img"]
-        if words:
-            score = partial(self._word_scores, names=words, prompts=prompts)
-            maps = [(one, features.window_box) for one in word_maps(features, score)]
-        if "s_img" in names:
-            maps.insert(names.index("s_img"), (compare(features), features.box))
-        return maps
-
-    def _score_embeddings(self, embeddings, prompts):
-        seen = unit(embeddings) if self.fit_params_["normalize"] else embeddings
-        logits = network_layers(seen, self.coefs_, self.intercepts_)[-1][:, 0]
-
-        # In double precision, as thresholds are: a score that is printed and read
-        # back is on the same side of every threshold.
-        return Bunch(
-            s_pr=prompt_score(
-                embeddings.astype(np.float64), *prompts, self.temperature
-            ),
-            s_fnn=network_score(logits.astype(np.float64)),
-        )
-
-    def _map_of(self, features, cut, patch_maps, combine, size):
-        """Return the map of an image, or of the cut of which these are the features."""
-        seen = features if features.error is None else None
-        make = partial(image_map, seen, patch_maps, combine)
-        if cut is None or seen is None:
-            return make(size)
-        return spread_map(make, cut, size)
-
-    def _word_scores(self, embeddings, names, prompts):
-        components = self._score_embeddings(embeddings, prompts)
-        return [components[name] for name in names]
+        check_scores(self.scores, self.references_ is not None)
+        Combination.of(self)
 
     # What scikit-learn and notebooks ask for -----------------------------------------
 

@@ -1,5 +1,8 @@
 """Detectors for tests: small ones on the bundled model and on the stand-in."""
 
+from contextlib import contextmanager
+
+import pytest
 from standin import StandInEmbedder
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
@@ -10,6 +13,16 @@ def tiny(*, embedder=None, **parameters):
     parameters = {"N_p": 100, "random_state": 0, **parameters}
     embedder = embedder or CLIPImageEmbedder("tiny")
     return RandomWordCLIPDetector(embedder=embedder, **parameters)
+
+
+@contextmanager
+def few_pairs(n=1000):
+    """Let detectors train on so many pairs by default: the code is the same."""
+    init = RandomWordCLIPDetector.__init__
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(init, "__defaults__", (*init.__defaults__[:2], n))
+        assert RandomWordCLIPDetector().N_p == n
+        yield
 
 
 def stand_in(**parameters):

@@ -7,9 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from skclipad._images.reading import (
-    read_image,
-)
+from skclipad._images.reading import read_image
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 # Four flat quarters: a turned or mirrored picture shows at the corners, and JPEG
@@ -59,6 +57,13 @@ def png(width, height, depth, colour_type, scanlines, transparent=None):
         + chunk(b"IDAT", zlib.compress(scanlines))
         + chunk(b"IEND", b"")
     )
+
+
+def fill(folder, images, start=0):
+    """Save images in a folder as 00.png, 01.png ..."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images, start):
+        Image.fromarray(image).save(folder / f"{i:02d}.png")
 
 
 class Hostile:

@@ -1,9 +1,12 @@
 """The ways to install: what they fetch is said first, and what they name is there."""
 
+import ast
 import configparser
+import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +99,33 @@ BROUGHT_BY = {
     "distributed": "dask",
     "label_studio_sdk": "label-studio-sdk",
 }
+# Why else a test is skipped -> what tells that it is not where `.ci/run` runs `make
+# test`: on Linux, with a browser and the newest packages.
+RUN_BY_CI = {
+    "forking is for Linux": "linux",
+    "needs Linux calls": "linux",
+    "needs os.fork": "linux",
+    "needs /proc": "linux",
+    "reads its size from Linux's /proc": "linux",
+    "no /dev/full here": "linux",
+    "no links here": "linux",
+    "this file system takes no such name": "linux",
+    "needs chromium and chromedriver (Debian: the packages chromium and "
+    "chromium-driver)": "SKCLIPAD_REQUIRE_BROWSER=1",
+    "torch before 2.6 exports by tracing alone": "exec make test",
+}
+
+
+def skips():
+    """Yield (file, "importorskip", "skip" or "skipif", name or reason) of all skips."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            kind = getattr(getattr(node, "func", None), "attr", None)
+            if kind == "importorskip" or kind == "skip":
+                yield path.name, kind, ast.literal_eval(node.args[0])
+            elif kind == "skipif":
+                (reason,) = (k.value for k in node.keywords if k.arg == "reason")
+                yield path.name, kind, ast.literal_eval(reason)
 
 
 def test_no_test_is_skipped_in_every_run():
@@ -105,7 +135,30 @@ def test_no_test_is_skipped_in_every_run():
     # `make test` installs the one, `make test-others` both.
     installed = re.findall(r"^[\w-]+", extras["test"] + extras["others"], re.M)
 
-    for path in (ROOT / "tests").rglob("test_*.py"):
-        text = path.read_text(encoding="utf-8")
-        for name in re.findall(r"importorskip\(\s*\"(\w+)", text):
-            assert BROUGHT_BY.get(name, name) in installed, (path.name, name)
+    reasons = set()
+    for file, kind, what in skips():
+        if kind == "importorskip":
+            package = what.partition(".")[0]
+            assert BROUGHT_BY.get(package, package) in installed, (file, what)
+        else:
+            assert what in RUN_BY_CI, (file, what)
+            reasons.add(what)
+    assert reasons == set(RUN_BY_CI)  # none that no test gives any more
+
+
+def test_continuous_integration_has_what_tests_need():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for needed in set(RUN_BY_CI.values()) - {"linux"}:
+        assert needed in script
+
+
+@pytest.mark.parametrize(
+    "there",
+    ["os.fork", "os.symlink", "/proc/self/fd", "/proc/self/statm", "/dev/full"],
+)
+def test_linux_has_what_tests_need(there):
+    if there.startswith("os."):
+        found = hasattr(os, there.removeprefix("os."))
+    else:
+        found = Path(there).exists()
+    assert found or sys.platform != "linux"

@@ -70,14 +70,14 @@ PLANTS = [
     ),
     Plant(
         "detector: lengths are normalised when they should not be",
-        'unit(embeddings) if self.fit_params_["normalize"] else embeddings',
-        'embeddings if self.fit_params_["normalize"] else unit(embeddings)',
+        'seen = unit(embeddings) if detector.fit_params_["normalize"] else embeddings',
+        'seen = embeddings if detector.fit_params_["normalize"] else unit(embeddings)',
         DETECTOR,
     ),
     Plant(
         "detector: references of an earlier fit stay",
-        "self.reference_rows_, self.references_ = rows, references",
-        "self.reference_rows_, self.references_ = rows, references or getattr("
+        "keep_references(self.reference_method, clip, features)",
+        "keep_references(self.reference_method, clip, features) or getattr("
         'self, "references_", None)',
         REFERENCES,
     ),
@@ -146,8 +146,8 @@ PLANTS = [
     ),
     Plant(
         "cli: --fpr lets one image more above the threshold",
-        "n_above = int(args.fpr * len(scores) + 1e-9)",
-        "n_above = int(args.fpr * len(scores)) + 1",
+        "n_above = int(np.floor(fpr * (len(normal) + 1) + ROUNDING)) - 1",
+        "n_above = int(np.floor(fpr * (len(normal) + 1) + ROUNDING))",
         ("tests/cli/test_cli_score.py",),
     ),
     # The cluster

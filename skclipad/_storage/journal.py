@@ -14,6 +14,13 @@ from contextlib import ExitStack
 
 from skclipad._storage.locks import exclusive
 
+ENDING = ".journal"  # of the journal of a table, after the table's own name
+
+
+def journal_path(table):
+    """Return where the journal of a table lies: beside it."""
+    return table.with_name(table.name + ENDING)
+
 
 class Journal:
     """Results of a run by key, in a file that any number of runs may go on with.

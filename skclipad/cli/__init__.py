@@ -9,9 +9,10 @@ import sys
 
 import skclipad
 from skclipad._storage.stopped import StoppedError
-from skclipad.cli._arguments import add_arguments, in_options
+from skclipad.cli._arguments import add_arguments
 from skclipad.cli._console import INTERRUPTED, NOT_STARTED, echo, echo_error
 from skclipad.cli._faults import is_full_disk, tell_fault
+from skclipad.cli._parameters import in_options
 from skclipad.cli._warnings import summed_up_warnings
 
 __all__ = ["main"]

@@ -6,17 +6,16 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
 import skclipad
 from skclipad._images.reading import image_size
 from skclipad._storage.files import atomic_write_text
 from skclipad.boxes import area_level, coco_dataset, find_boxes, normal_level
 from skclipad.cli._console import echo
+from skclipad.cli._maps import small_maps
 from skclipad.cli._pictures import find_images
 
 AREA = 0.02  # share of all maps that is boxed, if nothing is said
-BLOCK = 16  # images whose maps are made at once
 SIDE = 128  # pixels of a map, which is interpolated between far fewer patches
 
 
@@ -27,22 +26,21 @@ class BoxedImages(NamedTuple):
     level: float
 
 
-def box_images(target, detector, paths, rows, folder, args):
-    """Box what is anomalous in images, and write it as COCO.
+def box_images(target, scored, args):
+    """Box what is anomalous in `Scored` images, and write it as COCO.
 
-    `folder` is the `MapFolder` of this run, None if it kept no maps. Returns
-    `BoxedImages`.
+    Returns `BoxedImages`.
     """
-    scored = [i for i, row in enumerate(rows) if "score" in row]
+    paths, rows = scored.paths, scored.rows
     boxes, sizes = [None] * len(rows), [None] * len(rows)
-    with _maps(detector, [paths[i] for i in scored], folder) as maps:
-        level = _level(args, detector, maps)
-        for i, one in zip(scored, maps, strict=True):
+    with _maps(scored) as maps:
+        level = _level(args, scored.detector, maps)
+        for i, one in zip(scored.with_score, maps, strict=True):
             if not np.isnan(one).any():  # else it was readable a moment ago
                 sizes[i] = image_size(paths[i])
                 boxes[i] = find_boxes(one, level, image_size=sizes[i])
 
-    there = [i for i in scored if boxes[i] is not None]
+    there = [i for i, found in enumerate(boxes) if found is not None]
     dataset = coco_dataset(
         [rows[i]["path"] for i in there],
         [sizes[i] for i in there],
@@ -67,7 +65,8 @@ def _level(args, detector, maps):
 
     if args.box_area is None and args.normal_dir is not None:
         paths = find_images([args.normal_dir], leave_out=args.maps)
-        level = normal_level(_small_maps(detector, paths), fpr=args.fpr)
+        maps = small_maps(detector, paths, SIDE, "Maps")
+        level = normal_level(maps, fpr=args.fpr)
         rarely = "none" if args.fpr is None else f"a share of {args.fpr:g}"
         how = f"{rarely} of the pictures in {args.normal_dir} may have one"
     else:
@@ -79,24 +78,16 @@ def _level(args, detector, maps):
 
 
 @contextmanager
-def _maps(detector, paths, folder):
-    """Give the maps of images as what can be gone through more than once."""
-    if folder is not None:
-        yield _KeptMaps(folder, paths)
+def _maps(scored):
+    """Give the maps of images that have a score, to be gone through more than once."""
+    paths = [scored.paths[i] for i in scored.with_score]
+    if scored.maps is not None:
+        yield _KeptMaps(scored.maps, paths)
         return
     with tempfile.TemporaryFile(prefix="skclipad-maps-") as file:
-        for one in _small_maps(detector, paths):
+        for one in small_maps(scored.detector, paths, SIDE, "Maps"):
             file.write(one.astype(np.float32).tobytes())
         yield _SpooledMaps(file)
-
-
-def _small_maps(detector, paths):
-    """Yield maps of SIDE x SIDE pixels, of NaN for an image that cannot be read."""
-    with tqdm(total=len(paths), desc="Maps", unit="image", disable=None) as progress:
-        for first in range(0, len(paths), BLOCK):
-            block = paths[first : first + BLOCK]
-            yield from detector.anomaly_map(block, size=SIDE)
-            progress.update(len(block))
 
 
 class _KeptMaps:

@@ -1,35 +1,9 @@
 """Several kinds of things in one run: a detector of detectors, one for each folder."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 
 from skclipad._detector import RandomWordCLIPDetector
-
-
-def kind_of(path, roots):
-    """Return the kind of thing that an image shows, by the folder that it lies in.
-
-    That is the name of the folder in one of `roots`, however deep the image lies in it;
-    "" right in a root, and outside of all the folder that it lies in.
-
-    Examples
-    --------
-    >>> from skclipad.cli._by_folder import kind_of
-    >>> [kind_of(p, ["a/"]) for p in ("a/can/good/1.png", "a/2.png", "b/jar/3.png")]
-    ['can', '', 'jar']
-    """
-    for root in roots:
-        if Path(path).is_relative_to(root):
-            inside = Path(path).relative_to(root).parts
-            return inside[0] if len(inside) > 1 else ""
-    return Path(os.path.abspath(path)).parent.name
-
-
-def shown_kind(kind):
-    """Write the name of a kind for people."""
-    return repr(kind) if kind else "no sub-folder"
+from skclipad.cli._kinds import kind_of
 
 
 class DetectorOfFolders(RandomWordCLIPDetector):

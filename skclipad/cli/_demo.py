@@ -11,11 +11,11 @@ from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
 from skclipad._storage.files import atomic_write
 from skclipad._storage.stopped import Work
+from skclipad.cli._agreement import metrics_table
 from skclipad.cli._console import ALL_SCORED, echo
 from skclipad.cli._files import open_table
-from skclipad.cli._results import MAP_SIDE
+from skclipad.cli._maps import MAP_SIDE
 from skclipad.datasets import load_sample_photos
-from skclipad.metrics import aupr, auroc, f1_max
 from skclipad.report import contact_sheet, describe_run, write_report
 from skclipad.scoring._rows import label_of
 
@@ -110,14 +110,8 @@ def _columns(detector, photos):
 
 def _table(rows):
     """Return a table of what each way knows and how well it judges, to print."""
-    lines = [
-        f"{'what is known':<22} {'photos':>6} {'AUROC':>7} {'AUPR':>7} {'F1-max':>7}"
-    ]
-    for name, target, scores in rows:
-        values = [metric(target, scores) for metric in (auroc, aupr, f1_max)]
-        shown = " ".join(f"{value:7.3f}" for value in values)
-        lines.append(f"{name:<22} {len(target):>6} {shown}")
-    return "\n".join(lines)
+    lines = [(f"{name:<22} {len(target):>6}", target, s) for name, target, s in rows]
+    return metrics_table(f"{'what is known':<22} {'photos':>6}", lines)
 
 
 def _write(out, photos, columns, maps, detector, command):

@@ -8,8 +8,8 @@ import numpy as np
 from skclipad._clip.backbone import CAVEATS
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder, load_clip
-from skclipad.cli._arguments import DETECTOR_OPTIONS, RUNNING_OPTIONS, given
 from skclipad.cli._console import echo
+from skclipad.cli._parameters import DETECTOR_OPTIONS, RUNNING_OPTIONS, given
 from skclipad.scoring._rows import detector_identity
 
 

@@ -5,8 +5,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from skclipad.cli._arguments import in_options
 from skclipad.cli._console import STOPPED, echo_error
+from skclipad.cli._parameters import in_options
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 # Errors whose message is written for users, ours and those of torch among them.

@@ -4,10 +4,10 @@ import platform
 
 from skclipad._clip.backbone import BUNDLED
 from skclipad._embedder import CLIPImageEmbedder, load_clip
-from skclipad.cli._arguments import MODEL_OPTIONS, given
 from skclipad.cli._console import ALL_SCORED
 from skclipad.cli._detectors import load_detector
 from skclipad.cli._models import print_models
+from skclipad.cli._parameters import MODEL_OPTIONS, given
 from skclipad.report import describe_run, package_versions
 
 

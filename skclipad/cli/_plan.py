@@ -5,13 +5,13 @@ import shutil
 
 from skclipad._images.video import file_of
 from skclipad._storage.files import file_stamp
-from skclipad._storage.journal import read_journal
+from skclipad._storage.journal import journal_path, read_journal
 from skclipad._storage.ledger import Ledger, ledger_path
 from skclipad.cli._console import ALL_SCORED, duration
 from skclipad.cli._detectors import run_identity
+from skclipad.cli._score_report import N_HEAT_MAPS
 from skclipad.scoring._plan import n_threads, probe
 
-N_HEAT_MAPS = 100  # of a report, unless the arguments say more
 HEAT_MAP_BYTES = 2_000
 PAGE_BYTES = 400_000  # of a report without images
 
@@ -82,7 +82,7 @@ def _known(args, target, detector):
 
     results = {}
     if args.resume:
-        _, results, _ = read_journal(target.with_name(target.name + ".journal"))
+        _, results, _ = read_journal(journal_path(target))
     return lambda path: path in results and results[path][0] == _stamp(path)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skclipad._embedder import checked_embedder, embed_images
+from skclipad._image_scores import layers_of
 from skclipad._inputs import check_labels
-from skclipad._method.network import network_layers
 from skclipad._method.prompts import n_blocks, training_block
 from skclipad._method.scores import unit
 from skclipad.plotting._axes import STATE_COLOURS, figure_and_axes, lay_out, pyplot
@@ -253,9 +253,7 @@ def write_prompts(n_pairs, seed, **words):
 
 def layer_features(detector, embeddings):
     """Return embeddings at unit length, then what each hidden layer makes of them."""
-    seen = unit(embeddings) if detector.fit_params_["normalize"] else embeddings
-    layers = network_layers(seen, detector.coefs_, detector.intercepts_)
-    return [unit(embeddings), *layers[:-1]]
+    return [unit(embeddings), *layers_of(detector, embeddings)[:-1]]
 
 
 def _named(labels, n, what):

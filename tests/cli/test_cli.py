@@ -1,6 +1,5 @@
 """The command line, called as a function; once in a process of its own."""
 
-import csv
 import io
 import json
 import os
@@ -14,35 +13,18 @@ import joblib
 import numpy as np
 import open_clip
 import pytest
+from detectors import few_pairs
+from pictures import fill
 from PIL import Image
+from tables import read_table
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
 from skclipad._storage.store import open_store
-from skclipad.datasets import load_sample_photos, make_defect_images
+from skclipad.datasets import load_sample_photos
 from skclipad.metrics import auroc
 from skclipad.report import _settings
 
 TINY = ["--model", "tiny", "--n-pairs", "200"]
-
-
-@pytest.fixture(scope="module")
-def bunch():
-    return make_defect_images(12, random_state=7)
-
-
-@pytest.fixture(scope="module")
-def detector_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
-    assert cli.main(["fit", "-o", str(path), *TINY]) == 0
-    return str(path)
-
-
-def read_rows(text):
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def rows_of(path):
-    return read_rows(path.read_text(encoding="utf-8"))
 
 
 # Arguments
@@ -106,9 +88,12 @@ def test_it_runs_as_a_module():
     assert "invalid choice: 'dance'" in process.stderr
 
 
-@pytest.mark.parametrize("arguments", [None, ["info"]])
+DRIFT = ["drift", "gone.csv", "--reference", "gone.csv"]  # a command without torch
+
+
+@pytest.mark.parametrize("arguments", [None, DRIFT])
 def test_only_a_process_of_its_own_ends_without_a_search_for_cycles(arguments):
-    code = "import gc, sys; sys.argv = ['skclipad', 'info']\n"
+    code = f"import gc, sys; sys.argv = {['skclipad', *DRIFT]}\n"
     code += f"from skclipad.cli import main; main({arguments})\n"
     code += "sys.exit(5 if gc.get_freeze_count() else 0)"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True)
@@ -184,8 +169,8 @@ def test_fit_says_where_the_detector_is_and_leaves_nothing_else(tmp_path, capsys
     assert os.listdir(tmp_path) == ["d.joblib"]
 
 
-def test_fit_keeps_prompts_and_pictures_in_the_cache(tmp_path, bunch):
-    Image.fromarray(bunch.images[0]).save(tmp_path / "0.png")
+def test_fit_keeps_prompts_and_pictures_in_the_cache(tmp_path, images):
+    Image.fromarray(images[0]).save(tmp_path / "0.png")
     target, cache = tmp_path / "d.joblib", tmp_path / "cache"
     references = ["--n-shots", "1", "--normal-dir", str(tmp_path)]
     command = ["fit", "-o", str(target), *TINY, *references, "--cache", str(cache)]
@@ -200,12 +185,12 @@ def test_fit_keeps_prompts_and_pictures_in_the_cache(tmp_path, bunch):
         np.testing.assert_array_equal(once, again)
 
 
-def test_fit_gives_the_same_detector_as_python(detector_file, bunch):
+def test_fit_gives_the_same_detector_as_python(detector_file, images):
     embedder = CLIPImageEmbedder(model_name="tiny")
     detector = RandomWordCLIPDetector(N_p=200, random_state=0, embedder=embedder).fit()
     np.testing.assert_array_equal(
-        joblib.load(detector_file).predict_proba(bunch.images),
-        detector.predict_proba(bunch.images),
+        joblib.load(detector_file).predict_proba(images),
+        detector.predict_proba(images),
     )
 
 
@@ -234,9 +219,8 @@ def test_settings_that_do_not_fit_are_explained_without_a_traceback(
     assert os.listdir(tmp_path) == []
 
 
-def test_fit_takes_its_references_from_a_folder(tmp_path, bunch, capsys):
-    for i, image in enumerate(bunch.images[:3]):
-        Image.fromarray(image).save(tmp_path / f"{i}.png")
+def test_fit_takes_its_references_from_a_folder(tmp_path, images, capsys):
+    fill(tmp_path, images[:3])
     target, shots = tmp_path / "d.joblib", ["--normal-dir", str(tmp_path)]
     fit = ["fit", "-o", str(target), *TINY]
     assert cli.main([*fit, "--n-shots", "2", *shots]) == 0
@@ -254,14 +238,14 @@ def test_fit_takes_its_references_from_a_folder(tmp_path, bunch, capsys):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "new"
-    with redirect_stdout(io.StringIO()) as stdout:
+    with few_pairs(), redirect_stdout(io.StringIO()) as stdout:
         assert cli.main(["demo", "--out", str(out)]) == 0
     return out, stdout.getvalue()
 
 
 def test_demo_judges_photos_in_three_ways_and_says_how_well(demo):
     out, text = demo
-    rows = rows_of(out / "scores.csv")
+    rows = read_table(out / "scores.csv")
     target = [int(row["target"]) for row in rows]
     assert target == load_sample_photos().target.tolist()
 
@@ -281,7 +265,7 @@ def test_demo_says_what_it_is(demo):
 
 def test_demo_writes_the_documented_columns(demo, capsys):
     out, _ = demo
-    rows = rows_of(out / "scores.csv")
+    rows = read_table(out / "scores.csv")
     documented = ["score", "label", "s_pr", "s_fnn", "s_img"]
     assert list(rows[0]) == ["path", *documented, "target"]
     assert rows[0]["path"] == "good/000.jpg"
@@ -311,11 +295,10 @@ def test_demo_leaves_report_sheet_and_table_and_nothing_else(demo):
 
 
 def test_export_leaves_a_graph_and_says_how_well_it_agrees(
-    detector_file, tmp_path, bunch, capsys
+    detector_file, tmp_path, images, capsys
 ):
     pytest.importorskip("onnxruntime")
-    for i, image in enumerate(bunch.images[:3]):
-        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    fill(tmp_path, images[:3])
     target = tmp_path / "detector.onnx"
     arguments = ["-d", detector_file, "-o", str(target), "--pictures", str(tmp_path)]
     assert cli.main(["export", *arguments]) == 0

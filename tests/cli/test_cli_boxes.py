@@ -1,22 +1,14 @@
 """``skclipad score --boxes``: COCO, the column, the report, and the level."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
+from tables import page_data, read_table
 
 from skclipad import RandomWordCLIPDetector, cli
 from skclipad.boxes import find_boxes
-
-
-@pytest.fixture(scope="module")
-def detector_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
-    fit = ["fit", "-o", str(path), "--model", "tiny", "--n-pairs", "100"]
-    assert cli.main(fit) == 0
-    return str(path)
 
 
 @pytest.fixture
@@ -60,9 +52,11 @@ def score(photos, detector_file, tmp_path, capsys):
         table, coco = tmp_path / "scores.csv", tmp_path / "boxes.json"
         arguments = ["score", str(photos), "-d", detector_file, "-o", str(table)]
         assert cli.main([*arguments, "--boxes", str(coco), *options]) == code
-        with open(table, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return rows, json.loads(coco.read_text("utf-8")), capsys.readouterr().err
+        return (
+            read_table(table),
+            json.loads(coco.read_text("utf-8")),
+            capsys.readouterr().err,
+        )
 
     return run
 
@@ -127,14 +121,15 @@ def test_maps_that_are_kept_are_boxed_at_their_own_size(score, tmp_path, made_ma
 def test_the_report_shows_boxes_and_their_level(score, tmp_path):
     page = tmp_path / "report.html"
     score("--box-level", "0.5", "--report", str(page))
-    text = page.read_text("utf-8")
-    start = text.index('id="data">') + len('id="data">')
-    data = json.loads(text[start : text.index("</script>", start)])
+    data = page_data(page)
     by_name = dict(zip(data["names"], data["boxes"], strict=True))
     found = {name[-5:]: boxes for name, boxes in by_name.items()}
     spot = [[0, 0, 0.5, 0.5]]
     assert found == {"0.png": [], "1.png": [], "2.png": spot, "3.png": spot}
-    assert "<th scope=row>boxes where maps are above</th><td>0.5</td>" in text
+    assert (
+        "<th scope=row>boxes where maps are above</th><td>0.5</td>"
+        in page.read_text("utf-8")
+    )
 
 
 def test_all_kinds_of_tables_get_the_column(score, photos, detector_file, tmp_path):

@@ -5,31 +5,20 @@ import re
 import shutil
 
 import pytest
+from pictures import fill
 from PIL import Image
 
 from skclipad import cli
 from skclipad.cli import _plan
-from skclipad.datasets import make_defect_images
 from skclipad.scoring import _plan as plans
-from skclipad.scoring import _run
 
 N = 7
 
 
-@pytest.fixture(scope="module")
-def detector_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
-    arguments = ["-o", str(path), "--model", "tiny", "--n-pairs", "200"]
-    assert cli.main(["fit", *arguments]) == 0
-    return str(path)
-
-
 @pytest.fixture
-def photos(tmp_path, monkeypatch):
+def photos(tmp_path, images, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    for i, image in enumerate(make_defect_images(N, random_state=7).images):
-        Image.fromarray(image).save(tmp_path / "photos" / f"{i}.png")
+    fill(tmp_path / "photos", images[:N])
     Image.new("RGB", (400, 300)).save(tmp_path / "photos" / "large.png")
     (tmp_path / "photos" / "broken.png").write_bytes(b"no image")
     return tmp_path / "photos"
@@ -92,19 +81,10 @@ def test_what_is_known_is_not_planned_again(plan, photos, detector_file):
 
 
 def test_what_a_run_that_died_left_counts_with_resume(
-    plan, photos, detector_file, monkeypatch
+    plan, photos, detector_file, blocks_of, stopped
 ):
-    monkeypatch.setattr(_run, "block_size", lambda detector: 4)
-    noted, blocks = _run.score_block, []
-
-    def die(detector, block):
-        if blocks:
-            raise KeyboardInterrupt
-        blocks.append(block)
-        return noted(detector, block)
-
-    with monkeypatch.context() as context:
-        context.setattr(_run, "score_block", die)
+    blocks_of(4)
+    with stopped():
         assert cli.main(["score", "photos", "-d", detector_file, "-o", "s.csv"]) == 130
     assert "9 pictures, 5 of them" in plan("-o", "s.csv", "--resume")
     assert "9 pictures, 9 of them" in plan("-o", "s.csv")

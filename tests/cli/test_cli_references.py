@@ -1,24 +1,19 @@
 """References on the command line: folders that are normal, and folders themselves."""
 
-import csv
 import re
 
 import joblib
 import numpy as np
 import pytest
+from pictures import fill
 from PIL import Image
+from tables import read_table
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
 from skclipad.datasets import make_defect_images
 from skclipad.report import describe_run
 
 TINY = ["--model", "tiny", "--n-pairs", "100"]
-
-
-def fill(folder, images, start=0):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, image in enumerate(images, start):
-        Image.fromarray(image).save(folder / f"{i:02d}.png")
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +45,7 @@ def score(tmp_path, capsys):
         output.unlink(missing_ok=True)
         words = ["score", *map(str, arguments), "-o", str(output), *settings]
         code = cli.main(words)
-        rows = []
-        if output.exists():
-            with open(output, encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
+        rows = read_table(output) if output.exists() else []
         return code, rows, capsys.readouterr().err
 
     return run
@@ -143,32 +135,21 @@ def test_the_former_name_of_references_is_read_by_fit(good, tmp_path):
 
 
 def test_resume_finds_the_rows_of_a_run_with_the_same_folder(
-    photos, score, monkeypatch, tmp_path, capsys
+    photos, score, stopped, tmp_path, capsys
 ):
-    from skclipad.scoring import _run
-
     output = tmp_path / "died.csv"
     words = ["score", str(photos), "--unlabelled", "-o", str(output), *TINY]
     words += ["--batch-size", "2", "--cache", str(tmp_path / "cache")]
 
-    scored = []
-    original = _run.score_block
-
-    def dies(detector, block):
-        if scored:
-            raise KeyboardInterrupt
-        scored.extend(block.paths)
-        return original(detector, block)
-
-    monkeypatch.setattr(_run, "score_block", dies)
-    assert cli.main(words) == 130
-    monkeypatch.setattr(_run, "score_block", original)
+    with stopped() as blocks:
+        assert cli.main(words) == 130
     assert cli.main([*words, "--resume"]) == 0
-    assert f"{len(scored)} of 12 pictures were scored before" in capsys.readouterr().err
+    assert (
+        f"{len(blocks[0])} of 12 pictures were scored before" in capsys.readouterr().err
+    )
 
     _, rows, _ = score(photos, "--unlabelled")
-    with open(output, encoding="utf-8") as file:
-        resumed = list(csv.DictReader(file))
+    resumed = read_table(output)
     for name in ("s_img", "score"):
         np.testing.assert_allclose(column(resumed, name), column(rows, name), atol=1e-6)
 

@@ -1,7 +1,6 @@
 """``skclipad score --resume``: what a dead run left is used, and nothing else."""
 
 import contextlib
-import csv
 import json
 import os
 from dataclasses import replace
@@ -9,13 +8,13 @@ from dataclasses import replace
 import joblib
 import numpy as np
 import pytest
+from pictures import fill
 from PIL import Image
+from tables import page_data, read_table
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
 from skclipad._storage.locks import exclusive
-from skclipad.cli import _results, _score
-from skclipad.datasets import make_defect_images
-from skclipad.scoring import _rows, _run
+from skclipad.cli import _maps, _score, _table_run
 
 N_DONE = 8  # pictures that the dead run scored, in blocks of 4
 
@@ -24,39 +23,11 @@ class Death(BaseException):
     """What nothing catches, in place of SIGKILL."""
 
 
-@pytest.fixture(scope="module")
-def images():
-    return make_defect_images(13, random_state=7).images
-
-
-@pytest.fixture(scope="module")
-def detector_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
-    arguments = ["-o", str(path), "--model", "tiny", "--n-pairs", "200"]
-    assert cli.main(["fit", *arguments]) == 0
-    return str(path)
-
-
 @pytest.fixture
-def photos(tmp_path, images, monkeypatch):
-    monkeypatch.setattr(_run, "block_size", lambda detector: 4)
-    (tmp_path / "photos").mkdir()
-    for i, image in enumerate(images):
-        Image.fromarray(image).save(tmp_path / "photos" / f"{i:02d}.png")
+def photos(tmp_path, images, blocks_of):
+    blocks_of(4)
+    fill(tmp_path / "photos", images)
     return tmp_path / "photos"
-
-
-@pytest.fixture
-def seen(monkeypatch):
-    """The pictures that are scored, by name."""
-    score_rows, names = _rows.score_rows, []
-
-    def noted(detector, paths):
-        names.extend(map(os.path.basename, paths))
-        return score_rows(detector, paths)
-
-    monkeypatch.setattr(_rows, "score_rows", noted)
-    return names
 
 
 @pytest.fixture
@@ -67,27 +38,16 @@ def score(photos, detector_file, tmp_path):
         target = tmp_path / to
         arguments = ["score", str(photos), "-d", detector, "-o", str(target)]
         assert cli.main([*arguments, *options]) == code
-        with open(target, newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        return read_table(target)
 
     return run
 
 
 @pytest.fixture
-def dead_run(score, seen, monkeypatch, tmp_path):
-    """A run that died after two blocks; the tables before and after are at hand."""
-    n_blocks, noted = [], _rows.score_rows
-
-    def die(detector, paths):
-        if len(n_blocks) == N_DONE // 4:
-            raise Death("dies")
-        n_blocks.append(1)
-        return noted(detector, paths)
-
-    with monkeypatch.context() as context:
-        context.setattr(_rows, "score_rows", die)
-        with pytest.raises(Death):
-            score()
+def dead_run(score, seen, stopped, tmp_path):
+    """The journal of a run that died after two blocks."""
+    with stopped(Death("dies"), after=N_DONE // 4), pytest.raises(Death):
+        score()
     assert not (tmp_path / "scores.csv").exists()
     seen.clear()
     return tmp_path / "scores.csv.journal"
@@ -126,22 +86,12 @@ def test_a_run_goes_on_from_where_it_died(dead_run, score, seen, tmp_path, capsy
     assert left == ["clean.csv", "photos", "scores.csv"]
 
 
-def test_a_run_may_die_any_number_of_times(dead_run, score, seen, monkeypatch):
-    noted = _rows.score_rows
+def test_a_run_may_die_any_number_of_times(dead_run, score, seen, stopped, blocks_of):
+    blocks_of(2)
     for _ in range(2):
-        n_blocks = []
-
-        def die(detector, paths, n_blocks=n_blocks):
-            if n_blocks:
-                raise Death("dies again")
-            n_blocks.append(1)
-            return noted(detector, paths)
-
-        with monkeypatch.context() as context:
-            context.setattr(_run, "block_size", lambda detector: 2)
-            context.setattr(_rows, "score_rows", die)
-            with pytest.raises(Death):
-                score("--resume")
+        with stopped(Death("dies again")), pytest.raises(Death):
+            score("--resume")
+    blocks_of(4)
     resumed = score("--resume")
     assert sorted(seen) == names(range(N_DONE, 13))
     # In batches of two here, and of four there: they round differently.
@@ -201,27 +151,16 @@ def test_pictures_without_a_score_are_tried_again(
 
 
 def test_of_a_block_that_is_not_done_only_what_lacks_a_score_is_scored(
-    score, photos, seen, monkeypatch
+    score, photos, stopped
 ):
     for number in (1, 6, 9):
         (photos / f"{number:02d}.png").write_bytes(b"no image")
-    noted, blocks = _rows.score_rows, []
-
-    def in_blocks(detector, paths):
-        if len(blocks) == n_blocks:
-            raise Death("dies")
-        blocks.append([int(os.path.basename(path)[:2]) for path in paths])
-        return noted(detector, paths)
-
-    monkeypatch.setattr(_rows, "score_rows", in_blocks)
-    n_blocks = 2
-    with pytest.raises(Death):
+    with stopped(Death("dies"), after=2) as blocks, pytest.raises(Death):
         score()
-    assert blocks == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    n_blocks = 99
-    blocks.clear()
-    resumed = score("--resume", code=3)
-    assert blocks == [[1], [6], [8, 9, 10, 11], [12]]
+    assert blocks == [names(range(4)), names(range(4, 8))]
+    with stopped(after=99) as blocks:
+        resumed = score("--resume", code=3)
+    assert blocks == [names(some) for some in ([1], [6], [8, 9, 10, 11], [12])]
     check_same(resumed, score(to="clean.csv", code=3))
 
 
@@ -322,9 +261,7 @@ def test_maps_that_are_there_are_kept_and_all_are_in_the_report(
     assert f"{tmp_path / 'maps'}: 13 maps" in said
     assert mapped == names([0, *range(N_DONE, 13)])
     assert len(os.listdir(tmp_path / "maps")) == 13
-    page = (tmp_path / "r.html").read_text(encoding="utf-8")
-    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
-    assert data["hasMap"] == [True] * 13
+    assert page_data(tmp_path / "r.html")["hasMap"] == [True] * 13
 
 
 def read_map(path):
@@ -364,21 +301,12 @@ def test_maps_of_another_detector_are_made_again(
 
 @pytest.mark.parametrize("damage", ["changed picture", "cut map", "foreign map"])
 def test_a_map_that_is_not_this_runs_is_made_again(
-    damage, photos, images, score, tmp_path, noted_maps, monkeypatch
+    damage, photos, images, score, tmp_path, noted_maps, stopped
 ):
-    maps, score_rows, n_blocks = tmp_path / "maps", _rows.score_rows, []
+    maps = tmp_path / "maps"
     more = ["--maps", str(maps), "--report", str(tmp_path / "r.html")]
-
-    def die(detector, paths):
-        n_blocks.append(1)
-        if len(n_blocks) == 3:
-            raise Death("dies")
-        return score_rows(detector, paths)
-
-    with monkeypatch.context() as context:
-        context.setattr(_rows, "score_rows", die)
-        with pytest.raises(Death):
-            score(*more)
+    with stopped(Death("dies"), after=2), pytest.raises(Death):
+        score(*more)
     assert noted_maps == names(range(N_DONE))
     noted_maps.clear()
     there = maps / "03.png.png"
@@ -422,7 +350,7 @@ def test_no_row_is_kept_before_its_map_is_in_place(
         raise Death("dies")
 
     with monkeypatch.context() as context:
-        context.setattr(_results.MapFolder, "_write", die)
+        context.setattr(_maps.MapFolder, "_write", die)
         with pytest.raises(Death):
             score("--maps", str(tmp_path / "maps"))
     journal = (tmp_path / "scores.csv.journal").read_bytes()
@@ -477,7 +405,9 @@ def test_another_precision_is_another_run(
             return replace(load(self), dtype="torch.float16")
 
         monkeypatch.setattr(
-            _score, "run_identity", _with_backbone(half, _score.run_identity)
+            _table_run,
+            "run_identity",
+            _with_backbone(half, _table_run.run_identity),
         )
     joblib.dump(detector, tmp_path / "d.joblib")
     arguments = ["-d", str(tmp_path / "d.joblib"), "-o", str(tmp_path / "scores.csv")]
@@ -532,7 +462,7 @@ def test_a_cluster_scores_what_is_missing(dead_run, score, seen, monkeypatch):
         with dask.Client(**options, threads_per_worker=1) as client:
             yield client
 
-    monkeypatch.setattr(_score, "open_client", in_this_process)
+    monkeypatch.setattr(_table_run, "open_client", in_this_process)
     resumed = score("--resume", "--dask", "local:2")
     assert sorted(seen) == names(range(N_DONE, 13))
     clean = score(to="clean.csv")

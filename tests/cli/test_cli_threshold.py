@@ -38,15 +38,6 @@ def labels(tmp_path):
     return write_labels(tmp_path / "labels.csv", known)
 
 
-@pytest.fixture(scope="module")
-def detector_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
-    assert (
-        cli.main(["fit", "-o", str(path), "--model", "tiny", "--n-pairs", "100"]) == 0
-    )
-    return path
-
-
 @pytest.mark.parametrize(
     "wish, threshold, finds",
     [
@@ -114,14 +105,14 @@ def test_the_threshold_is_written_into_the_detector(
     table, labels, detector_file, tmp_path, capsys
 ):
     other = tmp_path / "inspection.joblib"
-    arguments = ["threshold", table, "--labels", labels, "-d", str(detector_file)]
+    arguments = ["threshold", table, "--labels", labels, "-d", detector_file]
     assert cli.main([*arguments, "-o", str(other)]) == 0
     assert joblib.load(other).threshold == 0.79
     assert joblib.load(detector_file).threshold == 0.5
     assert f"{other}: its threshold is 0.79 (it was 0.5)" in capsys.readouterr().err
 
     other.rename(tmp_path / "own.joblib")
-    arguments[arguments.index(str(detector_file))] = str(tmp_path / "own.joblib")
+    arguments[arguments.index(detector_file)] = str(tmp_path / "own.joblib")
     assert cli.main([*arguments, "--precision", "1"]) == 0
     assert joblib.load(tmp_path / "own.joblib").threshold == 0.86
     assert not list(tmp_path.glob("*.partial"))

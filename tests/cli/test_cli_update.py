@@ -1,37 +1,22 @@
 """``skclipad score --update``: what is new is scored, and no row is lost."""
 
-import csv
 import os
 import shutil
 import threading
 
 import pytest
 from PIL import Image
+from tables import read_table
 
 from skclipad import cli
 from skclipad._storage.ledger import Ledger, ledger_path
-from skclipad.datasets import make_defect_images
-from skclipad.scoring import _rows, _run
 
 N = 9
 
 
-@pytest.fixture(scope="module")
-def images():
-    return make_defect_images(N + 2, random_state=7).images
-
-
-@pytest.fixture(scope="module")
-def detector_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
-    arguments = ["-o", str(path), "--model", "tiny", "--n-pairs", "200"]
-    assert cli.main(["fit", *arguments]) == 0
-    return str(path)
-
-
 @pytest.fixture
-def photos(tmp_path, images, monkeypatch):
-    monkeypatch.setattr(_run, "block_size", lambda detector: 4)
+def photos(tmp_path, images, monkeypatch, blocks_of):
+    blocks_of(4)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for i in range(N):
@@ -40,30 +25,13 @@ def photos(tmp_path, images, monkeypatch):
 
 
 @pytest.fixture
-def seen(monkeypatch):
-    score_rows, names = _rows.score_rows, []
-
-    def noted(detector, paths):
-        names.extend(map(os.path.basename, paths))
-        return score_rows(detector, paths)
-
-    monkeypatch.setattr(_rows, "score_rows", noted)
-    return names
-
-
-@pytest.fixture
 def update(photos, detector_file, tmp_path):
     def run(*options, to="s.csv", code=0, of="photos"):
         arguments = ["score", of, "-d", detector_file, "-o", to]
         assert cli.main([*arguments, "--update", *options]) == code
-        return read(tmp_path / to)
+        return read_table(tmp_path / to)
 
     return run
-
-
-def read(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def names(rows):
@@ -97,7 +65,7 @@ def test_the_table_is_that_of_one_run_over_all(update, photos, detector_file, tm
         shutil.move(tmp_path / f"{i}.png", photos / f"{i}.png")
     grown = update()
     assert cli.main(["score", "photos", "-d", detector_file, "-o", "all.csv"]) == 0
-    at_once = read(tmp_path / "all.csv")
+    at_once = read_table(tmp_path / "all.csv")
     for mine, theirs in zip(grown, at_once, strict=True):
         assert mine["path"] == theirs["path"] and mine["label"] == theirs["label"]
         assert float(mine["score"]) == pytest.approx(float(theirs["score"]), abs=1e-6)
@@ -122,7 +90,7 @@ def test_one_that_is_gone_keeps_its_row_even_if_it_is_named(
     (photos / "4.png").unlink()
     arguments = ["score", "photos/4.png", "photos/5.png", "-d", detector_file]
     assert cli.main([*arguments, "-o", "s.csv", "--update"]) == 0
-    row = read(tmp_path / "s.csv")[4]
+    row = read_table(tmp_path / "s.csv")[4]
     assert row["score"] and row["gone"] == "1"
 
 
@@ -171,25 +139,16 @@ def test_labels_follow_the_threshold_of_now(update):
 
 
 def test_an_interrupted_update_goes_on_and_leaves_the_table_as_it_was(
-    update, photos, images, seen, monkeypatch, tmp_path
+    update, photos, images, seen, stopped, tmp_path
 ):
     update()
     before = (tmp_path / "s.csv").read_bytes()
     for i in range(8):
         Image.fromarray(images[i]).save(photos / f"new-{i}.png")
-    noted, blocks = _rows.score_rows, []
-
-    def die(detector, paths):
-        blocks.append(paths)
-        if len(blocks) == 2:
-            raise KeyboardInterrupt
-        return noted(detector, paths)
-
-    with monkeypatch.context() as context:
-        context.setattr(_rows, "score_rows", die)
+    with stopped() as blocks:
         update(code=130)
     assert (tmp_path / "s.csv").read_bytes() == before
-    kept = set(map(os.path.basename, blocks[0]))
+    kept = set(blocks[0])
     seen.clear()
     rows = update()
     assert len(rows) == len({row["path"] for row in rows}) == N + 8

@@ -1,16 +1,16 @@
 """Videos and cameras on the command line: frames in the same table and report."""
 
-import csv
 import http.server
 import os
 import signal
 import threading
-import time
 from functools import partial
 
 import pytest
 from PIL import Image
+from tables import read_table
 from videos import number_of, write_video
+from waiting import until
 
 from skclipad import cli
 from skclipad._images.video import shown_address
@@ -18,15 +18,6 @@ from skclipad.scoring import _camera
 from skclipad.scoring._camera import Camera
 
 pytest.importorskip("av")
-DEADLINE = 120.0
-
-
-@pytest.fixture(scope="module")
-def detector_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
-    arguments = ["-o", str(path), "--model", "tiny", "--n-pairs", "200"]
-    assert cli.main(["fit", *arguments]) == 0
-    return str(path)
 
 
 @pytest.fixture
@@ -43,14 +34,9 @@ def score(folder, detector_file):
     def run(*arguments, code=0):
         options = ["-d", detector_file, "-o", "s.csv"]
         assert cli.main(["score", *arguments, *options]) == code
-        return read(folder / "s.csv")
+        return read_table(folder / "s.csv")
 
     return run
-
-
-def read(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def times(rows):
@@ -138,13 +124,6 @@ def stream(tmp_path):
     server.server_close()
 
 
-def until(is_so):
-    begun = time.monotonic()
-    while not is_so():
-        assert time.monotonic() - begun < DEADLINE, "it never came to that"
-        time.sleep(0.02)
-
-
 def test_frames_of_a_stream_are_kept_scored_and_asked_for_again(
     stream, folder, detector_file, capsys, monkeypatch
 ):
@@ -160,7 +139,7 @@ def test_frames_of_a_stream_are_kept_scored_and_asked_for_again(
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def rows():
-        return read(folder / "s.csv") if (folder / "s.csv").exists() else []
+        return read_table(folder / "s.csv") if (folder / "s.csv").exists() else []
 
     actor = threading.Thread(target=act)
     actor.start()

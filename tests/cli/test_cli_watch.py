@@ -1,6 +1,5 @@
 """``skclipad watch``: each picture that comes in gets one row, whatever happens."""
 
-import csv
 import os
 import shutil
 import signal
@@ -12,31 +11,21 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tables import read_table
+from waiting import until
 
 from skclipad import RandomWordCLIPDetector, cli
 from skclipad._storage.ledger import Ledger, ledger_path
 from skclipad.cli import _watch
-from skclipad.datasets import make_defect_images
 from skclipad.scoring import _rows
 
 N = 6
 QUICK = ["--settle", "0.1", "--patience", "0.5"]
-DEADLINE = 120.0  # seconds until a test that waits for something fails
 
 
 @pytest.fixture(scope="module")
-def images():
-    return [
-        Image.fromarray(i) for i in make_defect_images(N + 4, random_state=7).images
-    ]
-
-
-@pytest.fixture(scope="module")
-def detector_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fit") / "detector.joblib"
-    arguments = ["-o", str(path), "--model", "tiny", "--n-pairs", "200"]
-    assert cli.main(["fit", *arguments]) == 0
-    return str(path)
+def images(bunch):
+    return [Image.fromarray(image) for image in bunch.images]
 
 
 @pytest.fixture
@@ -95,25 +84,13 @@ def watch(photos, detector_file, tmp_path, hears_ctrl_c):
         if errors:
             raise errors[0]
         assert found == code
-        return read(tmp_path / "s.csv")
+        return read_table(tmp_path / "s.csv")
 
     return run
 
 
-def read(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def until(is_so):
-    begun = time.monotonic()
-    while not is_so():
-        assert time.monotonic() - begun < DEADLINE, "it never came to that"
-        time.sleep(0.02)
-
-
 def has_rows(n, path="s.csv"):
-    return lambda: len(read(path)) >= n
+    return lambda: len(read_table(path)) >= n
 
 
 def by_name(rows):
@@ -135,7 +112,7 @@ def test_what_is_there_and_what_comes_gets_a_row(
 
     rows = watch(act, *heard)
     assert cli.main(["score", "photos", "-d", detector_file, "-o", "all.csv"]) == 0
-    expected = by_name(read(tmp_path / "all.csv"))
+    expected = by_name(read_table(tmp_path / "all.csv"))
     found = by_name(rows)
     assert found.keys() == expected.keys() and len(found) == N + 1
     for name, row in found.items():
@@ -168,10 +145,10 @@ def test_renamed_deleted_and_overwritten_pictures(watch, heard, photos, images):
         os.replace(photos / "new.png.part", photos / "new.png")
         os.replace(photos / "0.png", photos / "renamed.png")
         os.remove(photos / "1.png")
-        before = by_name(read("s.csv"))["2.png"]
+        before = by_name(read_table("s.csv"))["2.png"]
         images[N + 1].save(photos / "2.png")
         until(has_rows(N + 2))
-        until(lambda: by_name(read("s.csv"))["2.png"] != before)
+        until(lambda: by_name(read_table("s.csv"))["2.png"] != before)
 
     rows = by_name(watch(act, *heard))
     assert sorted(rows) == sorted(
@@ -189,11 +166,11 @@ def test_a_bad_picture_stops_nothing_and_is_mended_by_a_good_one(
         (photos / "bad.png").write_bytes(b"no image")
         (photos / "empty.png").touch()
         until(has_rows(N + 2))
-        assert "not an image" in by_name(read("s.csv"))["bad.png"]["error"]
+        assert "not an image" in by_name(read_table("s.csv"))["bad.png"]["error"]
         images[N].save(photos / "bad.png")
         images[N].save(photos / "good.png")
         until(has_rows(N + 3))
-        until(lambda: by_name(read("s.csv"))["bad.png"]["score"])
+        until(lambda: by_name(read_table("s.csv"))["bad.png"]["score"])
 
     rows = by_name(watch(act, *heard))
     assert rows["empty.png"]["error"] == "the file is empty"
@@ -227,7 +204,7 @@ def test_after_kill_9_the_next_watch_goes_on(
     finally:
         process.kill()
         process.wait()
-    before = by_name(read("s.csv"))
+    before = by_name(read_table("s.csv"))
     images[N + 1].save(photos / "meanwhile.png")
     rows = by_name(watch(lambda: until(has_rows(N + 2))))
     assert sorted(rows) == sorted(
@@ -257,7 +234,7 @@ def test_score_update_goes_on_where_the_watch_ended(
     images[N].save(photos / "new.png")
     arguments = ["score", "photos", "-d", detector_file, "-o", "s.csv", "--update"]
     assert cli.main(arguments) == 0
-    assert len(by_name(read(tmp_path / "s.csv"))) == N + 1
+    assert len(by_name(read_table(tmp_path / "s.csv"))) == N + 1
 
 
 def test_a_second_watch_on_the_table_is_refused(

@@ -1,15 +1,13 @@
 """Your own pictures: folders of several layouts, CSV files, and real photos."""
 
-import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from files import touch
 
-from skclipad.datasets import load_folder
-
-ENVIRONMENT = "SKCLIPAD_TEST_PICTURES"
+from skclipad.datasets import load_folder, load_sample_photos
 
 
 @pytest.fixture
@@ -135,22 +133,24 @@ def test_csv_that_is_no_such_table_is_refused(mugs):
         load_folder(mugs, labels="gone.csv")
 
 
-def real_pictures():
-    """Return the folder of real pictures, which does not come with the package."""
-    default = Path(__file__).parents[3] / "shared" / "data"
-    return Path(os.environ.get(ENVIRONMENT, default))
-
-
-@pytest.mark.skipif(
-    not real_pictures().is_dir(), reason=f"no real pictures; {ENVIRONMENT} names them"
-)
-def test_real_pictures_in_three_categories():
-    data = load_folder(real_pictures())
-    counts = Counter(zip(data.category.tolist(), data.target.tolist(), strict=True))
+def test_a_folder_of_photographs_is_read_as_its_own_loader_reads_it(tmp_path):
+    photos = load_sample_photos()
+    folder = Path(photos.paths[0]).parents[1]
+    data = load_folder(folder)
+    assert data.name == "cans" and set(data.category) == {"cans"}
+    for labels in ("target", "defect"):
+        found, expected = (
+            dict(zip(one.paths.tolist(), one[labels].tolist(), strict=True))
+            for one in (data, photos)
+        )
+        assert found == expected and len(found) == 50
+    for name in ("cans", "others"):
+        shutil.copytree(folder, tmp_path / name / "test")
+    both = load_folder(tmp_path)
+    counts = Counter(zip(both.category.tolist(), both.target.tolist(), strict=True))
+    n_damaged = int(photos.target.sum())
     assert counts == {
-        **{("aliens", 0): 58, ("aliens", 1): 60, ("ballscrew", 0): 80},
-        **{("ballscrew", 1): 80, ("cookie", 0): 45, ("cookie", 1): 40},
+        (name, label): n
+        for name in ("cans", "others")
+        for label, n in ((0, 50 - n_damaged), (1, n_damaged))
     }
-    assert set(data.defect) == {"anomaly", "good", "pitting"}
-    cookie = load_folder(real_pictures() / "cookie")
-    assert cookie.name == "cookie" and len(cookie.paths) == 85

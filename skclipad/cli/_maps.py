@@ -1,23 +1,19 @@
-"""What is made of scores: folders of maps, the report, measures of agreement."""
+"""Anomaly maps: a folder of them, and the small ones that a report shows."""
 
 import contextlib
 import hashlib
 import json
 import os
-import shlex
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, PngImagePlugin
-from tqdm.auto import tqdm
 
 from skclipad._exceptions import ImageReadError
 from skclipad._images.reading import head_size
 from skclipad._storage.files import atomic_write
-from skclipad.cli._console import echo
 from skclipad.cli._pictures import MAP_MARK, is_map
-from skclipad.metrics import aupr, auroc, f1_max
-from skclipad.report import describe_run, write_report
+from skclipad.cli._progress import progress_bar
 from skclipad.scoring._tiles import tiled_map
 
 BLOCK = 16  # images whose maps are made at once
@@ -192,96 +188,29 @@ def choose_for_maps(scores, n_maps):
     return order[:n_maps] + [usual[int(place)] for place in spread]
 
 
+def small_maps(detector, paths, side, what):
+    """Yield maps of `side` x `side` pixels, of NaN for an image that cannot be read.
+
+    `what` stands beside the bar that shows how far it has come.
+    """
+    with progress_bar(len(paths), what) as bar:
+        for first in range(0, len(paths), BLOCK):
+            block = paths[first : first + BLOCK]
+            yield from detector.anomaly_map(block, size=side)
+            bar.update(len(block))
+
+
 def small_maps_of_some(detector, paths, rows, n_maps):
     """Make the small maps that the report shows, see `choose_for_maps`.
 
     Returns one a row, an ndarray of shape (32, 32), or None for the others.
     """
-    maps = [None] * len(rows)
     scored = [i for i, row in enumerate(rows) if "score" in row]
     places = choose_for_maps([rows[i]["score"] for i in scored], n_maps)
     chosen = [scored[place] for place in places]
 
-    bar = tqdm(total=len(chosen), desc="Heat maps", unit="image", disable=None)
-    with bar as progress:
-        for first in range(0, len(chosen), BLOCK):
-            block = chosen[first : first + BLOCK]
-            made = detector.anomaly_map([paths[i] for i in block], size=MAP_SIDE)
-            for i, values in zip(block, made, strict=True):
-                maps[i] = None if np.isnan(values).any() else values
-            progress.update(len(block))
+    maps = [None] * len(rows)
+    made = small_maps(detector, [paths[i] for i in chosen], MAP_SIDE, "Heat maps")
+    for i, values in zip(chosen, made, strict=True):
+        maps[i] = None if np.isnan(values).any() else values
     return maps
-
-
-def report_scores(target, detector, paths, rows, maps, boxes, args):
-    """Write the report of `skclipad score`; `boxes` are `BoxedImages` or None."""
-
-    def column(name, missing=np.nan):
-        return [row.get(name, missing) for row in rows]
-
-    names = [n for n in ("s_pr", "s_fnn", "s_img") if any(n in r for r in rows)]
-    labels = _folder_labels(rows, args.good) if args.labels_from_folders else None
-    settings = describe_run(detector, command=shlex.join(args.command_line))
-    if boxes is not None:
-        settings["Run"]["boxes where maps are above"] = boxes.level
-
-    with atomic_write(target) as path:
-        write_report(
-            path,
-            paths,
-            column("score"),
-            names=column("path"),
-            components={name: column(name) for name in names},
-            labels=labels,
-            maps=maps,
-            boxes=None if boxes is None else boxes.of_rows,
-            errors=column("error", None),
-            reference=args.reference,
-            threshold=detector.threshold,
-            settings=settings,
-        )
-    echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
-
-
-def _folder_labels(rows, good):
-    return [int(Path(row["path"]).parent.name != good) for row in rows]
-
-
-def agreement_with_folders(rows, good):
-    """Say how well scores agree with folders: a table, or why there is none."""
-    y_true = _folder_labels(rows, good)
-    if len(set(y_true)) < 2:
-        return (
-            f"No figures: of {len(rows)} scored pictures {sum(y_true)} lie outside "
-            f"folders named {good!r}, and both kinds are needed."
-        )
-
-    others = {Path(row["path"]).parent.name for row in rows} - {good}
-    said = (
-        f"\n{y_true.count(0):,} normal pictures, in {good}; {sum(y_true):,} anomalous "
-        f"ones, in {', '.join(sorted(others))}"
-    )
-
-    names = [name for name in ("s_pr", "s_fnn", "s_img", "score") if name in rows[0]]
-    columns = {name: [row[name] for row in rows] for name in names}
-    if auroc(y_true, columns["score"]) < 0.5:
-        said += "\nBelow 0.5 is worse than chance: normal pictures have higher scores."
-    return f"{said}\n{metrics_table(y_true, columns)}\n{_best_cut(y_true, columns)}"
-
-
-def _best_cut(y_true, columns):
-    """Say which threshold has the largest F1, in digits that read back to the same."""
-    _, threshold = f1_max(y_true, columns["score"], return_threshold=True)
-    if threshold < 0:  # the lowest score is 0, and no share lies below it
-        return "F1-max of score is reached when every picture is called anomalous"
-    return f"F1-max of score is reached with --threshold {threshold!r}"
-
-
-def metrics_table(y_true, columns):
-    """Return a table of AUROC, AUPR and F1-max of each column of scores, to print."""
-    width = max(12, *map(len, columns))
-    lines = [f"{'':<{width}} {'AUROC':>7} {'AUPR':>7} {'F1-max':>7}"]
-    for name, scores in columns.items():
-        values = [metric(y_true, scores) for metric in (auroc, aupr, f1_max)]
-        lines.append(f"{name:<{width}} " + " ".join(f"{v:7.3f}" for v in values))
-    return "\n".join(lines)
