@@ -28,7 +28,7 @@ RINGS = [
     # 2: the paper and WinCLIP, on embeddings and features
     ["_method"],
     # 3: the two estimators
-    ["_inputs", "_embedder", "_references", "_repr", "_detector"],
+    ["_inputs", "_embedder", "_references", "_repr", "_callbacks", "_detector"],
     # 4: what is made of many scores
     ["__init__", "scoring", "distributed", "datasets", "plotting", "report", "export"],
     # 5: what people meet
