@@ -30,7 +30,7 @@ from scipy.stats import spearmanr
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._embedder import load_clip
 from skclipad._images.crops import crop_boxes, resize_image
-from skclipad._images.reading import read_image, read_reduced
+from skclipad._images.reading import image_size, read_image, read_reduced
 from skclipad.datasets import load_sample_photos
 
 SIZES = {"12 megapixels": (4000, 3000), "24 megapixels": (6000, 4000)}
@@ -50,11 +50,18 @@ def enlarged(photo, size, rng):
 
 
 def photographs(folder, n):
-    """Return `n` photographs at most, drawn from a folder or the package's own."""
+    """Return `n` photographs at most, drawn from a folder or the package's own.
+
+    Strips, more than twice as long as wide, are passed over.
+    """
     paths = load_sample_photos().paths
     if folder is not None:
         paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() == ".jpg")
-    return [read_image(path) for path in random.Random(0).sample(list(paths), n)]
+    paths = [
+        path for path in paths if max(image_size(path)) <= 2 * min(image_size(path))
+    ]
+    chosen = random.Random(0).sample(paths, min(n, len(paths)))
+    return [read_image(path) for path in chosen]
 
 
 # What it saves

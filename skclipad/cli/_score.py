@@ -220,8 +220,8 @@ def _update(args, target, detector, columns, paths, work):
             pass  # each row is in the ledger when its block is given
 
         _mark_gone(ledger, drop=args.drop_gone)
-        table.write()
         paths, rows = ledger.paths(), list(table.rows())
+        table.write(rows)
 
     seconds = time.perf_counter() - start
     echo(f"{target}: {len(rows):,} rows, {run.n_done:,} made now, in {seconds:.1f} s")
