@@ -83,10 +83,10 @@ def in_new_process(folder, n_images):
 # The command
 
 
-def link_images(folder, n_images):
+def link_images(folder, n_images, side):
     """Paint images, write a thousand files, and link the others to these."""
     first = [folder / f"{i:06}.jpg" for i in range(min(n_images, N_FILES))]
-    images = make_defect_images(N_PAINTED, image_size=256, random_state=0).images
+    images = make_defect_images(N_PAINTED, image_size=side, random_state=0).images
     for i, path in enumerate(first):
         Image.fromarray(images[i % N_PAINTED]).save(path, quality=70 + i % 25)
     for i in range(len(first), n_images):
@@ -129,13 +129,13 @@ def print_pace(samples, n_images):
     print_table(["a tenth of them", "images/s", "computing, ms an image"], rows)
 
 
-def command(folder, n_images):
+def command(folder, n_images, side):
     """Score images by the command, and say how long it took.
 
     Returns what `watch` saw, the peak of memory in MB, and the journal.
     """
     (folder / "photos").mkdir()
-    link_images(folder / "photos", n_images)
+    link_images(folder / "photos", n_images, side)
     embedder = CLIPImageEmbedder("tiny", device="cpu")
     detector = RandomWordCLIPDetector(N_p=1000, embedder=embedder, random_state=0)
     joblib.dump(detector.fit(), folder / "detector")
@@ -151,7 +151,9 @@ def command(folder, n_images):
     seconds = perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
 
-    print(f"{n_images:,} images: {seconds:.1f} s, {peak:.0f} MB at peak")
+    print(
+        f"{n_images:,} images of {side} pixels: {seconds:.1f} s, {peak:.0f} MB at peak"
+    )
     return samples, peak, kept
 
 
@@ -175,12 +177,12 @@ def update(folder, n_images, kept):
     print(said.decode())
 
 
-def measure_command(n_images):
+def measure_command(n_images, side):
     """Print what the command takes for a tenth of the images and for all of them."""
     peaks = []
     for n in (n_images // 10, n_images):
         with tempfile.TemporaryDirectory() as name:
-            samples, peak, kept = command(Path(name), n)
+            samples, peak, kept = command(Path(name), n, side)
             peaks.append(peak)
             if n == n_images:
                 print_pace(samples, n)
@@ -194,6 +196,7 @@ def main():
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--command", action="store_true", help="skclipad score")
+    parser.add_argument("--side", type=int, default=256, help="pixels, with --command")
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
 
@@ -203,7 +206,7 @@ def main():
 
     describe_machine()
     if args.command:
-        measure_command(args.images)
+        measure_command(args.images, args.side)
         return
 
     sizes = (args.images // 10, args.images)
