@@ -1,8 +1,9 @@
 """Photographs of 12 and 24 megapixels: what `decode="reduced"` saves, and changes.
 
 Real photographs are enlarged, get the noise of a camera's sensor, and are written as
-JPEG files. The embedder reads these, in full and reduced by turns; and reading alone is
-timed on one thread::
+JPEG files. The embedder reads these, in full and reduced by turns. Beside seconds by
+the clock stand those that its process computes, which other work on the machine changes
+less, and those of them that reading takes::
 
     python benchmarks/big_jpegs.py
     python benchmarks/big_jpegs.py --models tiny --photos FOLDER
@@ -19,11 +20,11 @@ import argparse
 import io
 import random
 import tempfile
-from functools import partial
 from pathlib import Path
+from time import perf_counter, process_time
 
 import numpy as np
-from _common import describe_machine, median_ratio, print_table, seconds, take_turns
+from _common import describe_machine, print_table
 from PIL import Image
 from scipy.stats import spearmanr
 
@@ -71,49 +72,52 @@ def speed(model, photos, folder, repeats):
     """Print images a second, in full and reduced."""
     rng, rows = np.random.default_rng(0), []
     for name, size in SIZES.items():
-        paths = []
-        for i, photo in enumerate(photos):
-            paths.append(folder / f"{i}.jpg")
-            paths[-1].write_bytes(enlarged(photo, size, rng))
-        embedders = {
-            decode: CLIPImageEmbedder(model, None, decode=decode)
-            for decode in ("full", "reduced")
-        }
-        contenders = {d: partial(e.transform, paths) for d, e in embedders.items()}
-        for contender in contenders.values():
-            contender()
-        taken = take_turns(contenders, repeats)
-        side = load_clip(embedders["full"]).image_size
-        alone = reading(paths[: min(len(paths), 8)], side)
-
+        paths = [folder / f"{i}.jpg" for i in range(len(photos))]
+        for path, photo in zip(paths, photos, strict=True):
+            path.write_bytes(enlarged(photo, size, rng))
         megabytes = np.mean([path.stat().st_size for path in paths]) / 1e6
-        for decode, times in taken.items():
-            rate = len(paths) / np.median(times)
-            gain = median_ratio(taken["full"], times)
-            cells = [f"{rate:.1f}", f"{gain:.2f}", f"{alone[decode]:.3f}"]
+        taken = {"full": [], "reduced": []}  # by the clock, computing, and reading
+        for turn in range(repeats + 1):
+            for decode, times in taken.items():
+                one = time_of(CLIPImageEmbedder(model, None, decode=decode), paths)
+                times += [one] if turn else []  # the first is to get warm
+
+        each = {decode: np.array(t) / len(paths) for decode, t in taken.items()}
+        for decode, times in each.items():
+            clock, computed, read = np.median(times, axis=0)
+            gains = np.median(each["full"] / times, axis=0)
+            cells = [1 / clock, gains[0], 1000 * computed, gains[1], 1000 * read]
+            cells = [f"{cell:.4g}" for cell in [*cells, gains[2]]]
             rows.append([f"{name}, {megabytes:.1f} MB, {decode}", *cells])
 
     print(f"{model}, {len(photos)} photographs, medians of {repeats} turns")
-    names = ["images/s", "times full", "reading one, one thread, s"]
+    names = [
+        "images/s",
+        "times full",
+        "computing, ms",
+        "times",
+        "of it reading",
+        "times",
+    ]
     print_table(["", *names], rows)
 
 
-def reading(paths, size):
-    """Return the seconds in which one thread reads and resizes an image."""
+def time_of(embedder, paths):
+    """Return the seconds of embedding, by the clock and computed, and of reading."""
+    size = load_clip(embedder).image_size
+    clock, computed = perf_counter(), process_time()
+    embedder.transform(paths)
+    taken = [perf_counter() - clock, process_time() - computed]
 
-    def full(path):
-        image = read_image(path)
-        resize_image(image, (0, 0, *image.size), size)
-
-    def reduced(path):
-        image, (box,) = read_reduced(path, crop_boxes, size)
+    computed = process_time()
+    for path in paths:
+        if embedder.decode == "full":
+            image = read_image(path)
+            box = (0, 0, *image.size)
+        else:
+            image, (box,) = read_reduced(path, crop_boxes, size)
         resize_image(image, box, size)
-
-    taken = {}
-    for name, read in (("full", full), ("reduced", reduced)):
-        fastest = [min(seconds(partial(read, p)) for _ in range(2)) for p in paths]
-        taken[name] = np.median(fastest)
-    return taken
+    return [*taken, process_time() - computed]
 
 
 # What it changes
