@@ -56,7 +56,6 @@ def cost_of(detector, paths):
     """Print what one process needs, part by part."""
     embedder = detector.embedder
     backbone = load_clip(embedder)
-    size = backbone.image_size[0]
     some = paths[: min(len(paths), 64)]
     embedder.transform(some)  # warm
     pixels = torch.zeros(len(some), *backbone.image_size, 3, dtype=torch.uint8)
@@ -65,7 +64,7 @@ def cost_of(detector, paths):
 
     def decode():
         for path in some:
-            read_image(path, draft_size=size)
+            read_image(path)
 
     flop = count_flop(lambda: embedder.transform(images[:1]))
 

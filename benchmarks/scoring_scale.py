@@ -8,10 +8,19 @@ took::
     python benchmarks/scoring_scale.py --images 5000 --repeats 1
 
 The model is the bundled one, so that what is measured is all around the model.
+
+With ``--command`` the command ``skclipad score`` is measured instead, with journal
+and table: whether it is as fast in the end as in the beginning, by the clock and by the
+time that its process computes, which other work changes less; its memory; and
+``--update``, when ten images have come. Files after the first thousand are links to
+these::
+
+    python benchmarks/scoring_scale.py --command --images 100000
 """
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -19,15 +28,22 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 
+import joblib
+import numpy as np
 from _common import describe_machine, print_table
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad._storage.journal import read_journal
+from skclipad._storage.ledger import Ledger, ledger_path
 from skclipad.datasets import make_defect_images
 
 N_PAINTED = 250
+N_FILES = 1000  # of `--command`, of which the others are links
+N_NEW = 10  # images that come before an update
+TICKS = os.sysconf("SC_CLK_TCK")  # of computing a second, in /proc
 
 
 def write_images(folder, n_images):
@@ -64,11 +80,123 @@ def in_new_process(folder, n_images):
     return json.loads(done.stdout)
 
 
+# The command
+
+
+def link_images(folder, n_images, side):
+    """Paint images, write a thousand files, and link the others to these."""
+    first = [folder / f"{i:06}.jpg" for i in range(min(n_images, N_FILES))]
+    images = make_defect_images(N_PAINTED, image_size=side, random_state=0).images
+    for i, path in enumerate(first):
+        Image.fromarray(images[i % N_PAINTED]).save(path, quality=70 + i % 25)
+    for i in range(len(first), n_images):
+        os.link(first[i % len(first)], folder / f"{i:06}.jpg")
+
+
+def start(folder, *options):
+    """Start ``skclipad score`` in a folder with ``photos`` and a detector."""
+    command = [sys.executable, "-m", "skclipad", "score", "photos", "-d", "detector"]
+    return subprocess.Popen(
+        [*command, "-o", "scores.csv", *options], cwd=folder, stderr=subprocess.PIPE
+    )
+
+
+def watch(process, journal):
+    """Yield (bytes of the journal, seconds by the clock, seconds of computing)."""
+    while process.poll() is None:
+        try:
+            size = journal.stat().st_size
+            stat = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2]
+        except OSError:  # not there yet, or no more
+            pass
+        else:
+            computed = sum(map(int, stat.split()[11:13])) / TICKS
+            yield size, perf_counter(), computed
+        sleep(0.2)
+
+
+def print_pace(samples, n_images):
+    """Print how fast a run was in its beginning, its middle and its end."""
+    sizes, clock, computed = np.transpose(samples)
+    rows = []
+    for first in (0.1, 0.3, 0.5, 0.7, 0.9):
+        ends = np.multiply([first, first + 0.1], sizes[-1])
+        seconds, cpu = (
+            np.diff(np.interp(ends, sizes, t))[0] for t in (clock, computed)
+        )
+        each = n_images / 10
+        rows.append([f"from {first:.0%}", each / seconds, 1000 * cpu / each])
+    print_table(["a tenth of them", "images/s", "computing, ms an image"], rows)
+
+
+def command(folder, n_images, side):
+    """Score images by the command, and say how long it took.
+
+    Returns what `watch` saw, the peak of memory in MB, and the journal.
+    """
+    (folder / "photos").mkdir()
+    link_images(folder / "photos", n_images, side)
+    embedder = CLIPImageEmbedder("tiny", device="cpu")
+    detector = RandomWordCLIPDetector(N_p=1000, embedder=embedder, random_state=0)
+    joblib.dump(detector.fit(), folder / "detector")
+
+    begun, kept = perf_counter(), folder / "kept.journal"
+    process, journal = start(folder), folder / "scores.csv.journal"
+    samples = []
+    for sample in watch(process, journal):
+        if not samples:
+            os.link(journal, kept)  # a run that has ended removes it
+        if not samples or sample[0] > samples[-1][0]:
+            samples.append(sample)
+    seconds = perf_counter() - begun
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
+
+    print(
+        f"{n_images:,} images of {side} pixels: {seconds:.1f} s, {peak:.0f} MB at peak"
+    )
+    return samples, peak, kept
+
+
+def update(folder, n_images, kept):
+    """Let a ledger know what was scored, add images, and time ``--update``."""
+    identity, results, _ = read_journal(kept)
+    with Ledger(ledger_path(folder / "scores.csv"), identity) as ledger:
+        known = [(str(folder / p), stamp, row) for p, (stamp, row) in results.items()]
+        ledger.put_many(known)
+    new = make_defect_images(N_NEW, image_size=256, random_state=1).images
+    for i, image in enumerate(new):
+        Image.fromarray(image).save(folder / "photos" / f"new-{i}.jpg")
+
+    begun = perf_counter()
+    _, said = start(folder, "--update").communicate()
+    seconds = perf_counter() - begun
+    with open(folder / "scores.csv", encoding="utf-8") as table:
+        n_rows = sum(1 for line in table) - 1
+    assert n_rows == n_images + N_NEW, said.decode()
+    print(f"--update, {N_NEW} new of {n_rows:,}: {seconds:.1f} s, the whole process")
+    print(said.decode())
+
+
+def measure_command(n_images, side):
+    """Print what the command takes for a tenth of the images and for all of them."""
+    peaks = []
+    for n in (n_images // 10, n_images):
+        with tempfile.TemporaryDirectory() as name:
+            samples, peak, kept = command(Path(name), n, side)
+            peaks.append(peak)
+            if n == n_images:
+                print_pace(samples, n)
+                update(Path(name), n, kept)
+    print(f"peak memory: {peaks[1] - peaks[0]:+.0f} MB for 10 x the images")
+
+
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--command", action="store_true", help="skclipad score")
+    parser.add_argument("--side", type=int, default=256, help="pixels, with --command")
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
 
@@ -77,6 +205,10 @@ def main():
         return
 
     describe_machine()
+    if args.command:
+        measure_command(args.images, args.side)
+        return
+
     sizes = (args.images // 10, args.images)
     runs = {n: [] for n in sizes}
     with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skclipad._callbacks import FitCallbacks
 from skclipad._combination import Combination, check_scale, check_scores
 from skclipad._embedder import (
     CLIPImageEmbedder,
@@ -46,7 +47,7 @@ from skclipad._references import (
 from skclipad._repr import AnomalyMaps, summary_html
 
 
-class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
+class RandomWordCLIPDetector(FitCallbacks, ClassifierMixin, BaseEstimator):
     """Tell damaged from normal images without any training image.
 
     `fit` writes pairs of prompts with random words in them, one of a pair about a
@@ -428,6 +429,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
             If the weights are not on this machine and cannot be fetched.
         """
         start = perf_counter()
+        tell = self._begin_callbacks(X, y, n_tasks=3 if self.n_shots else 2)
         embedder = embedder_of(self)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         settings = self._checked_settings(seed)
@@ -438,7 +440,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
 
         # Random words, Sec. 3.2: written and embedded when the network asks for them
         texts = text_encoder(embedder, self.memory)
-        prompts = TrainingPrompts(texts, settings)
+        prompts = TrainingPrompts(texts, settings, tell)
 
         # The network, Sec. 3.3
         network = train_once(prompts)
@@ -450,7 +452,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         )
 
         # Images with whose parts those of others are compared
-        rows, features = embed_references(self, embedder, chosen, rows)
+        rows, features = embed_references(self, embedder, chosen, rows, tell)
 
         # Nothing is set before all of it stands: a fit that fails changes nothing
         fitted = copy(self)
@@ -462,6 +464,7 @@ class RandomWordCLIPDetector(ClassifierMixin, BaseEstimator):
         fitted.reference_scales_ = measure_scales(fitted, inputs.objects, features)
         fitted.fit_time_ = perf_counter() - start
         self.__dict__ = vars(fitted)
+        self._end_callbacks(X, y)
         return self
 
     def score_components(self, X):

@@ -11,6 +11,7 @@ from skclipad._embedder import image_options, load_clip
 from skclipad._inputs import check_labels
 from skclipad._method.maps import reference_map
 from skclipad._method.mutual import MutualComparison, highest_mean, reference_state
+from skclipad._method.progress import nobody
 from skclipad._method.references import (
     candidates,
     choose_references,
@@ -80,7 +81,7 @@ def draw_references(detector, inputs, y, seed):
     return rows, chosen, len(candidates(images, y))
 
 
-def embed_references(detector, embedder, images, rows):
+def embed_references(detector, embedder, images, rows, tell=nobody):
     """Compute the features of references, their views and their parts, in one pass.
 
     Parameters
@@ -94,6 +95,8 @@ def embed_references(detector, embedder, images, rows):
         The references.
     rows : ndarray of shape (n_references,), or None
         Where they are in X.
+    tell : callable
+        Hears of each image: see `nobody`.
 
     Returns
     -------
@@ -115,7 +118,11 @@ def embed_references(detector, embedder, images, rows):
     parts = parts_compared(detector.reference_method, clip)
     on_error = embedder.on_error if detector.n_shots == "all" else "raise"
     options = image_options(embedder, parts=parts, on_error=on_error)
-    features = list(stream_features(clip, images, options))
+    features = []
+    with tell("embed-references", len(images)) as done:
+        for one in stream_features(clip, images, options):
+            features.append(one)
+            done(1)
 
     readable = [one.error is None for one in features]
     if not any(readable):

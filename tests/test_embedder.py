@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from detectors import tiny
 from PIL import Image, ImageOps
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
@@ -172,6 +173,65 @@ def test_memory_gives_back_what_was_computed(paths, embeddings, tmp_path, monkey
         CLIPImageEmbedder(
             "tiny", memory=tmp_path / "store", resize_mode="longest"
         ).transform(copies)
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A JPEG file of 512 pixels a side, eight times what the model reads."""
+    (image,) = make_defect_images(1, image_size=512, random_state=3).images
+    Image.fromarray(image).save(tmp_path / "large.jpg", quality=92)
+    return tmp_path / "large.jpg"
+
+
+@pytest.mark.parametrize("crops", ["whole", "multi", lambda *size: [(7, 5, 431, 333)]])
+def test_a_large_jpeg_decoded_small_has_nearly_the_same_embedding(large, crops):
+    full, reduced = (
+        CLIPImageEmbedder("tiny", crops=crops, decode=decode).transform([large])[0]
+        for decode in ("full", "reduced")
+    )
+    assert not np.array_equal(full, reduced)
+    assert np.dot(full, reduced) > 0.99 * np.linalg.norm(full) * np.linalg.norm(reduced)
+
+
+def test_what_is_no_large_jpeg_is_decoded_in_full(large, paths, tmp_path):
+    Image.open(large).save(tmp_path / "large.png")
+    Image.open(large).resize((120, 120)).save(tmp_path / "small.jpg")
+    others = [tmp_path / "large.png", tmp_path / "small.jpg", *paths]
+    full, reduced = (
+        CLIPImageEmbedder("tiny", decode=decode).transform(others)
+        for decode in ("full", "reduced")
+    )
+    np.testing.assert_array_equal(reduced, full)
+
+
+def test_a_region_and_maps_are_made_of_the_full_image(large):
+    shown = {}
+    for decode in ("full", "reduced"):
+        embedder = CLIPImageEmbedder("tiny", decode=decode)
+        (shown[decode, "map"],) = tiny(embedder=embedder).fit().anomaly_map([large])
+        embedder.set_params(region="40,30,400,420")
+        shown[decode, "region"] = embedder.transform([large])
+    for what in ("map", "region"):
+        np.testing.assert_array_equal(shown["reduced", what], shown["full", what])
+
+
+def test_scores_by_references_are_made_of_the_full_image(large, paths):
+    scores = []
+    for decode in ("full", "reduced"):
+        embedder = CLIPImageEmbedder("tiny", decode=decode, crops="multi")
+        detector = tiny(embedder=embedder, n_shots=2).fit(paths)
+        scores.append(detector.predict_proba([large]))
+    np.testing.assert_array_equal(*scores)
+
+
+def test_memory_keeps_reduced_and_full_apart(large, tmp_path):
+    known = [
+        CLIPImageEmbedder("tiny", decode=decode, memory=memory).transform([large])
+        for memory in (None, tmp_path / "store", tmp_path / "store")
+        for decode in ("full", "reduced")
+    ]
+    for again in (known[2:4], known[4:]):
+        np.testing.assert_array_equal(again, known[:2])
 
 
 def test_verbose_shows_progress(images, capsys):

@@ -35,6 +35,7 @@ RINGS = [
         "_repr",
         "_combination",
         "_image_scores",
+        "_callbacks",
         "_detector",
     ],
     # 4: what is made of many scores

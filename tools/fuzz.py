@@ -34,7 +34,7 @@ from PIL import Image, features
 
 from skclipad._exceptions import ImageReadError
 from skclipad._images.crops import crop_boxes, resize_image
-from skclipad._images.reading import image_identity, read_image
+from skclipad._images.reading import image_identity, read_reduced
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF")
 SIDE = 64  # pixels that the model would read
@@ -198,7 +198,7 @@ def read(path):
     """Do with a file what scoring does; return "image" or "refused"."""
     identity = image_identity(path)
     try:
-        image = read_image(path, 0, draft_size=SIDE)
+        image, _ = read_reduced(path, crop_boxes, (SIDE, SIDE), 0)
     except ImageReadError as error:
         if isinstance(error.__cause__, MemoryError):
             raise error.__cause__ from error

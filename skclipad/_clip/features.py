@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import joblib
 import numpy as np
@@ -30,7 +31,13 @@ from skclipad._clip.windows import (
 from skclipad._exceptions import ImageReadError, warn_user
 from skclipad._images.bit_depth import BitDepth
 from skclipad._images.crops import GEOMETRY, crop_boxes, resize_image, seen_box
-from skclipad._images.reading import image_identity, read_image, snapshot
+from skclipad._images.reading import (
+    MARGIN,
+    image_identity,
+    read_image,
+    read_reduced,
+    snapshot,
+)
 from skclipad._images.regions import Region, cut_images
 from skclipad._storage.store import EmbeddingStore, store_key
 
@@ -48,7 +55,7 @@ class ImageOptions:
 
     Attributes
     ----------
-    crops, resize_mode, bit_depth, batch_size, n_jobs, on_error, verbose
+    crops, resize_mode, bit_depth, decode, batch_size, n_jobs, on_error, verbose
         The parameters of `CLIPImageEmbedder` of these names. An image that cannot be
         read with ``on_error="nan"`` has one view of NaN and no parts.
     store : EmbeddingStore or None
@@ -63,6 +70,7 @@ class ImageOptions:
     crops: str | Callable = "whole"
     resize_mode: str = "squash"
     bit_depth: int | None = None
+    decode: str = "full"
     batch_size: int = 32
     n_jobs: int | None = None
     on_error: str = "raise"
@@ -283,15 +291,28 @@ class _Preparation:
         needs_views = self.wants_views and prepared.views is None
         needs_parts = bool(self.options.parts) and prepared.whole is None
         if needs_views or needs_parts:
-            image = read_image(item, row, depth=self.depth)
+            image, boxes = self._read(item, row)
             if needs_views:
-                boxes = crop_boxes(*image.size, self.options.crops)
                 prepared.view_pixels = self._pixels(image, boxes)
             if needs_parts:
                 prepared.size = image.size
                 prepared.part_pixels = self._pixels(image, self._part_boxes(image))
                 prepared.digest = _digest(prepared.part_pixels[0])
         return prepared
+
+    def _read(self, item, row):
+        """Return an image and the boxes of its views."""
+        boxes_of = partial(crop_boxes, crops=self.options.crops)
+        if self.reduces:
+            size = self.clip.image_size
+            return read_reduced(item, boxes_of, size, row, self.depth)
+        image = read_image(item, row, self.depth)
+        return image, boxes_of(*image.size) if self.wants_views else []
+
+    @property
+    def reduces(self):
+        """Whether large JPEGs are decoded small: never where parts are wanted."""
+        return self.options.decode == "reduced" and not self.options.parts
 
     @property
     def wants_views(self):
@@ -311,6 +332,7 @@ class _Preparation:
         # A callable has no name that would stay the same, so nothing is kept for it.
         if self.wants_views and isinstance(options.crops, str):
             how = (options.crops, GEOMETRY, options.resize_mode, self.depth.bits)
+            how += (self.options.decode, MARGIN) if self.reduces else ()
             prepared.views_key = store_key("views", identity, name, *how)
             (prepared.views,) = options.store.get_many([prepared.views_key])
 

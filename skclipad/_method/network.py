@@ -9,6 +9,8 @@ from scipy.linalg import block_diag
 from torch import nn
 from torch.nn import functional as F
 
+from skclipad._method.progress import nobody
+
 N_CHECKED = 1000  # pairs on which a trained network must give numbers
 
 
@@ -133,7 +135,7 @@ def build_network(n_features, hidden_layer_sizes, dropout, generator):
     return nn.Sequential(*layers, _Linear(sizes[-1], 1, generator))
 
 
-def train_network(normal, anomalous, settings, *, device="cpu"):
+def train_network(normal, anomalous, settings, *, device="cpu", tell=nobody):
     """Train the network on pairs of text embeddings (Sec. 3.3 and 4.2).
 
     Binary cross-entropy with normal as 0 and anomalous as 1, AdamW, the learning rate
@@ -150,6 +152,8 @@ def train_network(normal, anomalous, settings, *, device="cpu"):
         first is that of the seed alone.
     device : str or torch.device, default="cpu"
         Where to train.
+    tell : callable
+        Hears of each epoch: see `nobody`.
 
     Returns
     -------
@@ -164,7 +168,9 @@ def train_network(normal, anomalous, settings, *, device="cpu"):
     classes = [torch.tensor(texts, device=device) for texts in (normal, anomalous)]
     seed, n_others = settings.seed, settings.n_networks - 1
     others = np.random.default_rng(seed).integers(2**31, size=n_others)
-    trained = [_train_one(*classes, settings, one) for one in (seed, *others.tolist())]
+    seeds = (seed, *others.tolist())
+    with tell("train-network", settings.n_epochs * len(seeds)) as done:
+        trained = [_train_one(*classes, settings, one, done) for one in seeds]
 
     members = [fold_batch_norm(network) for network, _ in trained]
     losses = torch.stack([loss for _, loss in trained]).mean(dim=0)
@@ -182,7 +188,7 @@ def train_network(normal, anomalous, settings, *, device="cpu"):
     return TrainedNetwork(members, loss_curve=losses.tolist())
 
 
-def _train_one(normal, anomalous, settings, seed):
+def _train_one(normal, anomalous, settings, seed, done):
     """Train one network; return it with the losses of all steps, as a tensor."""
     device = normal.device
     generator = torch.Generator(device).manual_seed(seed)
@@ -210,6 +216,7 @@ def _train_one(normal, anomalous, settings, seed):
             loss.backward()
             optimizer.step(rate)
             losses.append(loss.detach())
+        done(1)
     return network, torch.stack(losses)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skclipad._method.progress import nobody
 from skclipad._method.prompts import (
     BLOCK_SIZE,
     n_blocks,
@@ -71,7 +72,7 @@ class TextEncoder:
         return embeddings
 
 
-def encode_pairs(texts, n_pairs, *, seed, **words):
+def encode_pairs(texts, n_pairs, *, seed, tell=nobody, **words):
     """Embed the training pairs of a detector (Sec. 3.2).
 
     Parameters
@@ -82,6 +83,8 @@ def encode_pairs(texts, n_pairs, *, seed, **words):
         ``N_p``.
     seed : int
         Seed of the random words.
+    tell : callable
+        Hears of each block that is embedded: see `nobody`.
     **words : dict
         Parameters of `training_block` but the block and the seed.
 
@@ -102,15 +105,19 @@ def encode_pairs(texts, n_pairs, *, seed, **words):
         # the others when they come to them.
         np.random.default_rng(os.getpid()).shuffle(missing)
 
-    while missing:
-        batch, missing = missing[:BLOCKS_AT_ONCE], missing[BLOCKS_AT_ONCE:]
-        found |= texts.look_up([keys[i] for i in batch])
-        batch = [i for i in batch if keys[i] not in found]
-        if batch:
-            prompts = [p for i in batch for p in training_block(i, seed=seed, **words)]
-            blocks = np.split(texts.encode(prompts), len(batch))
-            new = {keys[i]: block for i, block in zip(batch, blocks, strict=True)}
-            found |= texts.keep(new)
+    with tell("encode-prompts", len(missing)) as done:
+        while missing:
+            some, missing = missing[:BLOCKS_AT_ONCE], missing[BLOCKS_AT_ONCE:]
+            found |= texts.look_up([keys[i] for i in some])
+            new = [i for i in some if keys[i] not in found]
+            if new:
+                prompts = [
+                    p for i in new for p in training_block(i, seed=seed, **words)
+                ]
+                blocks = np.split(texts.encode(prompts), len(new))
+                named = zip((keys[i] for i in new), blocks, strict=True)
+                found |= texts.keep(dict(named))
+            done(len(some))
 
     pairs = np.stack([found[key] for key in keys])
     pairs = pairs.reshape(len(keys), 2, BLOCK_SIZE, -1)

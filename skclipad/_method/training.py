@@ -1,10 +1,12 @@
 """Words to a trained network, each setting once in a process (Sec. 3.2 and 3.3)."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral
 
 from skclipad._method.network import train_network
+from skclipad._method.progress import nobody
 from skclipad._method.prompt_embeddings import TextEncoder, encode_pairs
 from skclipad._method.scores import unit
 from skclipad._storage.forks import ForkSafeLock
@@ -100,10 +102,13 @@ class TrainingPrompts:
         The text tower.
     settings : TrainingSettings
         Its words, number of pairs and seed.
+    tell : callable
+        Hears how far embedding and training are: see `nobody`.
     """
 
     texts: TextEncoder
     settings: TrainingSettings
+    tell: Callable = nobody
 
     def embed(self):
         """Return the embeddings of the normal and of the anomalous prompts.
@@ -119,9 +124,8 @@ class TrainingPrompts:
             If a prompt does not fit the context of the text tower.
         """
         settings = self.settings
-        pairs = encode_pairs(
-            self.texts, settings.N_p, seed=settings.seed, **settings.words
-        )
+        how = {"seed": settings.seed, "tell": self.tell, **settings.words}
+        pairs = encode_pairs(self.texts, settings.N_p, **how)
         return tuple(map(unit, pairs)) if settings.normalize else pairs
 
 
@@ -162,6 +166,5 @@ def train_once(prompts):
 def train(prompts):
     """Train the network on the prompts (Sec. 3.3)."""
     normal, anomalous = prompts.embed()
-    return train_network(
-        normal, anomalous, prompts.settings, device=prompts.texts.device
-    )
+    how = {"device": prompts.texts.device, "tell": prompts.tell}
+    return train_network(normal, anomalous, prompts.settings, **how)

@@ -32,11 +32,11 @@ class GrowingTable:
         """Return in how many seconds it is to be written; None if it has all rows."""
         return max(0.0, self._next - self._clock()) if self.is_behind else None
 
-    def write(self):
-        """Write all rows that are known."""
+    def write(self, rows=None):
+        """Write all rows that are known, or those that were read already."""
         begun = self._clock()
         self._next = begun + WRITE_AGAIN  # also if another run is writing it just now
-        write_table(self.target, self._columns, self.rows())
+        write_table(self.target, self._columns, self.rows() if rows is None else rows)
         now = self._clock()
         self._next = now + max(WRITE_AGAIN, WRITING_SHARE * (now - begun))
         self.is_behind = False

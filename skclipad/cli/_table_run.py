@@ -99,8 +99,8 @@ class TableRun:
                 pass  # each row is in the ledger when its block is given
 
             _mark_gone(ledger, drop=self._args.drop_gone)
-            table.write()
             known, rows = ledger.paths(), list(table.rows())
+            table.write(rows)
 
         seconds = time.perf_counter() - start
         n_rows, n_made = f"{len(rows):,} rows", f"{run.n_done:,} made now"

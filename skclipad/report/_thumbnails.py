@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from skclipad._exceptions import ImageReadError
-from skclipad._images.reading import read_image
+from skclipad._images.crops import crop_boxes
+from skclipad._images.reading import read_reduced
 
 # A heat map's colours, from nothing through blue and red to yellow: stops of
 # matplotlib's plasma. Brightness grows with every level and blue lies around yellow, so
@@ -28,7 +29,8 @@ def thumbnail(image, row, side, n_bytes):
     height and the file in base64, or None if the image cannot be read.
     """
     try:
-        small = read_image(image, row, draft_size=side).copy()
+        small, _ = read_reduced(image, crop_boxes, (side, side), row)
+        small = small.copy()
     except ImageReadError:
         return None
     small.thumbnail((side, side), Image.Resampling.LANCZOS)

@@ -178,6 +178,9 @@ def detector_identity(detector, leave_out=()):
     for name in _SETTINGS:
         if name in settings and name not in leave_out:
             identity[name] = _as_text(settings[name])
+    # Without references every image may be decoded small, with them none is.
+    if detector.embedder.decode != "full" and detector.references_ is None:
+        identity["embedder__decode"] = repr(detector.embedder.decode)
     # By what it shows, not by the name of a mask.
     if (region := region_name(detector.embedder)) is not None:
         identity["embedder__region"] = region

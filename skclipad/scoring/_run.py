@@ -54,16 +54,16 @@ class ScoringRun:
         self._detector, self._stamps = detector, stamps
         self._journal, self._maps = journal, maps
 
-        found = {path: journal.get(path, stamp) for path, stamp in stamps.items()}
-        found = {path: row for path, row in found.items() if row is not None}
-        self._known = {
-            path: row | {"label": label_of(row["score"], detector.threshold)}
-            for path, row in found.items()
-            if maps is None or maps.has(path)
-        }
+        self._known, self.n_known, self.n_done = {}, 0, 0
+        for path, stamp in stamps.items():
+            row = journal.get(path, stamp)
+            if row is not None:
+                self.n_known += 1
+                if maps is None or maps.has(path):
+                    self._known[path] = _labelled(row, detector.threshold)
 
-        self.n_known, self.n_kept, self.n_done = len(found), len(self._known), 0
-        self.n_without_map = len(found) - len(self._known)
+        self.n_kept = len(self._known)
+        self.n_without_map = self.n_known - self.n_kept
         self._blocks = cut_blocks(paths, block_size(detector))
         self.missing = [left for left in map(self._unknown, self._blocks) if left.paths]
 
@@ -92,6 +92,7 @@ class ScoringRun:
                     progress.update(len(rows))
 
             yield [self._known.get(path) or made[path] for path in block.paths]
+        self._known = {}  # in a table that grows these are nearly all
 
     def _unknown(self, block):
         return Block(block.start, [p for p in block.paths if p not in self._known])
@@ -108,3 +109,9 @@ class ScoringRun:
         scored = [r for r in results if "score" in r[2] and r[1] is not None]
         self._journal.put_many(results if self._journal.keeps_failures else scored)
         self.n_kept += len(scored)
+
+
+def _labelled(row, threshold):
+    """Return a row with the label of a threshold: itself, if it has that already."""
+    label = label_of(row["score"], threshold)
+    return row if row.get("label") == label else row | {"label": label}

@@ -190,11 +190,12 @@ def test_the_report_shows_the_whole_table(update, photos, tmp_path):
     assert len(list((tmp_path / "maps").glob("*.png"))) == N - 1
 
 
-def test_other_settings_are_refused(update, detector_file, capsys):
+@pytest.mark.parametrize("other", ["--bit-depth 12", "--decode reduced"])
+def test_other_settings_are_refused(update, detector_file, capsys, other):
     update()
     capsys.readouterr()
     arguments = ["score", "photos", "-d", detector_file, "-o", "s.csv", "--update"]
-    assert cli.main([*arguments, "--bit-depth", "12"]) == 1
+    assert cli.main([*arguments, *other.split()]) == 1
     assert "s.csv.rows was begun with other settings" in capsys.readouterr().err
 
 

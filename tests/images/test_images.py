@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from skclipad._exceptions import ImageReadError
-from skclipad._images.reading import (
-    image_identity,
-    read_image,
-)
+from skclipad._images.crops import crop_boxes
+from skclipad._images.reading import image_identity, read_image, read_reduced
+from skclipad._images.regions import cut_images, parse_region
 
 
 @pytest.mark.parametrize(
@@ -300,21 +300,94 @@ def test_subclasses_of_tensors_are_tensors():
     assert (pixels_of(tensor) == rgb(shades())).all()
 
 
-def test_draft_decodes_a_large_jpeg_small_but_never_below_twice_the_size(tmp_path):
-    smooth = Image.radial_gradient("L").resize((1000, 700)).convert("RGB")
+@pytest.fixture
+def smooth():
+    """A picture whose halves and quarters are known: 1000 wide and 700 high."""
+    return Image.radial_gradient("L").resize((1000, 700)).convert("RGB")
+
+
+def reduced(path, side, crops="whole"):
+    """Read a file for views of so many pixels a side."""
+    return read_reduced(path, partial(crop_boxes, crops=crops), (side, side), 0)
+
+
+@pytest.mark.parametrize(
+    "side, size",
+    [
+        (40, (125, 88)),
+        (44, (250, 175)),  # 88 pixels at an eighth, but of a boundary of 87.5
+        (87, (250, 175)),
+        (88, (500, 350)),
+        (175, (500, 350)),
+        (176, (1000, 700)),
+        (700, (1000, 700)),
+    ],
+)
+def test_a_large_jpeg_is_read_small_but_not_below_twice_the_size(
+    tmp_path, smooth, side, size
+):
     smooth.save(tmp_path / "a.jpg", quality=95)
-    for draft_size in (40, 80, 150, 300, 400):
-        image = read_image(tmp_path / "a.jpg", 0, draft_size=draft_size)
-        assert min(image.size) >= min(700, 2 * draft_size)
-        small = np.asarray(smooth.resize(image.size, Image.Resampling.BOX)).astype(int)
-        assert np.abs(np.asarray(image) - small).mean() < 2
-    assert read_image(tmp_path / "a.jpg", 0, draft_size=80).size == (250, 175)
+    image, boxes = reduced(tmp_path / "a.jpg", side)
+    assert image.size == size
+    assert boxes == [(0, 0, *size)]
+    small = np.asarray(smooth.resize(size, Image.Resampling.BOX)).astype(int)
+    assert np.abs(np.asarray(image) - small).mean() < 2
     assert read_image(tmp_path / "a.jpg", 0).size == (1000, 700)
 
 
-def test_draft_leaves_other_formats_alone(tmp_path):
-    Image.new("RGB", (400, 400)).save(tmp_path / "a.png")
-    assert read_image(tmp_path / "a.png", 0, draft_size=20).size == (400, 400)
+def test_each_view_of_a_reduced_image_keeps_twice_its_size(tmp_path, smooth):
+    smooth.save(tmp_path / "a.jpg", quality=95)
+    for side in (40, 74, 75, 80, 148, 149):
+        image, boxes = reduced(tmp_path / "a.jpg", side, "multi")
+        sides = [min(right - left, foot - top) for left, top, right, foot in boxes]
+        assert min(sides) >= 2 * side
+        zoom = 1000 / image.width
+        full = crop_boxes(1000, 700, "multi")
+        assert np.abs(np.multiply(boxes, zoom) - full).max() < zoom
+        if zoom < 8:  # another halving would be too much
+            assert min(sides) / 2 < 2 * side
+    assert reduced(tmp_path / "a.jpg", 75, "multi")[0].width == 500
+    assert reduced(tmp_path / "a.jpg", 75)[0].width == 250
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "MPO"])
+def test_a_reduced_jpeg_is_upright(tmp_path, picture, orientation, format):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    large = Image.fromarray(picture).resize((960, 640), Image.Resampling.NEAREST)
+    large.save(tmp_path / "a.jpg", format, exif=exif)
+    asked = []
+
+    def boxes_of(width, height):
+        asked.append((width, height))
+        return [(0, 0, width / 2, height)]
+
+    image, boxes = read_reduced(tmp_path / "a.jpg", boxes_of, (40, 40))
+    full = read_image(tmp_path / "a.jpg")
+    assert asked == [full.size]
+    assert image.size == (full.width // 4, full.height // 4)
+    assert boxes == [(0, 0, image.width / 2, image.height)]
+    small = np.asarray(full.resize(image.size, Image.Resampling.BOX)).astype(int)
+    assert np.abs(np.asarray(image) - small).mean() < 2
+
+
+def test_other_formats_arrays_and_regions_are_read_in_full(tmp_path, smooth):
+    smooth.save(tmp_path / "a.png")
+    smooth.save(tmp_path / "a.jpg")
+    (cut,) = cut_images([tmp_path / "a.jpg"], parse_region("100,50,800,600"))
+    for item in (tmp_path / "a.png", smooth, np.asarray(smooth)):
+        assert reduced(item, 20)[0].size == (1000, 700)
+    image, boxes = reduced(cut, 20)
+    assert image.size == (800, 600)
+    assert boxes == [(0, 0, 800, 600)]
+
+
+def test_a_jpeg_that_ends_early_is_refused_at_any_size(tmp_path, smooth):
+    (tmp_path / "a.jpg").write_bytes(encoded(smooth, "JPEG")[:-4000])
+    for side in (40, 700):
+        with pytest.raises(ImageReadError, match=r"Image 0 .*truncated"):
+            reduced(tmp_path / "a.jpg", side)
 
 
 @pytest.mark.parametrize("seed", range(2))
