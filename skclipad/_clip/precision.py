@@ -13,6 +13,9 @@ FAST_BF16 = ("amx_bf16", "avx512_bf16")
 FAST_INT8 = ("amx_int8", "avx512_vnni", "avx_vnni")
 """The same for products of 8 bits."""
 
+CPUINFO = Path("/proc/cpuinfo")
+"""Where Linux tells of its processor."""
+
 
 def resolve_precision(precision, device):
     """Turn "auto" into the number format of a device, and refuse what it has not.
@@ -69,8 +72,9 @@ def cpu_name():
 
 
 def _cpuinfo():
-    path = Path("/proc/cpuinfo")
-    return path.read_text(errors="replace").splitlines() if path.exists() else []
+    if not CPUINFO.exists():
+        return []
+    return CPUINFO.read_text(errors="replace").splitlines()
 
 
 def _flags_of_linux():
