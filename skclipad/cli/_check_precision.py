@@ -63,13 +63,13 @@ def _measured(args, precision, sample):
     # Embeddings are scores of whole images alone: see score_components.
     is_enough = detector.references_ is None and embedder.crops == "whole"
     X = embeddings if is_enough else sample
-    scores = dict(detector.score_components(X))
-    scores["score"] = detector.predict_proba(X)[:, 1]
+    scores = detector.score_components(X)
+    combined = detector.combine_components(scores)
     return SimpleNamespace(
         model=clip.model_name,
         embeddings=embeddings,
-        scores=scores,
-        labels=detector.predict(X),
+        scores={**scores, "score": combined},
+        labels=combined > detector.threshold,
         rate=rate,
         n_bytes=clip.n_bytes,
     )
