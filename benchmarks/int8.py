@@ -1,18 +1,18 @@
 """Images and texts in 8 bits on a CPU, beside single precision, bfloat16 and ONNX.
 
 By turns, the same pixels and the same training prompts are embedded with
-``precision="fp32"``, ``"bf16"`` and ``"int8"``, and the pixels by onnxruntime: the graph
-of open_clip's image tower with weights that its own ``quantize_dynamic`` rounded (left
-out where onnxruntime is not installed). Then each of ours runs once more, in a process of
-its own, for its memory::
+``precision="fp32"``, ``"bf16"`` and ``"int8"``, and the pixels by onnxruntime: the
+graph of open_clip's image tower with weights that its own ``quantize_dynamic`` rounded
+(left out where onnxruntime is not installed). Then each of ours runs once more, in a
+process of its own, for its memory::
 
     python benchmarks/int8.py
     python benchmarks/int8.py --model ViT-B-32 --images 128 --texts 512
     python benchmarks/int8.py --model PE-Core-B-16 --texts 0
 
-Weights are random unless the model is "tiny": speed does not depend on them, but cosines
-do. Those of trained weights are what ``skclipad info --check-precision int8 photos/``
-prints, on your own images.
+Weights are random unless the model is "tiny": speed does not depend on them, but
+cosines do. Those of trained weights are what ``skclipad info --check-precision int8
+photos/`` prints, on your own images.
 """
 
 import argparse

@@ -89,9 +89,10 @@ class Backbone:
     """A frozen CLIP with all that goes with it.
 
     `model` is open_clip's, in eval mode and without gradients, `dtype` the type of its
-    inputs, and `precision` "fp32", "bf16", "fp16" or "int8". `image_size` is height and width in pixels, `mean` and `std` normalise the
-    three colour channels. The fingerprint is a digest of configuration, weights (all
-    their bytes) and tokenizer, equal on every machine and device.
+    inputs, and `precision` "fp32", "bf16", "fp16" or "int8". `image_size` is height and
+    width in pixels, `mean` and `std` normalise the three colour channels. The
+    fingerprint is a digest of configuration, weights (all their bytes) and tokenizer,
+    equal on every machine, on every device and in every precision.
     """
 
     model_name: str

@@ -52,7 +52,7 @@ def to_int8(model, name):
 
 
 def _layers(parent, in_block=False):
-    """Yield what is to be replaced: the module that holds it, its name there, itself."""
+    """Yield what is to be replaced: where it is, its name there, and itself."""
     for name, child in parent.named_children():
         if name == "attn" and hasattr(parent, "mlp") and is_plain(parent):
             yield parent, name, child

@@ -492,8 +492,9 @@ MODELS_HELP = """\
 instead, print the CLIPs that this package was tried with: licence, size, cost, and what
 works with each"""
 CHECK_HELP = """\
-instead, say what this number format (int8, bf16, fp16) does to embeddings, scores, speed
-and memory on some of PICTURES: with the detector, or one of few prompts that is fitted"""
+instead, say what this number format (int8, bf16, fp16) does to embeddings, scores,
+speed and memory on some of PICTURES: with --detector, or one of few prompts that is
+fitted"""
 CHECKED_HELP = f"with --check-precision: {PICTURES_HELP}"
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from skclipad._embedder import load_clip
-from skclipad.cli._arguments import MODEL_OPTIONS, given
 from skclipad.cli._console import ALL_SCORED, NOTHING_SCORED, echo
 from skclipad.cli._detectors import load_detector, new_detector
 from skclipad.cli._pictures import find_images

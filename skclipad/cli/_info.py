@@ -2,7 +2,7 @@
 
 import platform
 
-from skclipad._clip.backbone import BUNDLED, resolve_device
+from skclipad._clip.backbone import BUNDLED
 from skclipad._clip.precision import (
     FAST_BF16,
     FAST_INT8,
@@ -17,7 +17,6 @@ from skclipad.cli._console import ALL_SCORED
 from skclipad.cli._detectors import load_detector
 from skclipad.cli._models import print_models
 from skclipad.report import describe_run, package_versions
-
 
 BF16 = {
     "amx_bf16": "yes (amx_bf16): about three times as fast as fp32",
@@ -77,7 +76,7 @@ def _check_arguments(args):
 
 
 def _tell_processor():
-    """Say what the processor has for products of fewer bits, and what they are worth."""
+    """Say what the processor has for fewer bits, and what that is worth."""
     units = cpu_units()
     _tell("processor", cpu_name())
     if units is None:

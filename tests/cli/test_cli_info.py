@@ -118,13 +118,13 @@ def test_a_check_of_references_looks_at_images(folder, capsys, tmp_path):
 
 def test_a_check_takes_some_images_from_all_over(folder, capsys, monkeypatch):
     monkeypatch.setattr(_check_precision, "N_IMAGES", 5)
-    seen = []
-    embed = CLIPImageEmbedder.transform
-    monkeypatch.setattr(
-        CLIPImageEmbedder,
-        "transform",
-        lambda self, X: (seen.append(X), embed(self, X))[1],
-    )
+    seen, embed = [], CLIPImageEmbedder.transform
+
+    def noted(self, X):
+        seen.append(X)
+        return embed(self, X)
+
+    monkeypatch.setattr(CLIPImageEmbedder, "transform", noted)
     lines = told(capsys, "--check-precision", "bf16", folder, *TINY)
     assert lines["pictures"] == "4 of 9"
     names = [os.path.basename(path) for path in seen[1]]
