@@ -9,6 +9,7 @@ process of its own, for its memory::
     python benchmarks/int8.py
     python benchmarks/int8.py --model ViT-B-32 --images 128 --texts 512
     python benchmarks/int8.py --model PE-Core-B-16 --texts 0
+    python benchmarks/int8.py --cpu-time    # where other work keeps the cores busy
 
 Weights are random unless the model is "tiny": speed does not depend on them, but
 cosines do. Those of trained weights are what ``skclipad info --check-precision int8
@@ -24,6 +25,7 @@ import tempfile
 import warnings
 from pathlib import Path
 from statistics import median
+from time import perf_counter, process_time
 
 import numpy as np
 import torch
@@ -129,10 +131,11 @@ def lowest_cosine(A, B):
     return ((A.astype(float) * B).sum(axis=1) / norms).min()
 
 
-def print_turns(what, n, contenders, repeats):
+def print_turns(what, n, contenders, args):
     """Time contenders by turns, and print how they compare with the first."""
     found = {name: function() for name, function in contenders.items()}  # warm, too
-    taken = take_turns(contenders, repeats)
+    clock = process_time if args.cpu_time else perf_counter
+    taken = take_turns(contenders, args.repeats, clock)
     first = next(iter(contenders))
     print_table(
         [what, "seconds", "a second", f"times {first}", f"lowest cosine to {first}"],
@@ -157,6 +160,7 @@ def parse():
     parser.add_argument("--texts", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cpu-time", action="store_true", help="of one thread")
     parser.add_argument("--memory-of", choices=OURS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -169,9 +173,12 @@ def main():
         print_memory(args)
         return
 
+    if args.cpu_time:
+        torch.set_num_threads(1)
     describe_machine()
     print(f"units for fewer bits: {', '.join(cpu_units() or ()) or 'none, or unknown'}")
-    print(f"{args.model}, medians of {args.repeats} turns\n")
+    kind = "seconds of CPU time" if args.cpu_time else "seconds"
+    print(f"{args.model}, {kind}, medians of {args.repeats} turns\n")
     ours = {
         name: load_backbone(args.model, None, device="cpu", precision=name)
         for name in OURS
@@ -186,14 +193,14 @@ def main():
         run = onnx_tower(ours["fp32"], args.batch_size, folder)
         if run is not None:
             contenders[ORT] = lambda: run(pixels)
-        print_turns("images", args.images, contenders, args.repeats)
+        print_turns("images", args.images, contenders, args)
 
     def encoding(backbone):
         return lambda: encode_texts(backbone, texts)
 
     if texts:
         contenders = {name: encoding(backbone) for name, backbone in ours.items()}
-        print_turns("texts", args.texts, contenders, args.repeats)
+        print_turns("texts", args.texts, contenders, args)
     if Path("/proc/self/clear_refs").exists():
         print_table(
             ["MB", "weights", "after loading", "peak while embedding"],

@@ -104,5 +104,6 @@ def rounded(x):
     scale : torch.Tensor of shape (n, 1), dtype float32
         What a value of 1 stands for in each row.
     """
-    scale = x.abs().amax(1, keepdim=True).div_(LARGEST).clamp_(min=SMALLEST)
+    largest = torch.maximum(x.amax(1, keepdim=True), -x.amin(1, keepdim=True))
+    scale = largest.div_(LARGEST).clamp_(min=SMALLEST)
     return (x / scale).round_().to(torch.int8), scale
