@@ -1,9 +1,9 @@
 """Linear layers and attention whose products are of numbers of 8 bits.
 
 A weight has a scale for each output, an activation one for each token. Trained CLIPs
-have single tokens with values a hundred times those of others: with one scale for all
+have single tokens with values much larger than those of others: with one scale for all
 they would leave the others only a few of the 255 steps, and what an image gets would
-depend on what else is in its batch. Sums are exact, so neither happens here.
+depend on what else is in its batch. Neither happens here.
 """
 
 import torch

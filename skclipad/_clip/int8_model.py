@@ -11,6 +11,9 @@ from skclipad._clip.transformer import is_plain
 LEAST_SHARE = 0.5
 """Of a tower's weights that must become 8 bits: below, too little gets faster."""
 
+TINY = 1e-6
+"""As large as a channel that is left out is taken for."""
+
 PROBE = (256, 512, 512)
 """Rows, columns and depth of the products on which a machine is tried."""
 
@@ -47,6 +50,9 @@ def to_int8(model, name):
     for tower, layers in found.items():
         _check_share(tower, towers[tower], [layer for *_, layer in layers], name)
     for parent, child, layer in [one for layers in found.values() for one in layers]:
+        if not isinstance(layer, nn.Linear):  # the attention of a plain block
+            _even_out(parent.ln_1, layer.in_proj_weight)
+            _even_out(parent.ln_2, parent.mlp.c_fc.weight)
         # One after another, so that at no time all weights are there twice.
         setattr(parent, child, _replacement(layer))
 
@@ -60,6 +66,23 @@ def _layers(parent, in_block=False):
             yield parent, name, child
         elif not isinstance(child, nn.MultiheadAttention):  # it reads its own weights
             yield from _layers(child, in_block or name.isdecimal())
+
+
+def _even_out(norm, weight):
+    """Make the channels between a norm and a weight alike in size, in place.
+
+    A channel that a norm makes a hundred times larger than others would leave these few
+    of the steps that a token has. What it has more of is shared with the weight, half
+    and half, which computes the same.
+    """
+    if not isinstance(norm, nn.LayerNorm) or norm.bias is None:
+        return
+    with torch.no_grad():
+        size = torch.hypot(norm.weight, norm.bias)  # root mean square of the channel
+        scale = (size.clamp(min=TINY) / weight.abs().amax(0).clamp(min=TINY)).sqrt()
+        norm.weight /= scale
+        norm.bias /= scale
+        weight *= scale
 
 
 def _replacement(layer):

@@ -1,17 +1,23 @@
 """Models in 8 bits: both towers, near those in single precision, or refused."""
 
+import copy
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from detectors import tiny
 from small_clip import cosines
+from torch import nn
 
 from skclipad import CLIPImageEmbedder, clear_backbone_cache
 from skclipad._clip import int8_model
 from skclipad._clip.backbone import load_backbone
 from skclipad._clip.int8 import Int8Attention, Int8Linear
+from skclipad._clip.int8_model import to_int8
+from skclipad._clip.text import encode_texts
+from skclipad._clip.vision import encode_pixels
 from skclipad.datasets import make_defect_images
 
 TEXTS = ["a photo of a damaged object", "a photo of a object", "3kQz a xY photo"]
@@ -45,6 +51,30 @@ def test_embeddings_are_near_those_in_single_precision(images):
     of_texts = cosines(exact.encode_text(TEXTS), low.encode_text(TEXTS))
     assert 0.999 < of_images.min() < 1 - 1e-7
     assert 0.9999 < of_texts.min() < 1 - 1e-9
+
+
+def test_a_channel_of_large_values_spoils_no_other(images):
+    exact = load("fp32")
+    model = copy.deepcopy(exact.model)
+    with torch.no_grad():  # the same numbers come out
+        for block in (
+            *model.visual.transformer.resblocks,
+            *model.transformer.resblocks,
+        ):
+            for norm, weight in (
+                (block.ln_1, block.attn.in_proj_weight),
+                (block.ln_2, block.mlp.c_fc.weight),
+            ):
+                norm.weight[5] *= 100
+                norm.bias[5] *= 100
+                weight[:, 5] /= 100
+    to_int8(model, "tiny")
+    low = replace(exact, model=model)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    pixels = nn.functional.interpolate(pixels, exact.image_size).permute(0, 2, 3, 1)
+    for encode, items in ((encode_pixels, pixels.byte()), (encode_texts, TEXTS)):
+        found, expected = (np.asarray(encode(b, items)) for b in (low, exact))
+        assert cosines(found, expected).min() > 0.999
 
 
 def test_every_block_of_both_towers_is_rounded_and_nothing_else():
