@@ -119,6 +119,8 @@ QUESTIONS = {
         "5 networks": {"n_networks": 5},
         "recommended": RECOMMENDED,
     },
+    # The last, since towers that convolve refuse 8 bits.
+    "precision": alternatives("embedder__precision", ("fp32", "bf16", "int8")),
 }
 BASES = {"default": {}, "recommended": RECOMMENDED}
 
@@ -272,7 +274,7 @@ class Measurement:
 
     def _embed(self, embedder):
         """Return embeddings of all views, and how many each image has."""
-        key = embedder.crops, embedder.resize_mode
+        key = embedder.crops, embedder.resize_mode, embedder.precision
         if key not in self.embedded:
             paths = [path for photos in self.sets for path in photos.paths]
             views = [

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from pictures import CORNERS
 from standin import StandInEmbedder
 
+from skclipad._clip import int8_model
+from skclipad._clip.precision import FAST_INT8, cpu_units
 from skclipad._storage.store import open_store
 
 
@@ -29,3 +32,17 @@ def store(tmp_path):
     """An embedding store of its own."""
     with open_store(tmp_path / "memory") as store:
         yield store
+
+
+@pytest.fixture
+def int8_products(monkeypatch):
+    """Compute products of 8 bits exactly where the processor has no units for them."""
+    if set(FAST_INT8) & set(cpu_units() or ()):
+        return
+
+    def product(x, weight, out=None):
+        exact = (x.double() @ weight.double()).int()
+        return exact if out is None else out.copy_(exact)
+
+    monkeypatch.setattr(torch, "_int_mm", product)
+    monkeypatch.setattr(int8_model, "SLOWEST", 1e6)

@@ -256,7 +256,7 @@ def test_encode_text_gives_one_row_a_text():
         {"crops": "some"},
         {"resize_mode": "stretch"},
         {"batch_size": 0},
-        {"precision": "int8"},
+        {"precision": "int4"},
         {"n_jobs": 0},
         {"on_error": "ignore"},
         {"memory": 3},

@@ -129,7 +129,7 @@ def test_bootstrap_is_about_the_mean_and_paired(photos):
 
 def test_every_question_names_parameters_of_the_detector(photos):
     known = {*RandomWordCLIPDetector().get_params(), "embedder__crops"}
-    known |= {"embedder__resize_mode"}
+    known |= {"embedder__resize_mode", "embedder__precision"}
     for settings in photos.QUESTIONS.values():
         assert len(settings) > 1
         for setting in settings.values():

@@ -16,6 +16,7 @@ import torch
 
 from skclipad import lite, tiny
 from skclipad._clip.folding import folded
+from skclipad._clip.int8_model import to_int8
 from skclipad._clip.paths import (
     COSTS,
     NO_WINDOWS,
@@ -23,11 +24,11 @@ from skclipad._clip.paths import (
     towers_of_known_kind,
 )
 from skclipad._clip.places import places_grid
+from skclipad._clip.precision import resolve_precision
 from skclipad._exceptions import WeightsNotFoundError, warn_user
 from skclipad._storage.forks import ForkSafeLock, hold_while_forking
 from skclipad._storage.process_cache import ProcessCache
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 # What open_clip looks for in a folder, these names first.
 FOLDER_SUFFIXES = (".safetensors", ".bin", ".pth")
 FOLDER_NAMES = (
@@ -88,9 +89,10 @@ class Backbone:
     """A frozen CLIP with all that goes with it.
 
     `model` is open_clip's, in eval mode and without gradients, `dtype` the type of its
-    inputs. `image_size` is height and width in pixels, `mean` and `std` normalise the
-    three colour channels. The fingerprint is a digest of configuration, weights (all
-    their bytes) and tokenizer, equal on every machine and device.
+    inputs, and `precision` "fp32", "bf16", "fp16" or "int8". `image_size` is height and
+    width in pixels, `mean` and `std` normalise the three colour channels. The
+    fingerprint is a digest of configuration, weights (all their bytes) and tokenizer,
+    equal on every machine, on every device and in every precision.
     """
 
     model_name: str
@@ -98,6 +100,7 @@ class Backbone:
     model: torch.nn.Module
     device: torch.device
     dtype: torch.dtype
+    precision: str
     embed_dim: int
     context_length: int
     image_size: tuple
@@ -109,7 +112,18 @@ class Backbone:
     @property
     def cache_name(self):
         """Name of what it computes: caches keep no rounder numbers for finer ones."""
-        return f"{self.fingerprint} {self.dtype}"
+        return f"{self.fingerprint} {self.numbers}"
+
+    @property
+    def numbers(self):
+        """Name of the number format that it computes with."""
+        return "int8" if self.precision == "int8" else str(self.dtype)
+
+    @property
+    def n_bytes(self):
+        """Memory that its weights take."""
+        kept = [*self.model.parameters(), *self.model.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in kept)
 
     @property
     def tokenizer(self):
@@ -204,8 +218,7 @@ def load_backbone(model_name, pretrained, *, device="auto", precision="auto"):
     had a WeightsNotFoundError.
     """
     device = resolve_device(device)
-    if precision == "auto":
-        precision = "fp16" if device.type == "cuda" else "fp32"
+    precision = resolve_precision(precision, device)
     with _loading:
         source = _find_source(model_name, pretrained)
         identity = source.identity()
@@ -605,15 +618,19 @@ def _load(source, device, precision):
             f"{source.model_name} with pretrained=None has random weights: its scores "
             "mean nothing. This is for speed measurements and tests.",
         )
-    model = _create_model(open_clip, source, device, precision)
+    # What open_clip is to compute with: weights become 8 bits after it has read them.
+    loaded = "fp32" if precision == "int8" else precision
+    model = _create_model(open_clip, source, device, loaded)
 
     model.eval().requires_grad_(False)
     _warn_of_slow_towers(model, config, source.model_name)
     preprocess = open_clip.get_model_preprocess_cfg(model)
     size = preprocess["size"]
     size = (size, size) if isinstance(size, int) else tuple(size)
-    if device.type == "cpu" and precision == "fp32":
+    if device.type == "cpu" and loaded == "fp32":
         model.visual = folded(model.visual, size)
+    if precision == "int8":
+        to_int8(model, source.model_name)
     source = _with_hub_tokenizer(source)
 
     described = [
@@ -629,7 +646,8 @@ def _load(source, device, precision):
         pretrained=source.pretrained,
         model=model,
         device=device,
-        dtype=open_clip.get_input_dtype(precision) or torch.float32,
+        dtype=open_clip.get_input_dtype(loaded) or torch.float32,
+        precision=precision,
         embed_dim=config["embed_dim"],
         context_length=getattr(model, "context_length", None)
         or config["text_cfg"].get("context_length", 77),

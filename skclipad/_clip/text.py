@@ -56,7 +56,7 @@ def encode_texts(backbone, texts, *, verbose=False):
                 batch = batch.to(backbone.device)
                 encoded = backbone.model.encode_text(batch, normalize=False)
             else:
-                encoded = _encode_causal(tower, batch, lengths[rows], backbone.device)
+                encoded = _encode_causal(tower, batch, lengths[rows], backbone)
             embeddings[rows] = encoded.float().cpu().numpy()
             progress.update(len(rows))
     return embeddings[[places[text] for text in texts]]
@@ -180,10 +180,9 @@ def _batches(lengths, n_tokens):
         yield from np.split(order, np.flatnonzero(np.diff(batch)) + 1)
 
 
-def _encode_causal(tower, tokens, lengths, device):
+def _encode_causal(tower, tokens, lengths, backbone):
     """Encode texts, sorted by length, without any padding between them."""
-    transformer = tower.transformer
-    dtype = transformer.get_cast_dtype()
+    device, dtype = backbone.device, backbone.dtype
     place = torch.arange(int(lengths[-1])).expand(len(tokens), -1)
     is_read = place < torch.from_numpy(lengths)[:, None]
     place = place[is_read].to(device)
@@ -192,7 +191,7 @@ def _encode_causal(tower, tokens, lengths, device):
     x = tower.token_embedding(tokens).to(dtype)  # (n_tokens_in_all, width)
     x = x + tower.positional_embedding[place].to(dtype)
     runs = [(n, length) for length, n in Counter(lengths.tolist()).items()]
-    *blocks, last = transformer.resblocks
+    *blocks, last = tower.transformer.resblocks
     run_packed_blocks(blocks, x, runs, causal=True)
     x = run_last_packed_block(last, x, runs)  # (n, width)
     return _project_text(tower, tower.ln_final(x))

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from skclipad._clip.int8 import Int8Attention, Int8Linear
+
 TOKENS_PER_BATCH = {"cuda": 65536, "mps": 8192}
 TOKENS_PER_THREAD = 1024
 """On a CPU a batch has so many tokens for each thread: more do not fit its cache."""
@@ -37,10 +39,13 @@ def has_plain_blocks(transformer):
     in it.
     """
     blocks = getattr(transformer, "resblocks", None)
-    return bool(blocks) and all(map(_is_plain, blocks))
+    return bool(blocks) and all(map(is_plain, blocks))
 
 
-def _is_plain(block):
+def is_plain(block):
+    """Tell whether this file's forward pass is exact for a block."""
+    if isinstance(getattr(block, "attn", None), Int8Attention):
+        return True  # no other block is given one
     if block not in _known:
         _known[block] = _holds_plain_weights(block) and _computes_as_here(block)
     return _known[block]
@@ -117,11 +122,10 @@ def run_packed_blocks(blocks, x, runs, *, causal=False):
     scratch = x.new_empty(len(x) * max(map(_widest, blocks), default=0))
     for block in blocks:
         attention, mlp = block.attn, block.mlp
-        weight, bias = attention.in_proj_weight, attention.in_proj_bias
-        qkv = _linear(block.ln_1(x), weight, bias, scratch)
+        qkv = _project_in(attention, block.ln_1(x), memory=scratch)
         attended = _attend(attention, runs, qkv, causal=causal)
         _add_linear(x, attended, attention.out_proj, block.ls_1)
-        hidden = _linear(block.ln_2(x), mlp.c_fc.weight, mlp.c_fc.bias, scratch)
+        hidden = _linear(mlp.c_fc, block.ln_2(x), scratch)
         _add_linear(x, _activate(mlp.gelu, hidden), mlp.c_proj, block.ls_2)
 
 
@@ -134,10 +138,9 @@ def run_last_packed_block(block, x, runs):
     width = x.shape[-1]
     lengths = [length for n, length in runs for _ in range(n)]
     last = torch.tensor(lengths, device=x.device).cumsum(0) - 1
-    weight, bias = block.attn.in_proj_weight, block.attn.in_proj_bias
     normed = block.ln_1(x)
-    q = F.linear(normed[last], weight[:width], bias[:width])
-    kv = F.linear(normed, weight[width:], bias[width:])
+    q = _project_in(block.attn, normed[last], slice(width))
+    kv = _project_in(block.attn, normed, slice(width, None))
     attended = _attend(block.attn, runs, kv, q)
     return _finish(block, x[last], attended)
 
@@ -158,17 +161,33 @@ def _attend(attention, runs, qkv, q_of_last=None, *, causal=False):
 
 
 def _widest(block):
-    return max(len(block.attn.in_proj_weight), block.mlp.c_fc.out_features)
+    return max(3 * block.attn.out_proj.in_features, block.mlp.c_fc.out_features)
 
 
-def _linear(x, weight, bias, scratch):
-    out = scratch[: len(x) * len(weight)].view(len(x), len(weight))
+def _project_in(attention, x, outputs=slice(None), memory=None):
+    """Compute queries, keys and values side by side, or some of them."""
+    if isinstance(attention, Int8Attention):
+        return attention.in_proj(x, outputs, memory)
+    weight, bias = attention.in_proj_weight[outputs], attention.in_proj_bias[outputs]
+    if memory is None:
+        return F.linear(x, weight, bias)
+    return _put_linear(x, weight, bias, memory)
+
+
+def _linear(linear, x, memory):
+    if isinstance(linear, Int8Linear):
+        return linear(x, memory=memory)
+    return _put_linear(x, linear.weight, linear.bias, memory)
+
+
+def _put_linear(x, weight, bias, memory):
+    out = memory[: len(x) * len(weight)].view(len(x), len(weight))
     return torch.addmm(bias, x, weight.t(), out=out)
 
 
 def _add_linear(x, y, linear, scale):
     """Add a linear layer of `y` to `x`, in place."""
-    if isinstance(scale, nn.Identity):
+    if isinstance(scale, nn.Identity) and not isinstance(linear, Int8Linear):
         x.addmm_(y, linear.weight.t()).add_(linear.bias)
     else:
         x.add_(scale(linear(y)))
@@ -191,11 +210,11 @@ def run_last_block(block, x, position, *, causal=False):
     """
     rows = torch.arange(len(x), device=x.device)
     width = x.shape[-1]
-    weight, bias = block.attn.in_proj_weight, block.attn.in_proj_bias
     normed = block.ln_1(x)
     here = normed[rows, position][:, None]  # (n, 1, width)
-    q = _split_heads(F.linear(here, weight[:width], bias[:width]), block.attn, 1)[0]
-    k, v = _split_heads(F.linear(normed, weight[width:], bias[width:]), block.attn, 2)
+    q = _project_in(block.attn, here, slice(width))
+    kv = _project_in(block.attn, normed, slice(width, None))
+    (q,), (k, v) = _split_heads(q, block.attn, 1), _split_heads(kv, block.attn, 2)
 
     mask = None
     if causal:
@@ -207,9 +226,7 @@ def run_last_block(block, x, position, *, causal=False):
 
 
 def _project(block, x):
-    attention = block.attn
-    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
-    return _split_heads(qkv, attention, 3)
+    return _split_heads(_project_in(block.attn, x), block.attn, 3)
 
 
 def _split_heads(x, attention, n_parts):

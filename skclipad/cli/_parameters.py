@@ -62,6 +62,12 @@ DETECTOR_OPTIONS = {
 }
 RUNNING_OPTIONS = {
     "--device": ("embedder__device", str, "auto, cpu, cuda, cuda:1 or mps (auto)"),
+    "--precision": (
+        "embedder__precision",
+        str,
+        "number format of the model: fp32, bf16, fp16, or int8, for CPUs; `skclipad "
+        "info` says which are fast here (auto: fp16 on CUDA, fp32 elsewhere)",
+    ),
     "--batch-size": ("embedder__batch_size", int, "pictures at once (32)"),
     "--region": (
         "embedder__region",

@@ -73,7 +73,7 @@ def _settings(benchmark):
     return {
         "model": embedder.model_name + (" (bundled)" if bundled else ""),
         "weights": "its own" if bundled else embedder.pretrained,
-        "device, number format": f"{backbone.device}, {backbone.dtype}",
+        "device, number format": f"{backbone.device}, {backbone.numbers}",
         "resize": embedder.resize_mode,
         "scores of crops combined by": detector.combine_views,
         "words": f'"{detector.normal_word}", "{detector.anomaly_word}"',

@@ -14,7 +14,12 @@ from small_clip import StandInTokenizer, cosines, small_clip
 from timm.models import register_model
 
 import skclipad
-from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad import (
+    CLIPImageEmbedder,
+    RandomWordCLIPDetector,
+    clear_backbone_cache,
+)
+from skclipad._clip.backbone import load_backbone
 from skclipad._clip.text import encode_texts
 
 TABLE = Path(skclipad.__file__).parent / "cli" / "models.csv"
@@ -132,6 +137,35 @@ def test_a_family_does_what_its_row_says(name, images, tmp_path):
     assert row["maps"] == ("crops" if "image" in slow else "windows")
     assert row["shots"] == ("patches" if 1 in detector.references_ else "crops")
     assert row["fast texts"] == ("no" if "text" in slow else "yes")
+
+
+@pytest.mark.usefixtures("int8_products")
+@pytest.mark.filterwarnings("ignore:.*random weights:UserWarning")
+@pytest.mark.parametrize("name", ROWS)
+def test_a_family_is_computed_in_8_bits_or_refused(name, images, tmp_path, monkeypatch):
+    for trunk in [trunk for trunk, small in TRUNKS.items() if small is VIT]:
+        # With few narrow blocks most of a tower would be what cuts patches.
+        monkeypatch.setitem(TRUNKS, trunk, VIT | {"embed_dim": 96, "depth": 4})
+    backbone = small_model(name, tmp_path)
+    asked = {"device": "cpu", "precision": "int8"}
+    if ROWS[name]["int8"] == "no":
+        with pytest.raises(ValueError, match="image tower .* linear layers"):
+            load_backbone(backbone.model_name, None, **asked)
+        return
+
+    clear_backbone_cache()  # weights as they are drawn, of both
+    texts = ["a photo of a damaged object", "a photo of a object", "3kQz a xY photo"]
+    by_image, by_text = [], []
+    for precision in ("fp32", "int8"):
+        asked["precision"] = precision
+        found = load_backbone(backbone.model_name, None, **asked)
+        vars(found)["_tokenizer"] = backbone.tokenizer
+        assert set(found.slow_paths) == set(backbone.slow_paths)
+        embedder = CLIPImageEmbedder(backbone.model_name, None, **asked)
+        by_image.append(embedder.transform(images))
+        by_text.append(encode_texts(found, texts))
+    assert 0.9985 < cosines(*by_image).min() < 1 - 1e-9
+    assert 0.9985 < cosines(*by_text).min() < 1 - 1e-9
 
 
 def test_every_row_names_a_model_and_weights_of_open_clip():

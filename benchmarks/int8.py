@@ -1,0 +1,216 @@
+"""Images and texts in 8 bits on a CPU, beside single precision, bfloat16 and ONNX.
+
+By turns, the same pixels and the same training prompts are embedded with
+``precision="fp32"``, ``"bf16"`` and ``"int8"``, and the pixels by onnxruntime: the
+graph of open_clip's image tower with weights that its own ``quantize_dynamic`` rounded
+(left out where onnxruntime is not installed). Then each of ours runs once more, in a
+process of its own, for its memory::
+
+    python benchmarks/int8.py
+    python benchmarks/int8.py --model ViT-B-32 --images 128 --texts 512
+    python benchmarks/int8.py --model PE-Core-B-16 --texts 0
+    python benchmarks/int8.py --cpu-time    # where other work keeps the cores busy
+
+Weights are random unless the model is "tiny": speed does not depend on them, but
+cosines do. Those of trained weights are what ``skclipad info --check-precision int8
+photos/`` prints, on your own images.
+"""
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+
+import numpy as np
+import torch
+from _common import describe_machine, median_ratio, print_table, take_turns
+from text_encoder import training_prompts
+
+from skclipad._clip.backbone import load_backbone
+from skclipad._clip.precision import cpu_units
+from skclipad._clip.text import encode_texts
+from skclipad._clip.vision import encode_pixels, normalized
+
+OURS = ("fp32", "bf16", "int8")
+ORT = "onnxruntime, dynamic int8"
+
+
+def noise(backbone, n_images):
+    """Return random images of the size that a tower reads, (n, height, width, 3)."""
+    rng = np.random.default_rng(0)
+    shape = (n_images, *backbone.image_size, 3)
+    return torch.from_numpy(rng.integers(0, 256, shape, dtype=np.uint8))
+
+
+def embed(backbone, pixels, batch_size):
+    """Embed images batch by batch, as an array."""
+    batches = [encode_pixels(backbone, batch) for batch in pixels.split(batch_size)]
+    return torch.cat(batches).numpy()
+
+
+def onnx_tower(backbone, batch_size, folder):
+    """Return what embeds images with onnxruntime in 8 bits, None without it."""
+    try:
+        import onnxruntime
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError:
+        print("onnxruntime is not installed, so that it is left out.\n")
+        return None
+
+    exact, rounded = Path(folder, "exact.onnx"), str(Path(folder, "int8.onnx"))
+    write_graph(backbone, exact)
+    logging.disable()
+    quantize_dynamic(str(exact), rounded, weight_type=QuantType.QInt8, per_channel=True)
+    exact.unlink()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # Threads that wait for work by spinning would slow down whoever has the next turn.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(rounded, options)
+
+    def run(pixels):
+        batches = (normalized(backbone, some) for some in pixels.split(batch_size))
+        found = [session.run(None, {"x": batch.numpy()})[0] for batch in batches]
+        return np.concatenate(found)
+
+    return run
+
+
+def write_graph(backbone, path):
+    """Write open_clip's image tower as an ONNX graph."""
+    x = normalized(backbone, noise(backbone, 2))
+    torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no word for it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            backbone.model.visual,
+            (x,),
+            str(path),
+            input_names=["x"],
+            dynamic_axes={"x": {0: "n"}},
+            opset_version=17,
+            dynamo=False,
+        )
+
+
+def own_memory(args, precision):
+    """Return megabytes after loading, and at most while embedding, in a new process."""
+    command = [sys.executable, __file__, "--memory-of", precision]
+    for name in ("model", "images", "texts", "batch_size"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def print_memory(args):
+    """Print the memory of this process, as `own_memory` reads it."""
+    backbone = load_backbone(args.model, None, device="cpu", precision=args.memory_of)
+    loaded = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is used
+    embed(backbone, noise(backbone, args.images), args.batch_size)
+    encode_texts(backbone, training_prompts(args.texts))
+    print(json.dumps([loaded, status("VmHWM")]))
+
+
+def status(name):
+    """Return a size from Linux's account of this process, in megabytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(name))
+    return int(line.split()[1]) / 1000
+
+
+def lowest_cosine(A, B):
+    """Return the lowest cosine between rows of two arrays."""
+    norms = np.linalg.norm(A, axis=1) * np.linalg.norm(B, axis=1)
+    return ((A.astype(float) * B).sum(axis=1) / norms).min()
+
+
+def print_turns(what, n, contenders, args):
+    """Time contenders by turns, and print how they compare with the first."""
+    found = {name: function() for name, function in contenders.items()}  # warm, too
+    clock = process_time if args.cpu_time else perf_counter
+    taken = take_turns(contenders, args.repeats, clock)
+    first = next(iter(contenders))
+    print_table(
+        [what, "seconds", "a second", f"times {first}", f"lowest cosine to {first}"],
+        [
+            [
+                name,
+                median(taken[name]),
+                f"{n / median(taken[name]):.1f}",
+                f"{median_ratio(taken[first], taken[name]):.2f}",
+                f"{lowest_cosine(found[first], found[name]):.5f}",
+            ]
+            for name in contenders
+        ],
+    )
+
+
+def parse():
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="ViT-B-16-plus-240")
+    parser.add_argument("--images", type=int, default=32)
+    parser.add_argument("--texts", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cpu-time", action="store_true", help="of one thread")
+    parser.add_argument("--memory-of", choices=OURS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
+    """Print the tables."""
+    args = parse()
+    warnings.filterwarnings("ignore", message=".*random weights")
+    if args.memory_of:
+        print_memory(args)
+        return
+
+    if args.cpu_time:
+        torch.set_num_threads(1)
+    describe_machine()
+    print(f"units for fewer bits: {', '.join(cpu_units() or ()) or 'none, or unknown'}")
+    kind = "seconds of CPU time" if args.cpu_time else "seconds"
+    print(f"{args.model}, {kind}, medians of {args.repeats} turns\n")
+    ours = {
+        name: load_backbone(args.model, None, device="cpu", precision=name)
+        for name in OURS
+    }
+    pixels, texts = noise(ours["fp32"], args.images), training_prompts(args.texts)
+
+    def embedding(backbone):
+        return lambda: embed(backbone, pixels, args.batch_size)
+
+    with tempfile.TemporaryDirectory() as folder:
+        contenders = {name: embedding(backbone) for name, backbone in ours.items()}
+        run = onnx_tower(ours["fp32"], args.batch_size, folder)
+        if run is not None:
+            contenders[ORT] = lambda: run(pixels)
+        print_turns("images", args.images, contenders, args)
+
+    def encoding(backbone):
+        return lambda: encode_texts(backbone, texts)
+
+    if texts:
+        contenders = {name: encoding(backbone) for name, backbone in ours.items()}
+        print_turns("texts", args.texts, contenders, args)
+    if Path("/proc/self/clear_refs").exists():
+        print_table(
+            ["MB", "weights", "after loading", "peak while embedding"],
+            [
+                [name, f"{backbone.n_bytes / 1e6:.0f}"]
+                + [f"{size:.0f}" for size in own_memory(args, name)]
+                for name, backbone in ours.items()
+            ],
+        )
+
+
+if __name__ == "__main__":
+    main()
