@@ -28,6 +28,8 @@ from skclipad.cli._growing import (
     growing_columns,
     is_there,
 )
+from skclipad.cli._left_over import left_over_images
+from skclipad.cli._outcome import tell_outcome
 from skclipad.cli._pictures import find_images
 from skclipad.cli._plan import tell_plan
 from skclipad.cli._references import detector_to_score
@@ -70,7 +72,8 @@ def run(args):
         return tell_plan(args, target, detector, paths)
 
     columns = row_columns(components)
-    if args.normal_dir is not None:
+    args.normal_scores = None
+    if args.normal_dir is not None or (args.fpr is not None and args.references):
         args.normal_scores = _normal_scores(detector, args)
         columns |= {} if args.update else {"p_value": float}
     if args.threshold is not None:
@@ -103,6 +106,7 @@ def _sum_up(args, report, detector, paths, rows, maps, boxes):
         echo(agreement_with_folders(scored, args.good))
     if args.reference is not None and scored:
         echo(compare_scores(args.reference, [row["score"] for row in scored]))
+    tell_outcome(rows, detector.threshold, args)
     if report is not None:
         n_maps = 100 if args.heat_maps is None else args.heat_maps
         if maps is None:
@@ -118,10 +122,10 @@ def _sum_up(args, report, detector, paths, rows, maps, boxes):
 
 def _check(args):
     """Refuse options that need others."""
-    if args.fpr is not None and args.normal_dir is None:
+    if args.fpr is not None and args.normal_dir is None and args.references is None:
         raise ValueError(
-            "--fpr needs --normal-dir DIR: normal pictures, of which no larger share "
-            "is to be alarmed at."
+            "--fpr needs --normal-dir DIR, or --references DIR of which some are left "
+            "over: normal pictures, of which no larger share is to be alarmed at."
         )
     if args.update and args.output is None:
         raise ValueError("--update needs --output FILE, the table to go on with.")
@@ -178,7 +182,7 @@ def _score(args, target, detector, columns, paths, work):
             # From here on errors are not of the arguments, and some rows are kept.
             work.begin(partial(_what_is_kept, target, run))
             for block in _timed_blocks(run, client, stack):
-                if args.normal_dir is not None:
+                if args.normal_scores is not None:
                     block = _with_p_values(block, args.normal_scores)
                 write(block)
                 rows += block
@@ -330,7 +334,11 @@ def _client(address, stack):
 
 def _normal_scores(detector, args):
     """Return the scores of the images in the folder of normal ones."""
-    paths = find_images([args.normal_dir], leave_out=args.maps)
+    folder = args.normal_dir
+    if folder is None:
+        folder, paths = args.references, left_over_images(detector, args)
+    else:
+        paths = find_images([folder], leave_out=args.maps)
     run = ScoringRun(detector, paths, dict.fromkeys(paths), Journal(None, {}))
     with _bar(run, "Scoring normal pictures") as bar:
         rows = [row for block in run.rows(progress=bar) for row in block]
@@ -339,12 +347,12 @@ def _normal_scores(detector, args):
     scores = [row["score"] for row in rows if "score" in row]
     if not scores:
         raise ValueError(
-            f"--normal-dir {args.normal_dir} holds no picture that can be scored, but "
-            "normal ones are needed to compare others with."
+            f"{folder} holds no picture that can be scored, but normal ones are needed "
+            "to compare others with."
         )
     echo(
-        f"p_value: a good picture such as the {len(scores):,} in {args.normal_dir} has "
-        "one of at most p with a chance of at most p"
+        f"p_value: how rarely a good picture scores so high, by {len(scores):,} in "
+        f"{folder}: of further ones, 1 in 100 at most has 0.01 or less, and so on"
     )
     return scores
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -549,7 +550,7 @@ def test_names_come_from_standard_input(photos, detector_file):
     note, first, *others = process.stderr.decode().splitlines()
     assert note.startswith("Note: The bundled model")
     assert first.startswith("2 of 3 pictures scored in ")
-    assert len(others) == 2 and others[1].startswith("  missing.png: No such file")
+    assert len(others) == 3 and others[1].startswith("  missing.png: No such file")
 
 
 # Threshold, maps, report
@@ -772,3 +773,22 @@ def test_a_reference_is_compared_with_and_drawn_in_the_report(
     assert page_data(page)["reference"]["n"] == 13
     assert cli.main([*score, "--reference", "nowhere.csv"]) == 1
     assert "nowhere.csv" in capsys.readouterr().err
+
+
+def test_the_end_of_a_run_tells_what_lies_above_and_what_may_be_done_next(
+    photos, detector_file, tmp_path, capsys
+):
+    table = str(tmp_path / "my scores.csv")
+    arguments = ["score", str(photos), "-d", detector_file, "-o", table]
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().err
+    rows = read_rows(Path(table).read_text())
+    n_above = sum(row["label"] == "1" for row in rows)
+    worst = max(rows, key=lambda row: float(row["score"]))
+    assert f"{n_above} picture" in said and "above the threshold 0.5" in said
+    assert f"is that of {worst['path']}" in said
+    assert "next: label some pictures" in said and f"threshold '{table}' --lab" in said
+
+    assert cli.main([*arguments, "--threshold", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "0 pictures lie above the threshold 1.0" in said and "next:" not in said
