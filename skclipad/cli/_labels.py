@@ -21,7 +21,8 @@ def labels_of(name, table, scores):
         raise ValueError(
             f"--labels {name} is the table of scores, whose column label says what "
             "lies above a threshold, not what somebody saw. Label pictures on the "
-            "report's page (`skclipad score --report`), and give the labels.csv that it saves."
+            "report's page (`skclipad score --report`), and give the labels.csv that "
+            "it saves."
         )
     labels, shown = read_labels(name)
     known = {path: label for path, label in labels.items() if path in scores}

@@ -237,6 +237,7 @@ def report_scores(target, detector, paths, rows, maps, boxes, args):
             boxes=None if boxes is None else boxes.of_rows,
             errors=column("error", None),
             reference=args.reference,
+            region=detector.embedder.region,
             threshold=detector.threshold,
             settings=settings,
         )

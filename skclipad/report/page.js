@@ -26,6 +26,11 @@
     if (text !== undefined) made.textContent = text;
     return made;
   };
+  const svg = (tag, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  };
   const digits = (value) => (value === null ? "–" : value.toFixed(3));
   // A threshold is typed again elsewhere: no digit of it may be lost.
   const cut = (value) => (Number(value.toFixed(3)) === value ? value.toFixed(3) : String(value));
@@ -66,6 +71,17 @@
       heat.alt = "";
       heat.src = `data:image/png;base64,${found.png}`;
       frame.append(heat);
+    }
+    if (data.region?.sizes[i]) {
+      const [width, height] = data.region.sizes[i];
+      const outline = svg("svg", {
+        viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", class: "region",
+      });
+      // Dashes on a dark line: they are seen on any picture.
+      for (const kind of ["dark", "dashed"]) {
+        outline.append(svg("path", { d: data.region.path, class: kind }));
+      }
+      frame.append(outline);
     }
     for (const [left, top, width, height] of data.boxes[i] ?? []) {
       const around = element("span", "box");
@@ -349,11 +365,6 @@
 
   // Histogram
 
-  const svg = (tag, attributes) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    return made;
-  };
   const histogram = () => {
     const bins = [0, 1].map(() => new Array(N_BINS).fill(0));
     scores.forEach((score, i) => {
@@ -588,6 +599,8 @@
     (unscored ? `: ${scored} scored, ${unscored.toLocaleString("en")} not` : ", all scored");
   $("folder").hidden = !data.folder;
   $("folder").querySelector("span").textContent = data.folder;
+  $("region").hidden = !data.region;
+  $("region").textContent = data.region?.said ?? "";
   $("drift").hidden = !data.reference;
   $("drift").textContent = data.reference?.said ?? "";
   $("heat").hidden = !anyMaps;

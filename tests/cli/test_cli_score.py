@@ -792,3 +792,10 @@ def test_the_end_of_a_run_tells_what_lies_above_and_what_may_be_done_next(
     assert cli.main([*arguments, "--threshold", "1"]) == 0
     said = capsys.readouterr().err
     assert "0 pictures lie above the threshold 1.0" in said and "next:" not in said
+
+
+def test_the_report_outlines_the_region(photos, detector_file, tmp_path, capsys):
+    page = tmp_path / "report.html"
+    arguments = ["score", str(photos), "-d", detector_file, "--report", str(page)]
+    assert cli.main([*arguments, "--heat-maps", "0", "--region", "3,2,20,10"]) == 0
+    assert '"region": {"said": "20 x 10 pixels of each picture' in page.read_text()

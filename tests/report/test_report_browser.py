@@ -203,6 +203,25 @@ def test_boxes_lie_where_they_are_and_are_switched_off_by_key(page, tmp_path):
     assert "boxes none" in find(page, "#detail-scores").text
 
 
+@pytest.mark.parametrize("kind", ["box", "mask"])
+def test_the_region_is_outlined_where_it_lies(kind, page, tmp_path):
+    assert not find(page, "#region").is_displayed()
+    mask = np.zeros((20, 40), bool)
+    mask[5:20, 10:20] = True
+    region = mask if kind == "mask" else (10, 5, 10, 15)
+    images = np.zeros((2, 20, 40, 3))
+    open_report(page, tmp_path / "region.html", images, [0.9, 0.1], region=region)
+    assert "looked at" in find(page, "#region").text
+    frame, outline = box(page, ".card .frame"), box(page, ".region .dashed")
+    for side, share in (("width", 0.25), ("height", 0.75)):
+        assert outline[side] == pytest.approx(share * frame[side], abs=0.5)
+    assert outline["x"] - frame["x"] == pytest.approx(frame["width"] / 4, abs=0.5)
+    assert outline["y"] - frame["y"] == pytest.approx(frame["height"] / 4, abs=0.5)
+    assert len(page.find_elements(By.CSS_SELECTOR, "#gallery .region")) == 2
+    find(page, ".card").click()
+    assert find(page, "#detail .region .dashed").is_displayed()
+
+
 def test_the_reference_is_drawn_over_the_histogram_and_what_differs_is_said(
     page, tmp_path
 ):
