@@ -102,11 +102,11 @@ def _sum_up(args, report, detector, paths, rows, maps, boxes):
     """Say what came of the scores, write the report, and return the exit code."""
     scored = [row for row in rows if "score" in row]
     _echo_failures([row for row in rows if "score" not in row])
+    tell_outcome(rows, detector.threshold, args)
     if args.labels_from_folders:
         echo(agreement_with_folders(scored, args.good))
     if args.reference is not None and scored:
         echo(compare_scores(args.reference, [row["score"] for row in scored]))
-    tell_outcome(rows, detector.threshold, args)
     if report is not None:
         n_maps = 100 if args.heat_maps is None else args.heat_maps
         if maps is None:
