@@ -585,8 +585,9 @@ def test_good_pictures_give_every_picture_a_p_value(photos, detector_file, capsy
         assert float(row["p_value"]) == (1 + as_high) / (1 + len(normal))
     assert [row["p_value"] for row in rows if row["error"]] == [""]
     assert {row["label"] for row in scored} <= {"0", "1"}
-    assert f"p_value: how rarely a good picture scores so high, by {len(normal)} in" in (
-        output.err
+    assert (
+        f"p_value: how rarely a good picture scores so high, by {len(normal)} in"
+        in (output.err)
     )
 
 
