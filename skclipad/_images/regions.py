@@ -37,7 +37,8 @@ class Region:
     def name(self):
         """A text that is the same for the same region, and for no other."""
         if self.mask is None:
-            return "{},{},{},{}".format(*self.box)
+            left, top, right, bottom = self.box
+            return f"{left},{top},{right - left},{bottom - top}"
         digest = hashlib.blake2b(repr((self.box, self.size)).encode(), digest_size=12)
         digest.update(np.packbits(self.mask).tobytes())
         return f"mask {digest.hexdigest()}"

@@ -441,3 +441,20 @@ def test_too_few_left_over_are_told_with_what_to_do(photos, good, score):
     more = ["--by-folder", "--fpr", 0.01]
     code, _, said = score(photos, "--references", photos, *more)
     assert code == 1 and "--fpr with --by-folder needs --normal-dir" in said
+
+
+def test_references_show_the_region_that_fit_was_given(photos, tmp_path, capsys):
+    detector = str(tmp_path / "d.joblib")
+    arguments = ["fit", "--unlabelled", str(photos), "-o", detector, *TINY]
+    assert cli.main([*arguments, "--region", "8,8,40,40"]) == 0
+    assert joblib.load(detector).references_["parts"].shape[0] == 12
+
+    table = tmp_path / "s.csv"
+    arguments = ["score", str(photos), "-d", detector, "-o", str(table)]
+    assert cli.main(arguments) == 0
+    assert len(table.read_text().splitlines()) == 13
+    capsys.readouterr()
+    assert cli.main([*arguments, "--region", "8,9,40,40"]) == 1
+    said = capsys.readouterr().err
+    assert "Got --region '8,9,40,40', but the references" in said
+    assert "show '8,8,40,40'" in said
