@@ -126,6 +126,13 @@ def cut_images(images, region):
     return images if region is None else (Cut(item, region) for item in images)
 
 
+def blank_image(value):
+    """Return an empty image that a region fits, an array of dtype uint8."""
+    region = parse_region(value)
+    width, height = (8, 8) if region is None else region.size or region.box[2:]
+    return np.zeros((height, width, 3), np.uint8)
+
+
 def parse_region(value):
     """Return the region that a user means.
 

@@ -97,7 +97,7 @@ def write_report(
         `skclipad.statistics.compare_scores`.
     region : str, path, sequence of 4 int, or array, default=None
         What was looked at of each image, as `CLIPImageEmbedder` takes it: the page
-        says it, and draws a dashed line around it.
+        says it, and draws a line around it.
     threshold : float, default=0.5
         Score above which an image is counted as anomalous; the page can move it.
     settings : dict of str to dict, default=None

@@ -45,7 +45,7 @@ def _words(region):
     else:
         share = region.mask.sum() / (region.size[0] * region.size[1])
         what = f"{share:.0%} of each picture is looked at, what a mask shows white"
-    return f"{what}: a dashed line is around it. What lies outside changes no score."
+    return f"{what}: a line is around it. What lies outside changes no score."
 
 
 def _outline(region):

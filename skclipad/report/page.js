@@ -242,6 +242,8 @@
       shown.push(i);
     }
     shown.sort(compare(sorts[$("sort").value][1](), descending ? -1 : 1));
+    $("clear").hidden = !text && !low && !high && $("show").value === "all" &&
+      $("sort").value === "score" && descending;
     page = 0;
     draw();
   };

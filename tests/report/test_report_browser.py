@@ -122,6 +122,7 @@ def test_sorting_by_another_score_and_turning_the_order(page):
 
 
 def test_filters_by_name_label_and_score(page):
+    assert not find(page, "#clear").is_displayed()
     find(page, "#search").send_keys("PICTURE-01")
     assert find(page, "#found").text == "10 pictures"
     find(page, "#from").send_keys("0.9")
