@@ -396,10 +396,11 @@ def checked_embedder(detector):
     # Detectors of before there were regions have none.
     region = detector.fit_params_.get("embedder__region")
     if detector.references_ is not None and region_name(embedder) != region:
+        shown = "all of each image" if region is None else repr(region)
         raise ValueError(
             f"Got embedder__region={region_name(embedder)!r}, but the references of "
-            f"this detector show {region!r} (None is all of an image): what one of "
-            "them lacks would count as anomalous. Set it back, or call fit again."
+            f"this detector show {shown}: what one of them lacks would count as "
+            "anomalous. Leave the region as it was, or call fit again with this one."
         )
     return embedder
 

@@ -37,7 +37,8 @@ class Region:
     def name(self):
         """A text that is the same for the same region, and for no other."""
         if self.mask is None:
-            return "{},{},{},{}".format(*self.box)
+            left, top, right, bottom = self.box
+            return f"{left},{top},{right - left},{bottom - top}"
         digest = hashlib.blake2b(repr((self.box, self.size)).encode(), digest_size=12)
         digest.update(np.packbits(self.mask).tobytes())
         return f"mask {digest.hexdigest()}"
@@ -123,6 +124,13 @@ class Cut:
 def cut_images(images, region):
     """Return images as those of a region, one by one; of None as they are."""
     return images if region is None else (Cut(item, region) for item in images)
+
+
+def blank_image(value):
+    """Return an empty image that a region fits, an array of dtype uint8."""
+    region = parse_region(value)
+    width, height = (8, 8) if region is None else region.size or region.box[2:]
+    return np.zeros((height, width, 3), np.uint8)
 
 
 def parse_region(value):

@@ -3,11 +3,11 @@
 import sys
 
 import joblib
-import numpy as np
 
 from skclipad._clip.backbone import CAVEATS
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder, load_clip
+from skclipad._images.regions import blank_image
 from skclipad.cli._console import echo
 from skclipad.cli._parameters import DETECTOR_OPTIONS, RUNNING_OPTIONS, given
 from skclipad.scoring._rows import detector_identity
@@ -82,7 +82,7 @@ def ready_to_score(detector):
     warn_of_bundled(detector)
 
     # One empty picture: here it shows if the model is not the one that `fit` used.
-    return detector.score_components(np.zeros((1, 8, 8, 3)))
+    return detector.score_components([blank_image(detector.embedder.region)])
 
 
 def run_identity(detector):

@@ -1,5 +1,7 @@
 """``skclipad fit``: train a detector on random words and keep it in a file."""
 
+import shlex
+
 import joblib
 
 from skclipad._storage.files import atomic_write
@@ -21,4 +23,6 @@ def run(args):
     warn_of_bundled(detector)
     size = target.stat().st_size / 1000
     echo(f"{target}: {size:.0f} kB, fitted in {detector.fit_time_:.1f} s")
+    name = shlex.quote(str(target))
+    echo(f"next: skclipad score PICTURES -d {name} -o scores.csv --report report.html")
     return ALL_SCORED

@@ -31,12 +31,12 @@ class NormalImages:
         scores = [row["score"] for row in rows if "score" in row]
         if not scores:
             raise ValueError(
-                f"--normal-dir {folder} holds no picture that can be scored, but "
-                "normal ones are needed to compare others with."
+                f"{folder} holds no picture that can be scored, but normal ones are "
+                "needed to compare others with."
             )
         echo(
-            f"p_value: a good picture such as the {len(scores):,} in {folder} has one "
-            "of at most p with a chance of at most p"
+            f"p_value: how rarely a good picture scores so high, by {len(scores):,} in "
+            f"{folder}: of further ones, 1 in 100 at most has 0.01 or less, and so on"
         )
         return cls(scores)
 

@@ -45,6 +45,8 @@ def _lines(args, target, detector, left, n):
         f"time      {duration(seconds)}: {1 / found.seconds:.1f} pictures a second, as "
         f"measured on {found.n_images:,}"
     )
+    if args.detector is None:
+        yield f"          and {duration(detector.fit_time_)} before, to fit a detector"
     if n_maps:
         more = duration(n_maps * found.map_seconds)
         yield f"          and {more} for {n_maps:,} maps"

@@ -142,6 +142,7 @@ def _size_of(detector, numbers):
     changes the size.
     """
     embedder = clone(detector.embedder).set_params(memory=None, verbose=False)
+    embedder.set_params(region=None)  # empty images have no such place
     least = {"N_p": 2, "n_networks": 1, "prompt_set": "single", "combine": "sum"}
     small = clone(detector).set_params(memory=None, embedder=embedder, **least)
     kept = [small.set_params(n_shots=n).fit(EMPTY).references_ for n in (1, 2)]

@@ -10,7 +10,9 @@ from skclipad.cli._boxes import box_images, largest_box
 from skclipad.cli._console import ALL_SCORED, NOTHING_SCORED, SOME_FAILED, echo
 from skclipad.cli._detectors import ready_to_score
 from skclipad.cli._files import checked_table, checked_target, open_table
+from skclipad.cli._left_over import left_over_images
 from skclipad.cli._normal import NormalImages
+from skclipad.cli._outcome import tell_outcome
 from skclipad.cli._pictures import find_images
 from skclipad.cli._plan import tell_plan
 from skclipad.cli._references import detector_to_score
@@ -24,11 +26,6 @@ from skclipad.statistics import compare_scores
 
 # What an option needs, and what to say without it.
 NEEDS = {
-    "fpr": (
-        "normal_dir",
-        "--fpr needs --normal-dir DIR: normal pictures, of which no larger share is to "
-        "be alarmed at.",
-    ),
     "update": ("output", "--update needs --output FILE, the table to go on with."),
     "drop_gone": ("update", "--drop-gone needs --update, which finds what is gone."),
     "resume": ("output", "--resume needs --output FILE, the table to go on with."),
@@ -113,6 +110,11 @@ def _check(args):
         if is_given(name) and not is_given(needed):
             raise ValueError(reason)
 
+    if args.fpr is not None and args.normal_dir is None and args.references is None:
+        raise ValueError(
+            "--fpr needs --normal-dir DIR, or --references DIR of which some are left "
+            "over: normal pictures, of which no larger share is to be alarmed at."
+        )
     if args.update and args.unlabelled:
         raise ValueError(
             "--update does not go with --unlabelled: references would change as the "
@@ -127,11 +129,15 @@ def _check(args):
 
 
 def _normal_images(args, detector):
-    """Return what --normal-dir names, with scores, or None."""
-    if args.normal_dir is None:
+    """Return what --normal-dir names, or --references with --fpr leave over, or None."""
+    folder = args.normal_dir
+    if folder is not None:
+        paths = find_images([folder], leave_out=args.maps)
+    elif args.fpr is not None:
+        folder, paths = args.references, left_over_images(detector, args)
+    else:
         return None
-    paths = find_images([args.normal_dir], leave_out=args.maps)
-    return NormalImages.scored(paths, detector, args.normal_dir)
+    return NormalImages.scored(paths, detector, folder)
 
 
 def _set_threshold(args, detector, normal):
@@ -156,6 +162,7 @@ def _box(targets, columns, scored, args):
 def _sum_up(scored, reference, args):
     """Say what came of the scores."""
     echo_failures(scored.rows)
+    tell_outcome(scored.rows, scored.detector.threshold, args)
     rows = [scored.rows[i] for i in scored.with_score]
     if args.labels_from_folders:
         echo(agreement_with_folders(rows, args.good))

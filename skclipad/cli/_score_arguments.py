@@ -53,7 +53,8 @@ score on a cluster of Dask: the address of its scheduler, such as tcp://10.0.0.1
 or local:4 for 4 processes on this machine (maps are made by this process)"""
 FPR_HELP = """\
 choose the threshold so that a picture such as those in --normal-dir is above it with at
-most this chance, say 0.01, which takes 99 of them"""
+most this chance, say 0.01, which takes 99 of them; without --normal-dir, by those of
+--references that --n-shots leaves over"""
 NORMAL_HELP = """\
 a folder of pictures known to be good: the table gets the column p_value, the chance of
 so high a score of a good picture"""

@@ -44,6 +44,7 @@ def report_scores(target, scored, boxes, reference, args):
             boxes=None if boxes is None else boxes.of_rows,
             errors=column("error", None),
             reference=reference,
+            region=detector.embedder.region,
             threshold=detector.threshold,
             settings=settings,
         )

@@ -11,16 +11,22 @@ from skclipad._optional import import_optional
 LABELS = {"0": 0, "good": 0, "normal": 0, "1": 1, "damaged": 1, "anomalous": 1}
 
 
-def read_columns(name, wanted):
+def read_columns(name, wanted, optional=()):
     """Read columns of a table, .csv, .jsonl or .parquet: a dict of name to list.
 
     What is not there in a row is None or "". A ValueError tells that the file is no
-    such table or has no such column.
+    such table or has no such column; those that are `optional` may be missing.
     """
     path = Path(name)
     readers = {".jsonl": _read_json, ".parquet": _read_parquet}
     try:
-        columns = readers.get(path.suffix.lower(), _read_csv)(path, wanted)
+        read = readers.get(path.suffix.lower(), _read_csv)
+        columns = read(path, (*wanted, *optional))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{path}: no such file. `skclipad score -o` writes tables of scores, and "
+            "the report's page saves labels.csv, in the browser's folder of downloads."
+        ) from error
     except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
         raise ValueError(
             f"{path} cannot be read as a table ({error}). Expected a file that "
@@ -58,8 +64,13 @@ def read_scores(name):
 
 
 def read_labels(name):
-    """Return the labels of a table by path: 0 for good and 1 for damaged images."""
-    columns = read_columns(name, ("path", "label"))
+    """Return the labels of a table by path, and what the images showed.
+
+    Labels are 0 for good and 1 for damaged images; what an image showed is the
+    beginning of its `image_identity`, of those of which it is known.
+    """
+    columns = read_columns(name, ("path", "label"), optional=("picture",))
+    shown = dict(zip(columns["path"], columns.get("picture", ()), strict=False))
     labels = {}
     for path, text in zip(columns["path"], columns["label"], strict=True):
         label = LABELS.get(str(text).strip().lower())
@@ -72,7 +83,7 @@ def read_labels(name):
             raise ValueError(
                 f"{name} labels {path} both good and damaged. Take one line out."
             )
-    return labels
+    return labels, {path: picture for path, picture in shown.items() if picture}
 
 
 def _read_csv(path, wanted):

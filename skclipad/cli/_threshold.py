@@ -4,17 +4,19 @@ import math
 
 import joblib
 import numpy as np
+from scipy.stats import mannwhitneyu
 
 from skclipad._storage.files import atomic_write
 from skclipad.cli._console import ALL_SCORED, echo
 from skclipad.cli._files import checked_target
-from skclipad.cli._tables import read_labels, read_scores
+from skclipad.cli._labels import count_pictures, labels_of
+from skclipad.cli._tables import read_scores
 from skclipad.metrics import auroc
 from skclipad.thresholds import choose_threshold, robust_threshold
 
 CONFIDENCE = 0.95
 WIDE = 0.2  # of an interval that says little
-MOST_NAMES = 3  # of pictures that are named on the terminal
+CHANCE = 0.05  # that scores which tell nothing apart look so good
 WISHES = {
     "recall": "the highest that finds {:g} of the damaged ones",
     "precision": "above which {:g} of the pictures are damaged, and most of them found",
@@ -43,6 +45,11 @@ def run(args):
 
     if target is not None:
         _keep(args, target, threshold)
+    else:
+        echo(
+            "Nothing was changed: -d DETECTOR writes it into a detector, and "
+            "`skclipad score --threshold` takes it for one run."
+        )
     print(repr(threshold))  # all digits: it is meant to be typed again
     return ALL_SCORED
 
@@ -53,7 +60,7 @@ def _suggested(name, scores):
     threshold = robust_threshold(values)
     echo(
         f"threshold {threshold!r}: {np.sum(values > threshold):,} of "
-        f"{_pictures(len(values))} in {name} lie above it\n"
+        f"{count_pictures(len(values))} in {name} lie above it\n"
         "A suggestion, from the median and the spread of the scores: three spreads "
         "above. It knows nothing of damage and guarantees nothing. Label some pictures "
         "on the report's page (`skclipad score --report`), and give --labels."
@@ -63,10 +70,7 @@ def _suggested(name, scores):
 
 def _chosen(args, scores, wishes):
     """Return a threshold by labels, and say what it finds and how sure that is."""
-    labels = read_labels(args.labels)
-    known = {path: label for path, label in labels.items() if path in scores}
-    _echo_labels(args, labels, known, scores)
-
+    known = labels_of(args.labels, args.scores, scores)
     y = np.array(list(known.values()))
     labelled = np.array([scores[path] for path in known])
     cut = choose_threshold(y, labelled, confidence=CONFIDENCE, **wishes)
@@ -76,31 +80,10 @@ def _chosen(args, scores, wishes):
         aim = WISHES[name].format(wish)
     echo(f"threshold {cut.threshold!r}, {aim}")
     _echo_cut(cut)
-    echo(f"  of any threshold: AUROC {auroc(y, labelled):.3f} (0.5 is chance)")
+    _echo_order(y, labelled)
     _echo_the_rest(cut, np.array(list(scores.values())), labelled)
     _echo_how_sure(cut, wishes.get("recall"))
     return cut.threshold
-
-
-def _echo_labels(args, labels, known, scores):
-    if labels and not known:
-        raise ValueError(
-            f"None of the {len(labels):,} labels of {args.labels} is of a picture "
-            f"with a score in {args.scores}: it labels {next(iter(labels))!r}, and the "
-            f"table has {next(iter(scores))!r}. Score the pictures by the names that "
-            "they had when they were labelled."
-        )
-
-    n_damaged = sum(known.values())
-    echo(
-        f"{args.labels}: {_pictures(len(known))} of {args.scores}, {n_damaged:,} "
-        f"damaged and {len(known) - n_damaged:,} good"
-    )
-    others = [path for path in labels if path not in known]
-    if others:
-        named = ", ".join(others[:MOST_NAMES])
-        more = ", ..." if len(others) > MOST_NAMES else ""
-        echo(f"  {len(others):,} more have no score there: {named}{more}")
 
 
 def _echo_cut(cut):
@@ -120,10 +103,28 @@ def _echo_cut(cut):
         echo(f"  {what:<20} {f'{part} of {whole}':<16} {value:>5} {interval}")
 
 
+def _echo_order(y, scores):
+    """Say how well scores tell damaged images from good ones, whatever the cut."""
+    value = auroc(y, scores)
+    echo(
+        f"  Of a damaged and a good one, the damaged one has the higher score in "
+        f"{100 * value:.0f} of 100 pairs (AUROC {value:.3f}; 50 is chance)"
+    )
+    if (
+        mannwhitneyu(scores[y == 1], scores[y == 0], alternative="greater").pvalue
+        > CHANCE
+    ):
+        echo(
+            "  So few or so mixed labels do not show that the scores tell damaged from "
+            "good: label more, or try --object, another model or good pictures as "
+            "references. Until then no threshold will do."
+        )
+
+
 def _echo_the_rest(cut, values, labelled):
     above = int(np.sum(values > cut.threshold))
     share = above / len(values)
-    echo(f"  {above:,} of all {_pictures(len(values))} lie above it ({share:.1%})")
+    echo(f"  {above:,} of all {count_pictures(len(values))} lie above it ({share:.1%})")
 
     if above == len(values):
         echo("  that is every picture: it tells none from the others")
@@ -141,9 +142,11 @@ def _echo_how_sure(cut, recall):
         "pictures such as the labelled ones."
     )
     if cut.recall.high - cut.recall.low > WIDE:
+        n = cut.n_anomalous
         echo(
-            f"{cut.n_anomalous} damaged pictures are few: the recall may as well be "
-            f"{cut.recall.low:.2f} as {cut.recall.high:.2f}. More labels make it surer."
+            f"{'1 damaged picture is' if n == 1 else f'{n} damaged pictures are'} few: "
+            f"the recall may as well be {cut.recall.low:.2f} as {cut.recall.high:.2f}. "
+            "More labels make it surer."
         )
     if recall is not None and recall < 1:
         needed = math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(recall))
@@ -152,10 +155,6 @@ def _echo_how_sure(cut, recall):
                 f"To be that sure of a recall of {recall:g} takes {needed:,} damaged "
                 "pictures at least, all of them found."
             )
-
-
-def _pictures(n):
-    return "1 picture" if n == 1 else f"{n:,} pictures"
 
 
 def _keep(args, target, threshold):
@@ -168,4 +167,7 @@ def _keep(args, target, threshold):
     detector.set_params(threshold=threshold)
     with atomic_write(target) as path:
         joblib.dump(detector, path)
-    echo(f"{target}: its threshold is {threshold!r} (it was {before!r})")
+    echo(
+        f"{target}: its threshold is {threshold!r} (it was {before!r}). Labels of "
+        "tables follow it when they are scored again"
+    )

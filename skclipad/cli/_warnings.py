@@ -11,6 +11,7 @@ from PIL import Image
 from skclipad.cli._console import echo
 
 MOST_KINDS = 4  # that are told
+MOST_KEPT = 1000  # that are counted one by one: a watch may run for months
 LONGEST = 240  # letters of a warning that are told
 
 
@@ -47,6 +48,7 @@ class _Collected(logging.Handler):
     def __init__(self):
         super().__init__(logging.WARNING)
         self._found = {}  # kind -> [the first text of it, how many]
+        self._n_others = 0  # of kinds that are not kept
 
     def show(self, message, category, filename, lineno, file=None, line=None):
         """Take the place of `warnings.showwarning`."""
@@ -60,13 +62,14 @@ class _Collected(logging.Handler):
             return
 
         counts = sorted(self._found.values(), key=lambda found: -found[1])
-        n = sum(count for _, count in counts)
+        n = sum(count for _, count in counts) + self._n_others
         echo("1 warning:" if n == 1 else f"{n:,} warnings:")
         for text, count in counts[:MOST_KINDS]:
             echo(f"  {text}" if count == 1 else f"  {count:,} times: {text}")
         if others := counts[MOST_KINDS:]:
-            n = sum(count for _, count in others)
-            echo(f"  ... and {n:,} of {len(others)} other kinds")
+            n = sum(count for _, count in others) + self._n_others
+            kinds = "or more " if self._n_others else ""
+            echo(f"  ... and {n:,} of {len(others)} {kinds}other kinds")
 
     def _add(self, text):
         text = " ".join(text.split())
@@ -74,8 +77,12 @@ class _Collected(logging.Handler):
             text = f"{text[:LONGEST]}..."
         # Images are read by several threads. The lock is that of every handler, which
         # logging makes anew in a forked child.
+        kind = re.sub(r"\d+", "0", text)
         with self.lock:
-            self._found.setdefault(re.sub(r"\d+", "0", text), [text, 0])[1] += 1
+            if kind in self._found or len(self._found) < MOST_KEPT:
+                self._found.setdefault(kind, [text, 0])[1] += 1
+            else:
+                self._n_others += 1
 
 
 @contextmanager

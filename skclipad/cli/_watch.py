@@ -61,11 +61,19 @@ def run(args):
         table = GrowingTable(target, columns, ledger, detector.threshold)
 
         work.begin(lambda: f"{len(ledger):,} rows are kept; the same command goes on")
-        session = _Session(folder, args.move, watch, tasks, table, ledger)
+        session = _Session(folder, args.move, watch, tasks, table, ledger, above)
+        if acts:
+            tell(f"above {above!r} {_action(args)}")
         with _camera(args, folder, watch):
             session.run(args.poll)
         echo(f"{target}: {len(ledger):,} rows")
     return ALL_SCORED
+
+
+def _action(args):
+    if args.move is not None:
+        return f"pictures are moved to {args.move}"
+    return f"{args.execute!r} is run for each picture"
 
 
 def tell(message):
@@ -121,10 +129,10 @@ def _camera(args, folder, watch):
 class _Session:
     """One run of the watch: hear what changes, score, act, write the table."""
 
-    def __init__(self, folder, leave_out, watch, tasks, table, ledger):
+    def __init__(self, folder, leave_out, watch, tasks, table, ledger, above):
         self._folder, self._leave_out = os.path.normpath(folder), leave_out
         self._watch, self._tasks = watch, tasks
-        self._table, self._ledger = table, ledger
+        self._table, self._ledger, self._above = table, ledger, above
         self._is_image = image_filter(self._folder, leave_out)
         self._news = queue.SimpleQueue()  # paths that changed; None to wake up
         self._next_look, self._is_lost = 0.0, False
@@ -223,9 +231,10 @@ class _Session:
         more = f", {len(failed):,} of them without a score" if failed else ""
         waiting = len(self._watch.arrivals)
         more += f"; {waiting:,} more are there" if waiting else ""
-        highest = max((row["score"] for row in rows if "score" in row), default=None)
-        if highest is not None:
-            more = f", the highest {highest:.3f}{more}"
+        scores = [row["score"] for row in rows if "score" in row]
+        if scores:
+            n_above = sum(score > self._above for score in scores)
+            more = f", {n_above:,} above, the highest {max(scores):.3f}{more}"
         tell(f"{len(rows):,} scored{more}")
         for row in failed:
             tell(f"{row['path']}: {row['error']}")

@@ -16,6 +16,7 @@ from skclipad._exceptions import ImageReadError
 from skclipad._images.columns import check_lengths
 from skclipad._images.reading import image_identity, image_size
 from skclipad._inputs import as_image_list
+from skclipad.report._regions import region_of_page
 from skclipad.report._thumbnails import COLOURS, heat_map, heat_scale, thumbnail
 from skclipad.statistics import compare_scores
 
@@ -51,6 +52,7 @@ def write_report(
     boxes=None,
     errors=None,
     reference=None,
+    region=None,
     threshold=0.5,
     settings=None,
     title="Anomaly scores",
@@ -93,6 +95,9 @@ def write_report(
         Scores from when all was well, by the same detector: their histogram is drawn
         over the other one, and a line says whether both are alike; see
         `skclipad.statistics.compare_scores`.
+    region : str, path, sequence of 4 int, or array, default=None
+        What was looked at of each image, as `CLIPImageEmbedder` takes it: the page
+        says it, and draws a line around it.
     threshold : float, default=0.5
         Score above which an image is counted as anomalous; the page can move it.
     settings : dict of str to dict, default=None
@@ -105,7 +110,8 @@ def write_report(
     ------
     ValueError
         If lengths differ, there is no image, a score, a component or a map is
-        infinite, `scale` does not rise, or the threshold is no finite number.
+        infinite, `scale` does not rise, `region` is none, or the threshold is no finite
+        number.
     OSError
         If the file cannot be written.
 
@@ -173,6 +179,7 @@ def write_report(
         "colours": COLOURS[::4].tolist() + COLOURS[-1:].tolist(),
         "nBins": N_BINS,
         "reference": None if reference is None else _reference(reference, scores),
+        "region": region_of_page(region, [images[row] for row in order]),
         "threshold": float(threshold),
         "chunk": CHUNK,
     }

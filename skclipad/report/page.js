@@ -26,6 +26,11 @@
     if (text !== undefined) made.textContent = text;
     return made;
   };
+  const svg = (tag, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  };
   const digits = (value) => (value === null ? "–" : value.toFixed(3));
   // A threshold is typed again elsewhere: no digit of it may be lost.
   const cut = (value) => (Number(value.toFixed(3)) === value ? value.toFixed(3) : String(value));
@@ -66,6 +71,17 @@
       heat.alt = "";
       heat.src = `data:image/png;base64,${found.png}`;
       frame.append(heat);
+    }
+    if (data.region?.sizes[i]) {
+      const [width, height] = data.region.sizes[i];
+      const outline = svg("svg", {
+        viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", class: "region",
+      });
+      // Dashes on a dark line: they are seen on any picture.
+      for (const kind of ["dark", "dashed"]) {
+        outline.append(svg("path", { d: data.region.path, class: kind }));
+      }
+      frame.append(outline);
     }
     for (const [left, top, width, height] of data.boxes[i] ?? []) {
       const around = element("span", "box");
@@ -125,7 +141,7 @@
     filled.style.width = `${100 * (scores[i] ?? 0)}%`;
     bar.append(filled);
     words.append(line, bar);
-    const about = parts.map((part) => `${part} ${digits(data.components[part][i])}`);
+    const about = parts.map((part) => `${part}\u00a0${digits(data.components[part][i])}`);
     const more = data.errors[i] ?? about.join(" · ");
     if (more) words.append(element("span", "parts", more));
     words.append(nameLines(names[i].slice(data.folder.length)));
@@ -160,14 +176,39 @@
     }
     return ranks;
   };
-  // The worst first, then the nearest to the threshold, at last those with a label.
+  // The score near which another label says most: the threshold, or where the labels
+  // say that it belongs. Both lists fall by score.
+  const turningPoint = (known, open) => {
+    if (!known.some((i) => truth(i) === 1)) return threshold;
+    let mistakes = known.filter((i) => truth(i) === 1).length; // of a cut above all
+    let best = null;
+    for (let k = 0; k <= known.length; k++) {
+      if (k > 0) mistakes += truth(known[k - 1]) === 1 ? -1 : 1;
+      const high = k > 0 ? scores[known[k - 1]] : Infinity;
+      const low = k < known.length ? scores[known[k]] : -Infinity;
+      if (low === high) continue; // nothing cuts between equal scores
+      const far = Math.max(low - threshold, threshold - high, 0);
+      if (!best || mistakes < best.mistakes || (mistakes === best.mistakes && far < best.far)) {
+        best = { mistakes, low, high, far };
+      }
+    }
+    if (best.far === 0) return threshold;
+    const inside = open.filter((i) => scores[i] > best.low && scores[i] < best.high);
+    if (inside.length) return scores[inside[Math.floor(inside.length / 2)]];
+    return Number.isFinite(best.low) ? best.low : best.high;
+  };
+  // The worst first, then the nearest to that score, at last those with a label.
   const labellingRanks = () => {
-    const far = (i) => Math.abs(scores[i] - threshold);
-    const open = names.map((_, i) => i).filter((i) => scores[i] !== null && truth(i) === null);
-    const byScore = open.sort((a, b) => scores[b] - scores[a] || a - b);
-    const rest = byScore.slice(N_WORST).sort((a, b) => far(a) - far(b) || a - b);
+    const byScore = names.map((_, i) => i).filter((i) => scores[i] !== null);
+    byScore.sort((a, b) => scores[b] - scores[a] || a - b);
+    const isOpen = (i) => truth(i) === null;
+    const worst = byScore.slice(0, N_WORST).filter(isOpen);
+    const rest = byScore.slice(N_WORST).filter(isOpen);
+    const middle = turningPoint(byScore.filter((i) => !isOpen(i)), rest);
+    const far = (i) => Math.abs(scores[i] - middle);
+    rest.sort((a, b) => far(a) - far(b) || a - b);
     const places = new Array(names.length).fill(null);
-    [...byScore.slice(0, N_WORST), ...rest].forEach((i, place) => { places[i] = place; });
+    [...worst, ...rest].forEach((i, place) => { places[i] = place; });
     return places;
   };
   const sorts = { score: ["score", () => scores] };
@@ -201,6 +242,8 @@
       shown.push(i);
     }
     shown.sort(compare(sorts[$("sort").value][1](), descending ? -1 : 1));
+    $("clear").hidden = !text && !low && !high && $("show").value === "all" &&
+      $("sort").value === "score" && descending;
     page = 0;
     draw();
   };
@@ -238,11 +281,12 @@
       if (truth(i) !== null && scores[i] !== null) found[truth(i)][Number(isAnomalous(i))] += 1;
     });
     const [good, damaged] = found.map(([below, above]) => below + above);
+    const counted = `${any.toLocaleString("en")} of ${count(names.length, "picture")} labelled: ${damaged} damaged, ${good} good.`;
     $("labelled").textContent = any
-      ? `${any.toLocaleString("en")} of ${count(names.length, "picture")} labelled: ${damaged} damaged, ${good} good. ` +
-        `The threshold ${cut(threshold)} finds ${found[1][1]} of ${damaged} damaged and raises ${found[0][1]} false alarm${found[0][1] === 1 ? "" : "s"} among ${good} good.`
-      : "None yet.";
-    $("save").hidden = !any;
+      ? `${counted} The threshold ${cut(threshold)} finds ${found[1][1]} of ${damaged} damaged and raises ${found[0][1]} false alarm${found[0][1] === 1 ? "" : "s"} among ${good} good.`
+      : "None yet. Say of some twenty pictures whether they are good or damaged, and a threshold can be chosen by them.";
+    $("detail-labelled").textContent = any ? counted : "";
+    $("save").hidden = $("detail-save").hidden = !any;
     $("forget").hidden = !mine;
     $("unkept").hidden = own.isKept();
   };
@@ -274,12 +318,17 @@
     else focusPlace(place);
   };
   const saveLabels = () => {
-    const rows = names.map((name, i) => [name, truth(i)]).filter(([, label]) => label !== null);
+    const all = names.map((name, i) => [name, truth(i), data.keys[i]]);
+    const rows = all.filter(([, label]) => label !== null);
+    if (!rows.length) return;
     const link = element("a");
     link.href = URL.createObjectURL(new Blob([labelTable.write(rows)], { type: "text/csv" }));
     link.download = "labels.csv";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    const said = `${count(rows.length, "label")} saved as labels.csv, in the browser's folder of downloads.`;
+    $("detail-labelled").textContent = said;
+    $("opened").textContent = `${said} Next, with the table of this report: skclipad threshold scores.csv --labels labels.csv`;
   };
   const openLabels = async (file) => {
     let said;
@@ -287,11 +336,12 @@
       const found = labelTable.read(await file.text());
       let n = 0;
       names.forEach((name, i) => {
-        if (data.keys[i] === null || !found.has(name)) return;
-        own.set(i, found.get(name));
+        const label = found.of(name, data.keys[i]);
+        if (data.keys[i] === null || label === undefined) return;
+        own.set(i, label);
         n += 1;
       });
-      said = `${file.name}: ${count(found.size, "label")}, ${n.toLocaleString("en")} of pictures on this page.`;
+      said = `${file.name}: ${count(found.n, "label")}, ${n.toLocaleString("en")} of pictures on this page.`;
     } catch (error) {
       said = `${file.name} was not read: ${error.message}.`;
     }
@@ -317,11 +367,6 @@
 
   // Histogram
 
-  const svg = (tag, attributes) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    return made;
-  };
   const histogram = () => {
     const bins = [0, 1].map(() => new Array(N_BINS).fill(0));
     scores.forEach((score, i) => {
@@ -491,13 +536,22 @@
     redrawLabels();
   });
   own.watch(redrawLabels);
+  // Each answer may say something new about where the next is needed most.
+  const orderRest = () => {
+    const rest = shown.splice(detail + 1);
+    shown.push(...rest.sort(compare(labellingRanks(), 1)));
+    draw();
+  };
   const answerCloser = (label) => {
-    if (answer(detail, label) && detail < shown.length - 1) look(detail + 1);
+    if (!answer(detail, label)) return;
+    if ($("sort").value === "labelling" && !descending) orderRest();
+    if (detail < shown.length - 1) look(detail + 1);
   };
   for (const id of ["detail-good", "detail-damaged"]) {
     $(id).addEventListener("click", () => answerCloser(Number($(id).dataset.label)));
   }
   $("detail-undo").addEventListener("click", takeBack);
+  $("detail-save").addEventListener("click", saveLabels);
   $("detail-previous").addEventListener("click", () => look(detail - 1));
   $("detail-next").addEventListener("click", () => look(detail + 1));
   $("detail-heat").addEventListener("click", heatOne);
@@ -520,6 +574,7 @@
       else if (key === "b" && anyBoxes) boxAll();
       else if (key in ANSWERS && !event.repeat) answerCloser(ANSWERS[key]);
       else if (key === "u") takeBack();
+      else if (key === "s") saveLabels();
       return;
     }
     const place = event.target.closest("#gallery li")?.firstChild.dataset.place;
@@ -528,6 +583,7 @@
     else if (place !== undefined && key in ANSWERS && !event.repeat) {
       if (answer(Number(place), ANSWERS[key])) focusPlace(Number(place) + 1);
     } else if (key === "u") takeBack();
+    else if (key === "s") saveLabels();
     else if (key === "/") $("search").focus();
     else if (key === "h" && anyMaps) heatAll();
     else if (key === "b" && anyBoxes) boxAll();
@@ -545,6 +601,8 @@
     (unscored ? `: ${scored} scored, ${unscored.toLocaleString("en")} not` : ", all scored");
   $("folder").hidden = !data.folder;
   $("folder").querySelector("span").textContent = data.folder;
+  $("region").hidden = !data.region;
+  $("region").textContent = data.region?.said ?? "";
   $("drift").hidden = !data.reference;
   $("drift").textContent = data.reference?.said ?? "";
   $("heat").hidden = !anyMaps;

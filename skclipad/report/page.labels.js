@@ -43,26 +43,31 @@ const keptLabels = (keys) => {
   };
 };
 
-// labels.csv, which `skclipad threshold --labels` reads.
+// labels.csv, which `skclipad threshold --labels` reads. Its column picture names what a
+// picture showed: another one of the same path does not get its label.
 const labelTable = {
   write: (rows) => {
     const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-    return ["path,label", ...rows.map(([name, label]) => `${cell(name)},${label}`), ""].join("\r\n");
+    const lines = rows.map(([name, label, key]) => `${cell(name)},${label},${key ?? ""}`);
+    return ["path,label,picture", ...lines, ""].join("\r\n");
   },
 
-  // Returns a Map of name to label; throws an Error that says what is wrong.
+  // Returns how many labels there are, and what finds that of a picture by its name and
+  // key, undefined if there is none; throws an Error that says what is wrong.
   read: (text) => {
     const [head, ...rows] = labelTable.cells(text.replace(/^\ufeff/, ""));
-    const [path, label] = ["path", "label"].map((name) => (head ?? []).indexOf(name));
+    const columns = ["path", "label", "picture"].map((name) => (head ?? []).indexOf(name));
+    const [path, label, picture] = columns;
     if (path < 0 || label < 0) throw new Error("it has no columns path and label");
     const known = { 0: 0, 1: 1, good: 0, damaged: 1 };
-    const labels = new Map();
+    const [byName, byKey] = [new Map(), new Map()];
     for (const row of rows) {
       const value = known[(row[label] ?? "").trim().toLowerCase()];
       if (value === undefined) throw new Error(`the label of ${row[path]} is ${row[label]}, but expected 0 or 1`);
-      labels.set(row[path], value);
+      if (row[picture]) byKey.set(row[picture], value);
+      else byName.set(row[path], value);
     }
-    return labels;
+    return { n: rows.length, of: (name, key) => byKey.get(key) ?? byName.get(name) };
   },
 
   cells: (text) => {

@@ -3,8 +3,7 @@
 import time
 from contextlib import contextmanager
 
-import numpy as np
-
+from skclipad._images.regions import blank_image
 from skclipad._optional import import_optional
 from skclipad._storage.files import file_stamp
 from skclipad.scoring._arrivals import Arrivals
@@ -84,7 +83,8 @@ class Watch:
     def _check_detector(self, error):
         """Raise an error that is not an image's, but comes with any image."""
         try:
-            self._detector.score_components(np.zeros((1, 8, 8, 3)))
+            region = self._detector.embedder.region
+            self._detector.score_components([blank_image(region)])
         except Exception:
             raise error from None
 

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import itertools
 import logging
 import os
 import re
@@ -263,3 +264,21 @@ def test_a_warning_is_told_also_where_the_run_is_stopped(monkeypatch, capsys):
     assert cli.main(["fit", "-o", "d.joblib", *TINY]) == 4
     said = capsys.readouterr().err
     assert "1 warning:\n  the store was moved aside\n" in said and "gone" in said
+
+
+def test_kinds_of_warnings_without_end_are_counted_and_not_kept(
+    photos, detector_file, monkeypatch, capsys
+):
+    score_rows = _rows.score_rows
+
+    def warned(detector, paths):
+        for word in map("".join, itertools.product("abcdefgh", repeat=4)):  # 4,096
+            warnings.warn(f"{word}.png is damaged", stacklevel=1)
+        warnings.warn("aaaa.png is damaged", stacklevel=1)
+        return score_rows(detector, paths)
+
+    monkeypatch.setattr(_rows, "score_rows", warned)
+    assert cli.main(["score", str(photos), "-d", detector_file]) == 0
+    *_, head, first, _, _, _, last = capsys.readouterr().err.splitlines()
+    assert head == "4,097 warnings:" and first == "  2 times: aaaa.png is damaged"
+    assert last == "  ... and 4,092 of 996 or more other kinds"

@@ -108,3 +108,11 @@ def test_memory_grows_with_images_and_not_with_tiles(photos):
     assert probe.memory(10**6, 2) - probe.memory(0, 2) == 3500 * 10**6
     whole, tiled = probe.memory(1, 2), probe.memory(1, 2, tiles=512)
     assert 10**9 < tiled < whole
+
+
+def test_the_time_that_a_detector_takes_to_be_made_is_told(plan, photos, capsys):
+    assert "to fit a detector" not in plan()
+    settings = ["--model", "tiny", "--n-pairs", "100"]
+    assert cli.main(["score", "photos", "--plan", *settings]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^ +and (less than a second|\d+ s) before, to fit", said, re.M)

@@ -392,3 +392,50 @@ def test_info_says_what_a_detector_is(good, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert re.search(r"^references +2 of 6 images, [\d.]+ MB$", printed, re.M)
     assert re.search(r"^N_p +100$", printed, re.M)
+
+
+# Good pictures that are no references set the threshold
+
+
+def test_what_references_leave_over_sets_the_threshold(photos, good, score):
+    fill(good / "copies", [np.asarray(Image.open(good / "00.png"))] * 2)
+    arguments = [photos, "--references", good, "--n-shots", 2]
+    code, rows, said = score(*arguments, "--fpr", 0.25)
+    assert code == 0
+    threshold = float(said.partition("threshold ")[2].partition(":")[0])
+    n_left = int(said.partition("normal pictures above")[0].split()[-1])
+    # Copies of a reference are none of them, and copies of another count once.
+    assert n_left == 4
+    for row in rows:
+        assert row["label"] == str(int(float(row["score"]) > threshold))
+        assert 0 < float(row["p_value"]) <= 1
+
+
+def test_too_few_left_over_are_told_with_what_to_do(photos, good, score):
+    code, _, said = score(photos, "--references", good, "--fpr", 0.25)
+    assert code == 1 and "6 of them references and 0 others" in said
+    assert "takes 3 that are no references. Set --n-shots 3 or less" in said
+    code, _, said = score(photos, "--references", good, "--fpr", 0.01)
+    assert code == 1 and "Name more good pictures with --normal-dir" in said
+    code, _, said = score(photos, "--unlabelled", "--fpr", 0.01)
+    assert code == 1 and "--fpr needs --normal-dir DIR, or --references" in said
+    more = ["--by-folder", "--fpr", 0.01]
+    code, _, said = score(photos, "--references", photos, *more)
+    assert code == 1 and "--fpr with --by-folder needs --normal-dir" in said
+
+
+def test_references_show_the_region_that_fit_was_given(photos, tmp_path, capsys):
+    detector = str(tmp_path / "d.joblib")
+    arguments = ["fit", "--unlabelled", str(photos), "-o", detector, *TINY]
+    assert cli.main([*arguments, "--region", "8,8,40,40"]) == 0
+    assert joblib.load(detector).references_["parts"].shape[0] == 12
+
+    table = tmp_path / "s.csv"
+    arguments = ["score", str(photos), "-d", detector, "-o", str(table)]
+    assert cli.main(arguments) == 0
+    assert len(table.read_text().splitlines()) == 13
+    assert "warning" not in capsys.readouterr().err
+    assert cli.main([*arguments, "--region", "8,9,40,40"]) == 1
+    said = capsys.readouterr().err
+    assert "Got --region '8,9,40,40', but the references" in said
+    assert "show '8,8,40,40'" in said

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -505,7 +506,7 @@ def test_names_come_from_standard_input(photos, detector_file, monkeypatch, caps
     note, first, *others = output.err.splitlines()
     assert note.startswith("Note: The bundled model")
     assert first.startswith("2 of 3 pictures scored in ")
-    assert len(others) == 2 and others[1].startswith("  missing.png: No such file")
+    assert len(others) == 3 and others[1].startswith("  missing.png: No such file")
 
 
 # Threshold, maps, report
@@ -543,7 +544,10 @@ def test_good_pictures_give_every_picture_a_p_value(photos, detector_file, capsy
         assert n_as_high <= sum(one >= score - 1e-6 for one in normal)
     assert [row["p_value"] for row in rows if row["error"]] == [""]
     assert {row["label"] for row in scored} <= {"0", "1"}
-    assert f"such as the {len(normal)} in" in output.err
+    assert (
+        f"p_value: how rarely a good picture scores so high, by {len(normal)} in"
+        in (output.err)
+    )
 
 
 def set_scores(monkeypatch, values, dtype=np.float64):
@@ -725,3 +729,29 @@ def test_a_reference_is_compared_with_and_drawn_in_the_report(
     assert page_data(page)["reference"]["n"] == 13
     assert cli.main([*score, "--reference", "nowhere.csv"]) == 1
     assert "nowhere.csv" in capsys.readouterr().err
+
+
+def test_the_end_of_a_run_tells_what_lies_above_and_what_may_be_done_next(
+    photos, detector_file, tmp_path, capsys
+):
+    table = str(tmp_path / "my scores.csv")
+    arguments = ["score", str(photos), "-d", detector_file, "-o", table]
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().err
+    rows = read_rows(Path(table).read_text())
+    n_above = sum(row["label"] == "1" for row in rows)
+    worst = max(rows, key=lambda row: float(row["score"]))
+    assert f"{n_above} picture" in said and "above the threshold 0.5" in said
+    assert f"is that of {worst['path']}" in said
+    assert "next: label some pictures" in said and f"threshold '{table}' --lab" in said
+
+    assert cli.main([*arguments, "--threshold", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "0 pictures lie above the threshold 1.0" in said and "next:" not in said
+
+
+def test_the_report_outlines_the_region(photos, detector_file, tmp_path, capsys):
+    page = tmp_path / "report.html"
+    arguments = ["score", str(photos), "-d", detector_file, "--report", str(page)]
+    assert cli.main([*arguments, "--heat-maps", "0", "--region", "3,2,20,10"]) == 0
+    assert '"region": {"said": "20 x 10 pixels of each picture' in page.read_text()

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import joblib
 import pytest
+from PIL import Image
 
 from skclipad import cli
+from skclipad._images.reading import image_identity
 
 N = 40
 
@@ -166,7 +169,7 @@ def test_labels_of_pictures_without_a_score_are_told(table, labels, capsys):
         ("path,score\na,1\n", "has no column label"),
         ("path,label\na,perhaps\n", "the label of a is 'perhaps', but expected 0"),
         ("path,label\na,1\na,0\n", "labels a both good and damaged"),
-        ("path,label\nphotos/000001.png,1\n", "Got 0 normal and 1 anomalous labels"),
+        ("path,label\nphotos/000001.png,1\n", "Got 1 damaged pictures in"),
         (b"path,label\n\xff,1\n", "cannot be read as a table"),
     ],
 )
@@ -250,3 +253,85 @@ def test_drift_needs_a_reference(table, capsys):
     assert "--reference" in capsys.readouterr().err
     assert cli.main(["drift", table, "--reference", "nowhere.csv"]) == 1
     assert "nowhere.csv" in capsys.readouterr().err
+
+
+# Labels that are of something else
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Four pictures, their scores, and labels as the report's page saves them."""
+    monkeypatch.chdir(tmp_path)
+    lines = ["path,label,picture"]
+    for i in range(4):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(f"{i}.png")
+        lines.append(f"{i}.png,{i // 2},{image_identity(f'{i}.png')[:16]}")
+    Path("labels.csv").write_text("\n".join(lines))
+    Path("s.csv").write_text("path,score\n0.png,.1\n1.png,.2\n2.png,.3\n3.png,.4\n")
+
+
+def test_a_label_of_another_picture_of_that_name_is_left_out(pictures, capsys):
+    arguments = ["threshold", "s.csv", "--labels", "labels.csv"]
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().err
+    assert "labels.csv: 4 pictures of s.csv, 2 damaged" in said
+    assert "something else" not in said
+
+    Image.new("RGB", (8, 8), "white").save("3.png")
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().err
+    assert "labels.csv: 3 pictures of s.csv, 1 damaged and 2 good" in said
+    assert "1 show something else now than when they were labelled" in said
+    assert "left out: 3.png" in said
+
+    Path("2.png").unlink()  # of what is not there nothing is known
+    assert cli.main(arguments) == 0
+    assert "labels.csv: 3 pictures" in capsys.readouterr().err
+
+
+def test_labels_of_a_folder_that_uses_the_same_names_are_refused(pictures, capsys):
+    for i in range(4):
+        Image.new("RGB", (8, 8), (0, 0, i + 9)).save(f"{i}.png")
+    assert cli.main(["threshold", "s.csv", "--labels", "labels.csv"]) == 1
+    said = capsys.readouterr().err
+    assert "0.png, 1.png, 2.png, ..." in said and "of another folder" in said
+
+
+def test_labels_of_which_most_have_no_score_are_doubted(table, tmp_path, capsys):
+    labels = write_labels(tmp_path / "l.csv", {38: 0, 39: 1, 40: 1, 41: 1, 42: 1})
+    assert cli.main(["threshold", table, "--labels", labels]) == 0
+    said = capsys.readouterr().err
+    assert "3 more have no score there: photos/000040.png" in said
+    assert "is it the labels.csv of another folder?" in said
+
+
+@pytest.mark.parametrize("label, missing", [(1, "good"), (0, "damaged")])
+def test_labels_of_one_kind_lead_on(label, missing, table, tmp_path, capsys):
+    labels = write_labels(tmp_path / "l.csv", {1: label, 2: label})
+    assert cli.main(["threshold", table, "--labels", labels]) == 1
+    said = capsys.readouterr().err
+    assert f"none that is {missing}" in said and "Label pictures" in said
+    assert ("--normal-dir" in said) == (missing == "damaged")
+
+
+def test_the_table_of_scores_is_no_table_of_labels(table, capsys):
+    assert cli.main(["threshold", table, "--labels", table]) == 1
+    assert "is the table of scores" in capsys.readouterr().err
+
+
+def test_a_table_that_is_not_there_is_told_with_where_it_comes_from(table, capsys):
+    assert cli.main(["threshold", "none.csv"]) == 1
+    assert "none.csv: no such file. `skclipad score" in capsys.readouterr().err
+
+
+def test_what_no_labels_show_is_said(table, labels, tmp_path, capsys):
+    few = write_labels(tmp_path / "few.csv", {i: i % 2 for i in range(6)})
+    assert cli.main(["threshold", table, "--labels", few]) == 0
+    said = capsys.readouterr().err
+    assert "in 67 of 100 pairs (AUROC 0.667; 50 is chance)" in said
+    assert "Until then no threshold will do" in said
+    assert "Nothing was changed: -d DETECTOR" in said
+
+    many = write_labels(tmp_path / "many.csv", {i: int(i > 19) for i in range(40)})
+    assert cli.main(["threshold", table, "--labels", many]) == 0
+    assert "no threshold will do" not in capsys.readouterr().err

@@ -278,7 +278,9 @@ def test_a_command_is_run_for_pictures_above(watch, photos, tmp_path, capfd):
 
     rows = watch(act, "--above", "0", "--exec", "cp {path} alarms/")
     assert {path.name for path in (tmp_path / "alarms").iterdir()} == set(by_name(rows))
-    assert "cp ended with 0" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "cp ended with 0" in said
+    assert "above 0.0 'cp {path} alarms/' is run for each picture" in said
 
 
 def test_a_command_that_fails_stops_nothing(watch, capfd):
@@ -287,9 +289,12 @@ def test_a_command_that_fails_stops_nothing(watch, capfd):
     assert "false ended with 1" in capfd.readouterr().err
 
 
-def test_below_nothing_is_done(watch, tmp_path):
+def test_below_nothing_is_done(watch, tmp_path, capfd):
     rows = watch(lambda: until(has_rows(N)), "--above", "1", "--move", "bad")
     assert len(rows) == N and list((tmp_path / "bad").iterdir()) == []
+    said = capfd.readouterr().err
+    assert "above 1.0 pictures are moved to bad" in said
+    assert f"{N} scored, 0 above, the highest 0." in said
 
 
 def test_without_watchdog_the_folder_is_looked_through(

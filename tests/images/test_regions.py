@@ -41,7 +41,7 @@ def box_mask():
 def test_a_box_is_given_by_corner_and_size(value):
     region = parse_region(value)
     assert region.box == (8, 16, 48, 48) and region.mask is region.size is None
-    assert region.name == "8,16,48,48" and parse_region(region) is region
+    assert region.name == "8,16,40,32" and parse_region(region) is region
 
 
 def test_a_mask_is_an_image_or_an_array(circle, tmp_path):

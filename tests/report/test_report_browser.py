@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from skclipad._images.reading import image_identity
 from skclipad.datasets import make_defect_images
 from skclipad.report import write_report
 
@@ -121,6 +122,7 @@ def test_sorting_by_another_score_and_turning_the_order(page):
 
 
 def test_filters_by_name_label_and_score(page):
+    assert not find(page, "#clear").is_displayed()
     find(page, "#search").send_keys("PICTURE-01")
     assert find(page, "#found").text == "10 pictures"
     find(page, "#from").send_keys("0.9")
@@ -200,6 +202,25 @@ def test_boxes_lie_where_they_are_and_are_switched_off_by_key(page, tmp_path):
     assert "boxes 2" in find(page, "#detail-scores").text
     find(page, "#detail-next").click()
     assert "boxes none" in find(page, "#detail-scores").text
+
+
+@pytest.mark.parametrize("kind", ["box", "mask"])
+def test_the_region_is_outlined_where_it_lies(kind, page, tmp_path):
+    assert not find(page, "#region").is_displayed()
+    mask = np.zeros((20, 40), bool)
+    mask[5:20, 10:20] = True
+    region = mask if kind == "mask" else (10, 5, 10, 15)
+    images = np.zeros((2, 20, 40, 3))
+    open_report(page, tmp_path / "region.html", images, [0.9, 0.1], region=region)
+    assert "looked at" in find(page, "#region").text
+    frame, outline = box(page, ".card .frame"), box(page, ".region .dashed")
+    for side, share in (("width", 0.25), ("height", 0.75)):
+        assert outline[side] == pytest.approx(share * frame[side], abs=0.5)
+    assert outline["x"] - frame["x"] == pytest.approx(frame["width"] / 4, abs=0.5)
+    assert outline["y"] - frame["y"] == pytest.approx(frame["height"] / 4, abs=0.5)
+    assert len(page.find_elements(By.CSS_SELECTOR, "#gallery .region")) == 2
+    find(page, ".card").click()
+    assert find(page, "#detail .region .dashed").is_displayed()
 
 
 def test_the_reference_is_drawn_over_the_histogram_and_what_differs_is_said(
@@ -300,7 +321,7 @@ def pressed(page):
 
 
 def test_a_key_labels_the_card_in_focus_and_goes_to_the_next(labelled):
-    assert find(labelled, "#labelled").text == "None yet."
+    assert find(labelled, "#labelled").text.startswith("None yet.")
     find(labelled, ".card").send_keys("d")
     press_keys(labelled, "dgd")
     assert pressed(labelled)[:5] == ["damaged", "damaged", "good", "damaged", ""]
@@ -338,10 +359,33 @@ def test_labelling_shows_the_ten_worst_and_then_what_is_near_the_threshold(label
     assert names[10:] == ["20.png", "19.png", "21.png"]  # 0.50, 0.52, 0.48
     press_keys(labelled, "u")
     assert find(labelled, "#detail-name").text == "21.png"
-    assert find(labelled, "#labelled").text.startswith("12 of 30")
+    assert find(labelled, "#detail-labelled").text == (
+        "12 of 30 pictures labelled: 0 damaged, 12 good."
+    )
     press_keys(labelled, Keys.ESCAPE)
     find(labelled, "#label").click()  # goes on with what has no label
-    assert find(labelled, "#detail-name").text == "10.png"
+    assert find(labelled, "#detail-name").text == "21.png"
+
+
+def test_answers_that_contradict_the_threshold_say_where_labels_are_needed(
+    page, tmp_path
+):
+    # All lie far below the threshold, and those from 12.png on are good.
+    names = [f"{i:02d}.png" for i in range(30)]
+    path = tmp_path / "r.html"
+    open_report(page, path, distinct(30), np.linspace(0.4, 0.11, 30), names=names)
+    find(page, "#label").click()
+    asked = []
+    for _ in range(14):
+        asked.append(find(page, "#detail-name").text)
+        press_keys(page, "d" if asked[-1] < "12.png" else "g")
+    assert asked[:10] == names[:10]
+    # From the middle of what is left towards where good and damaged meet.
+    assert asked[10:] == ["20.png", "15.png", "12.png", "11.png"]
+    press_keys(page, "u")
+    assert find(page, "#detail-name").text == asked[-1]
+    press_keys(page, Keys.ESCAPE)
+    assert pressed(page)[:14] == ["damaged"] * 10 + ["good"] * 3 + [""]
 
 
 def test_where_every_picture_has_a_label_nothing_is_asked(page):
@@ -364,12 +408,12 @@ def test_labels_are_found_again_in_every_report_of_the_same_pictures(
     assert pressed(labelled) == ["", "good", "damaged", "", "", ""]
 
 
-def downloaded(page, folder, button):
+def downloaded(page, folder, key):
     page.execute_cdp_cmd(
         "Browser.setDownloadBehavior",
         {"behavior": "allow", "downloadPath": str(folder)},
     )
-    find(page, button).click()
+    press_keys(page, key)
     path = folder / "labels.csv"
     for _ in range(100):
         if path.exists():
@@ -382,27 +426,31 @@ def test_labels_are_saved_and_opened_as_a_table(labelled, tmp_path):
     find(labelled, ".card").send_keys("d")
     press_keys(labelled, "gg")
     (tmp_path / "saved").mkdir()
-    path = downloaded(labelled, tmp_path / "saved", "#save")
+    assert find(labelled, "#opened").text == ""
+    path = downloaded(labelled, tmp_path / "saved", "s")
+    assert find(labelled, "#opened").text.startswith("3 labels saved as labels.csv")
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
+    keys = [image_identity(image)[:16] for image in distinct(3)]
     assert rows == [
-        ["path", "label"],
-        [NASTY, "1"],
-        ['a, "b".png', "0"],
-        ["02.png", "0"],
+        ["path", "label", "picture"],
+        [NASTY, "1", keys[0]],
+        ['a, "b".png', "0", keys[1]],
+        ["02.png", "0", keys[2]],
     ]
 
     find(labelled, "#forget").click()
     labelled.switch_to.alert.accept()
-    assert find(labelled, "#labelled").text == "None yet."
+    assert find(labelled, "#labelled").text.startswith("None yet.")
     with open(path, "a", newline="", encoding="utf-8") as file:
         file.write('"elsewhere.png",damaged\r\n29.png,Damaged\r\n')
+        file.write("28.png,1,that of another picture\r\n")
     find(labelled, "#file").send_keys(str(path))
     wait_for(lambda: find(labelled, "#opened").text)
     said = find(labelled, "#opened").text
-    assert said == "labels.csv: 5 labels, 4 of pictures on this page."
+    assert said == "labels.csv: 6 labels, 4 of pictures on this page."
     assert pressed(labelled)[:3] == ["damaged", "good", "good"]
-    assert pressed(labelled)[29] == "damaged"
+    assert pressed(labelled)[28:] == ["", "damaged"]
 
 
 @pytest.mark.parametrize(

@@ -353,3 +353,50 @@ def test_the_page_counts_what_is_above_the_threshold_as_the_table_does(tmp_path)
     data = block(page, "data")
     assert data["scores"] == scores
     assert sum(score > data["threshold"] for score in data["scores"]) == 1
+
+
+# The region
+
+
+def region_of(tmp_path, images, region):
+    scores = np.linspace(1, 0, len(images))
+    return block(written(tmp_path, images, scores, region=region), "data")["region"]
+
+
+def test_a_box_is_outlined_in_the_pictures_that_it_fits(tmp_path):
+    images = [np.zeros((30, 40, 3)), np.zeros((20, 40, 3)), tmp_path / "none.png"]
+    found = region_of(tmp_path, images, "10,5,20,25")
+    assert found["path"] == "M10 5H30V30H10Z"
+    assert found["sizes"] == [[40, 30], None, None]
+    assert found["said"].startswith("20 x 25 pixels of each picture are looked at, 10 ")
+    assert "5 from above" in found["said"] and "outside changes no" in found["said"]
+    assert region_of(tmp_path, images[:1], None) is None
+
+
+def test_a_mask_is_outlined_along_its_edges(tmp_path):
+    mask = np.zeros((20, 40), bool)
+    mask[5:15, 10:30] = True
+    mask[8:12, 15:20] = False  # a hole
+    images = [np.zeros((20, 40, 3)), np.zeros((21, 40, 3))]
+    found = region_of(tmp_path, images, mask)
+    parts = set(re.findall("M[^M]+", found["path"]))
+    assert parts == {
+        *("M10 5H30", "M10 15H30", "M10 5V15", "M30 5V15"),
+        *("M15 8H20", "M15 12H20", "M15 8V12", "M20 8V12"),
+    }
+    assert found["sizes"] == [[40, 20], None]
+    assert found["said"].startswith("22% of each picture is looked at")
+
+
+def test_the_outline_of_a_large_mask_is_drawn_coarsely(tmp_path):
+    rng = np.random.default_rng(0)
+    mask = rng.random((3000, 4000)) > 0.5
+    found = region_of(tmp_path, [np.zeros((3000, 4000, 3), np.uint8)], mask)
+    numbers = [float(n) for n in re.findall(r"[\d.]+", found["path"])]
+    assert max(numbers) == 4000 and min(numbers) == 0
+    assert len(found["path"]) < 1_000_000
+
+
+def test_a_region_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="empty region"):
+        region_of(tmp_path, [np.zeros((3, 4, 3))], "1,1,0,5")

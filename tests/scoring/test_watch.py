@@ -13,7 +13,7 @@ from skclipad.scoring._watch import Watch
 
 class Detector:
     threshold = 0.5
-    embedder = SimpleNamespace(batch_size=3)
+    embedder = SimpleNamespace(batch_size=3, region=None)
     is_dead = False
 
     def score_components(self, X):
