@@ -129,7 +129,7 @@ def _check(args):
 
 
 def _normal_images(args, detector):
-    """Return what --normal-dir names, or --references with --fpr leave over, or None."""
+    """Return what --normal-dir names or --references leave over, scored, or None."""
     folder = args.normal_dir
     if folder is not None:
         paths = find_images([folder], leave_out=args.maps)
