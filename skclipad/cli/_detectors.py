@@ -36,44 +36,51 @@ def load_detector(args):
             "`skclipad fit`."
         )
 
+    detector = _unpickled(args.detector)
+    _check_version(args.detector, detector)
+    if detector.embedder is None:
+        detector.set_params(embedder=CLIPImageEmbedder())
+    return detector.set_params(**given(args, RUNNING_OPTIONS))
+
+
+def _unpickled(name):
+    """Return the detector that a file holds; a ValueError tells that it holds none."""
     try:
-        detector = joblib.load(args.detector)
+        detector = joblib.load(name)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{args.detector}: No such file. `skclipad fit -o {args.detector}` makes "
-            "a detector."
+            f"{name}: No such file. `skclipad fit -o {name}` makes a detector."
         ) from error
     except OSError:
         raise
     except Exception as error:  # whatever unpickling a wrong file may raise
         raise ValueError(
-            f"{args.detector} cannot be loaded ({type(error).__name__}: {error}). "
-            "Expected a file that `skclipad fit` or joblib.dump wrote."
+            f"{name} cannot be loaded ({type(error).__name__}: {error}). Expected a "
+            "file that `skclipad fit` or joblib.dump wrote."
         ) from error
 
     if not isinstance(detector, RandomWordCLIPDetector):
         raise ValueError(
-            f"{args.detector} holds a {type(detector).__name__}, but expected a "
+            f"{name} holds a {type(detector).__name__}, but expected a "
             "RandomWordCLIPDetector, as `skclipad fit` writes it."
         )
-    estimators = (
-        [detector] if detector.embedder is None else [detector, detector.embedder]
-    )
+    return detector
+
+
+def _check_version(name, detector):
+    """Refuse a detector that lacks parameters of today."""
+    estimators = [one for one in (detector, detector.embedder) if one is not None]
     unknown = [
-        name
+        parameter
         for estimator in estimators
-        for name in estimator._get_param_names()
-        if not hasattr(estimator, name)
+        for parameter in estimator._get_param_names()
+        if not hasattr(estimator, parameter)
     ]
     if unknown:
         raise ValueError(
-            f"{args.detector} was written by another version of skclipad, whose "
-            f"detectors had no {', '.join(unknown)}. Make it again with `skclipad fit`."
+            f"{name} was written by another version of skclipad, whose detectors had "
+            f"no {', '.join(unknown)}. Make it again with `skclipad fit`."
         )
-
-    if detector.embedder is None:
-        detector.set_params(embedder=CLIPImageEmbedder())
-    return detector.set_params(**given(args, RUNNING_OPTIONS))
 
 
 def ready_to_score(detector):
