@@ -79,9 +79,8 @@ def _even_out(norm, weight):
         return
     with torch.no_grad():
         size = torch.hypot(norm.weight, norm.bias)  # root mean square of the channel
-        scale = (
-            size.clamp(min=SMALLEST) / weight.abs().amax(0).clamp(min=SMALLEST)
-        ).sqrt()
+        largest = weight.abs().amax(0)
+        scale = (size.clamp(min=SMALLEST) / largest.clamp(min=SMALLEST)).sqrt()
         norm.weight /= scale
         norm.bias /= scale
         weight *= scale
