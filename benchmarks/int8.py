@@ -10,6 +10,10 @@ process of its own, for its memory::
     python benchmarks/int8.py --model ViT-B-32 --images 128 --texts 512
     python benchmarks/int8.py --model PE-Core-B-16 --texts 0
     python benchmarks/int8.py --cpu-time    # where other work keeps the cores busy
+    python benchmarks/int8.py --model tiny --painted 600
+
+With ``--painted`` it prints what number formats do to AUROC and to the order of scores
+instead, on painted images; ``photos.py --question precision`` does on photographs.
 
 Weights are random unless the model is "tiny": speed does not depend on them, but
 cosines do. Those of trained weights are what ``skclipad info --check-precision int8
@@ -30,12 +34,16 @@ from time import perf_counter, process_time
 import numpy as np
 import torch
 from _common import describe_machine, median_ratio, print_table, take_turns
+from scipy.stats import spearmanr
 from text_encoder import training_prompts
 
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._clip.backbone import load_backbone
 from skclipad._clip.precision import cpu_units
 from skclipad._clip.text import encode_texts
 from skclipad._clip.vision import encode_pixels, normalized
+from skclipad.datasets import make_defect_images
+from skclipad.metrics import auroc
 
 OURS = ("fp32", "bf16", "int8")
 ORT = "onnxruntime, dynamic int8"
@@ -152,6 +160,24 @@ def print_turns(what, n, contenders, args):
     )
 
 
+def print_accuracy(args):
+    """Print AUROC on painted images, and how much the order of scores changes."""
+    bunch = make_defect_images(args.painted, random_state=7)
+    rows, exact = [], {}
+    for name in OURS:
+        embedder = CLIPImageEmbedder(args.model, None, device="cpu", precision=name)
+        detector = RandomWordCLIPDetector(embedder=embedder, random_state=0).fit()
+        scores = detector.score_components(bunch.images)
+        scores = {**scores, "score": detector.combine_components(scores)}
+        exact = exact or scores
+        for method, found in scores.items():
+            order = spearmanr(found, exact[method])[0]
+            rows.append(
+                [name, method, f"{auroc(bunch.target, found):.4f}", f"{order:.4f}"]
+            )
+    print_table(["", "score", "AUROC", "rank correlation to fp32"], rows)
+
+
 def parse():
     """Read the arguments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -161,6 +187,7 @@ def parse():
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cpu-time", action="store_true", help="of one thread")
+    parser.add_argument("--painted", type=int, metavar="N", help="images")
     parser.add_argument("--memory-of", choices=OURS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -176,6 +203,9 @@ def main():
     if args.cpu_time:
         torch.set_num_threads(1)
     describe_machine()
+    if args.painted:
+        print_accuracy(args)
+        return
     print(f"units for fewer bits: {', '.join(cpu_units() or ()) or 'none, or unknown'}")
     kind = "seconds of CPU time" if args.cpu_time else "seconds"
     print(f"{args.model}, {kind}, medians of {args.repeats} turns\n")

@@ -11,8 +11,8 @@ from skclipad._clip.transformer import is_plain
 LEAST_SHARE = 0.5
 """Of a tower's weights that must become 8 bits: below, too little gets faster."""
 
-TINY = 1e-6
-"""As large as a channel that is left out is taken for."""
+SMALLEST = 1e-6
+"""Size that a channel of zeros counts as, since it is divided by."""
 
 PROBE = (256, 512, 512)
 """Rows, columns and depth of the products on which a machine is tried."""
@@ -79,7 +79,8 @@ def _even_out(norm, weight):
         return
     with torch.no_grad():
         size = torch.hypot(norm.weight, norm.bias)  # root mean square of the channel
-        scale = (size.clamp(min=TINY) / weight.abs().amax(0).clamp(min=TINY)).sqrt()
+        largest = weight.abs().amax(0)
+        scale = (size.clamp(min=SMALLEST) / largest.clamp(min=SMALLEST)).sqrt()
         norm.weight /= scale
         norm.bias /= scale
         weight *= scale
