@@ -38,6 +38,7 @@ def run(args):
     folder = _checked_folder(args)
     _check(args, folder)
     target = checked_table(args.output)
+    _check_rows(target)
     command = None if args.execute is None else Command(args.execute)
     detector = load_detector(args) if args.detector else new_detector(args).fit()
     components = ready_to_score(detector)
@@ -116,6 +117,16 @@ def _check(args, folder):
                 f"--move {args.move} is the folder that is watched, but expected "
                 "another one."
             )
+
+
+def _check_rows(target):
+    """Refuse a table that no watch wrote: its rows would be lost."""
+    if target.exists() and not ledger_path(target).exists():
+        raise ValueError(
+            f"{target} is there, but not {ledger_path(target)}, which knows the rows of "
+            "a watch: `skclipad score` wrote it without --update, and its rows would be "
+            "lost. Name another output, or move it away."
+        )
 
 
 def _camera(args, folder, watch):

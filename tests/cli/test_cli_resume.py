@@ -197,7 +197,7 @@ def test_rows_of_two_detectors_are_never_mixed(
     crops = joblib.load(detector_file).set_params(embedder__crops="multi")
     joblib.dump(crops, tmp_path / "crops.joblib")
     for name, reason in (
-        ("other.joblib", "detector was"),
+        ("other.joblib", "detector is another one"),
         ("crops.joblib", "embedder__crops was 'whole' and is 'multi'"),
     ):
         arguments = ["-d", str(tmp_path / name), "-o", str(tmp_path / "scores.csv")]

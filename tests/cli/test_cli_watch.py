@@ -369,3 +369,14 @@ def test_what_cannot_be_done_is_refused(options, said, photos, detector_file, ca
     arguments = ["watch", *options, "-d", detector_file, "-o", "s.csv"]
     assert cli.main(arguments) == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_table_of_score_is_not_written_over(photos, detector_file, capsys):
+    arguments = ["photos", "-d", detector_file, "-o", "s.csv"]
+    assert cli.main(["score", *arguments]) == 0
+    before = Path("s.csv").read_bytes()
+    assert cli.main(["watch", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert "its rows would be lost. Name another output" in said
+    assert Path("s.csv").read_bytes() == before
+    assert not Path("s.csv.rows").exists()
