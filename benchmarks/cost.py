@@ -5,10 +5,12 @@ and the parts of it are timed alone: reading and decoding, the image tower, the 
 what Dask adds to an image. The rest is arithmetic, printed with its numbers::
 
     python benchmarks/cost.py
-    python benchmarks/cost.py --model tiny --images 2000 --processes 1 2 4
+    python benchmarks/cost.py --model lite --images 1000 --side 256 --processes
+    python benchmarks/cost.py --price 0.05
 
-The weights are random for every model but ``tiny``: speed does not depend on them. With
-a GPU (``--device cuda``) the column of hours is GPU-hours.
+The price is that of an hour of a core, in any currency. The weights are random for
+every model but the bundled ones: speed does not depend on them. With a GPU (``--device
+cuda``) hours are those of the GPU.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._embedder import load_clip
+from skclipad._images.crops import resize_image
 from skclipad._images.reading import read_image
 from skclipad.datasets import make_defect_images
 from skclipad.distributed import score_distributed
@@ -45,14 +48,14 @@ def write_images(folder, n, side):
     return paths
 
 
-def rate(function, n):
+def rate(function, n, clock=time.perf_counter):
     """Return how many of n a second a call gets done."""
-    start = time.perf_counter()
+    start = clock()
     function()
-    return n / (time.perf_counter() - start)
+    return n / (clock() - start)
 
 
-def cost_of(detector, paths):
+def cost_of(detector, paths, price):
     """Print what one process needs, part by part."""
     embedder = detector.embedder
     backbone = load_clip(embedder)
@@ -62,22 +65,20 @@ def cost_of(detector, paths):
     images = [np.asarray(image) for image in pixels]
     X = np.random.default_rng(0).normal(size=(20_000, backbone.embed_dim))
 
-    def decode():
+    def read():
         for path in some:
-            read_image(path)
+            image = read_image(path)
+            resize_image(image, (0, 0, *image.size), backbone.image_size)
 
     flop = count_flop(lambda: embedder.transform(images[:1]))
 
     rates = {
         "all of it, from files": rate(lambda: embedder.transform(paths), len(paths)),
         "image tower alone": rate(lambda: embedder.transform(images), len(images)),
-        "reading and decoding alone": rate(decode, len(some)),
+        "reading alone, on one core": rate(read, len(some), time.process_time),
         "scores of embeddings": rate(lambda: detector.predict_proba(X), len(X)),
     }
-    print_table(
-        ["one process", "images/s", "hours per million"],
-        [[name, r, MILLION / r / 3600] for name, r in rates.items()],
-    )
+    print_costs(rates, price, backbone.device.type)
     bytes_each = np.mean([os.path.getsize(path) for path in paths])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     row = {"path": paths[0], "score": 0.5, "label": 0, "s_pr": 0.5, "s_fnn": 0.5}
@@ -93,6 +94,19 @@ def cost_of(detector, paths):
         ],
     )
     return rates["all of it, from files"]
+
+
+def print_costs(rates, price, device):
+    """Print hours and core-hours of a million, and with a price what they cost."""
+    unit = "core-hours" if device == "cpu" else "GPU-hours"
+    names, rows = ["one process", "images/s", "hours per million", unit], []
+    for name, done in rates.items():
+        hours = MILLION / done / 3600
+        is_one = device != "cpu" or "one core" in name
+        paid = hours * (1 if is_one else torch.get_num_threads())
+        rows.append([name, done, hours, paid])
+        rows[-1] += [] if price is None else [f"{paid * price:.2f}"]
+    print_table(names + ([] if price is None else [f"at {price:g} each"]), rows)
 
 
 def cost_on_dask(detector, paths, processes, folder):
@@ -139,11 +153,14 @@ def main():
     parser.add_argument("--images", type=int, default=304)
     parser.add_argument("--side", type=int, default=1024, help="pixels of an image")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--decode", choices=["full", "reduced"], default="full")
+    parser.add_argument("--price", type=float, help="of an hour of a core")
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 4])
     args = parser.parse_args()
 
     describe_machine()
-    embedder = CLIPImageEmbedder(args.model, None, device=args.device)
+    how = {"device": args.device, "decode": args.decode}
+    embedder = CLIPImageEmbedder(args.model, None, **how)
     detector = RandomWordCLIPDetector(N_p=200, random_state=0, embedder=embedder).fit()
 
     with tempfile.TemporaryDirectory() as name:
@@ -151,7 +168,7 @@ def main():
         (folder / "photos").mkdir()
         paths = write_images(folder / "photos", args.images, args.side)
         print(f"{args.model}, {args.images} JPEG files of {args.side} pixels a side\n")
-        cost_of(detector, paths)
+        cost_of(detector, paths, args.price)
         if args.processes:
             cost_on_dask(detector, paths, args.processes, folder)
             scheduler_limit()
