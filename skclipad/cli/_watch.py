@@ -123,9 +123,8 @@ def _check_rows(target):
     """Refuse a table that no watch wrote: its rows would be lost."""
     if target.exists() and not ledger_path(target).exists():
         raise ValueError(
-            f"{target} is there, but not {ledger_path(target)}, which knows the rows "
-            "of a watch: `skclipad score` wrote it without --update, and its rows would "
-            "be lost. Name another output, or move it away."
+            f"{target} was written by `skclipad score` without --update, and its rows "
+            "would be lost. Name another output, or move it away."
         )
 
 
