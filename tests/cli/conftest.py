@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from skclipad import cli
+from skclipad.cli import _table_run
 from skclipad.datasets import make_defect_images
 from skclipad.scoring import _rows, _run
 
@@ -75,3 +76,17 @@ def stopped(monkeypatch):
             yield blocks
 
     return stop
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """``--dask`` has a cluster in this process, whatever its address."""
+    dask = pytest.importorskip("distributed")
+    here = {"processes": False, "dashboard_address": "127.0.0.1:0", "n_workers": 2}
+
+    @contextmanager
+    def in_this_process(address):
+        with dask.Client(**here, threads_per_worker=1) as client:
+            yield client
+
+    monkeypatch.setattr(_table_run, "open_client", in_this_process)

@@ -326,6 +326,18 @@ def test_by_folder_compares_each_kind_with_its_own(mixed, score):
     assert rows == alone
 
 
+def test_by_folder_scores_alike_on_a_cluster(mixed, score, cluster):
+    options = ["--unlabelled", "--by-folder"]
+    _, rows, _ = score(mixed, *options)
+    code, elsewhere, said = score(mixed, *options, "--dask", "local:2")
+    assert code == 0 and "Dask: 2 workers" in said
+    assert [row["path"] for row in elsewhere] == [row["path"] for row in rows]
+    for name in ("score", "s_img"):
+        expected = [float(row[name]) for row in rows]
+        found = [float(row[name]) for row in elsewhere]
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
 def test_by_folder_takes_references_of_the_same_name(mixed, tmp_path, score):
     for kind in ("tile", "coin", "bottle"):
         images = make_defect_images(3, random_state=5).images

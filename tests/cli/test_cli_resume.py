@@ -1,6 +1,5 @@
 """``skclipad score --resume``: what a dead run left is used, and nothing else."""
 
-import contextlib
 import json
 import os
 from dataclasses import replace
@@ -448,21 +447,7 @@ def test_resume_needs_a_table(photos, detector_file, capsys):
     assert "--resume needs --output" in capsys.readouterr().err
 
 
-def test_a_cluster_scores_what_is_missing(dead_run, score, seen, monkeypatch):
-    dask = pytest.importorskip("distributed")
-
-    @contextlib.contextmanager
-    def in_this_process(address):
-        assert address == "local:2"
-        options = {
-            "processes": False,
-            "dashboard_address": "127.0.0.1:0",
-            "n_workers": 2,
-        }
-        with dask.Client(**options, threads_per_worker=1) as client:
-            yield client
-
-    monkeypatch.setattr(_table_run, "open_client", in_this_process)
+def test_a_cluster_scores_what_is_missing(dead_run, score, seen, cluster):
     resumed = score("--resume", "--dask", "local:2")
     assert sorted(seen) == names(range(N_DONE, 13))
     clean = score(to="clean.csv")
