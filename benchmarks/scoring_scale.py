@@ -16,6 +16,9 @@ time that its process computes, which other work changes less; its memory; and
 these::
 
     python benchmarks/scoring_scale.py --command --images 100000
+    python benchmarks/scoring_scale.py --command --no-model --images 100000
+
+With ``--no-model`` scores are drawn by chance: what is left is all around the model.
 """
 
 import argparse
@@ -43,6 +46,23 @@ from skclipad.datasets import make_defect_images
 N_PAINTED = 250
 N_FILES = 1000  # of `--command`, of which the others are links
 N_NEW = 10  # images that come before an update
+NO_MODEL = """
+import sys
+from random import random
+from skclipad.cli import main
+from skclipad.scoring import _run
+from skclipad.scoring._rows import printable
+
+def score_block(detector, block):
+    names = ("score", "s_pr", "s_fnn")
+    return [
+        {"path": printable(path), "label": 0} | {name: random() for name in names}
+        for path in block.paths
+    ]
+
+_run.score_block = score_block
+sys.exit(main())
+"""
 TICKS = os.sysconf("SC_CLK_TCK")  # of computing a second, in /proc
 
 
@@ -93,9 +113,9 @@ def link_images(folder, n_images, side):
         os.link(first[i % len(first)], folder / f"{i:06}.jpg")
 
 
-def start(folder, *options):
+def start(folder, program, *options):
     """Start ``skclipad score`` in a folder with ``photos`` and a detector."""
-    command = [sys.executable, "-m", "skclipad", "score", "photos", "-d", "detector"]
+    command = [sys.executable, *program, "score", "photos", "-d", "detector"]
     return subprocess.Popen(
         [*command, "-o", "scores.csv", *options], cwd=folder, stderr=subprocess.PIPE
     )
@@ -129,7 +149,7 @@ def print_pace(samples, n_images):
     print_table(["a tenth of them", "images/s", "computing, ms an image"], rows)
 
 
-def command(folder, n_images, side):
+def command(folder, n_images, side, program):
     """Score images by the command, and say how long it took.
 
     Returns what `watch` saw, the peak of memory in MB, and the journal.
@@ -141,7 +161,7 @@ def command(folder, n_images, side):
     joblib.dump(detector.fit(), folder / "detector")
 
     begun, kept = perf_counter(), folder / "kept.journal"
-    process, journal = start(folder), folder / "scores.csv.journal"
+    process, journal = start(folder, program), folder / "scores.csv.journal"
     samples = []
     for sample in watch(process, journal):
         if not samples:
@@ -157,7 +177,7 @@ def command(folder, n_images, side):
     return samples, peak, kept
 
 
-def update(folder, n_images, kept):
+def update(folder, n_images, kept, program):
     """Let a ledger know what was scored, add images, and time ``--update``."""
     identity, results, _ = read_journal(kept)
     with Ledger(ledger_path(folder / "scores.csv"), identity) as ledger:
@@ -167,26 +187,30 @@ def update(folder, n_images, kept):
     for i, image in enumerate(new):
         Image.fromarray(image).save(folder / "photos" / f"new-{i}.jpg")
 
-    begun = perf_counter()
-    _, said = start(folder, "--update").communicate()
-    seconds = perf_counter() - begun
+    begun, before = perf_counter(), os.times()
+    _, said = start(folder, program, "--update").communicate()
+    seconds, after = perf_counter() - begun, os.times()
+    computed = (after.children_user + after.children_system) - (
+        before.children_user + before.children_system
+    )
     with open(folder / "scores.csv", encoding="utf-8") as table:
         n_rows = sum(1 for line in table) - 1
     assert n_rows == n_images + N_NEW, said.decode()
-    print(f"--update, {N_NEW} new of {n_rows:,}: {seconds:.1f} s, the whole process")
+    print(f"--update, {N_NEW} new of {n_rows:,}, the whole process: {seconds:.1f} s")
+    print(f"of which it computes {computed:.1f}")
     print(said.decode())
 
 
-def measure_command(n_images, side):
+def measure_command(n_images, side, program):
     """Print what the command takes for a tenth of the images and for all of them."""
     peaks = []
     for n in (n_images // 10, n_images):
         with tempfile.TemporaryDirectory() as name:
-            samples, peak, kept = command(Path(name), n, side)
+            samples, peak, kept = command(Path(name), n, side, program)
             peaks.append(peak)
             if n == n_images:
                 print_pace(samples, n)
-                update(Path(name), n, kept)
+                update(Path(name), n, kept, program)
     print(f"peak memory: {peaks[1] - peaks[0]:+.0f} MB for 10 x the images")
 
 
@@ -196,6 +220,7 @@ def main():
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--command", action="store_true", help="skclipad score")
+    parser.add_argument("--no-model", action="store_true", help="scores by chance")
     parser.add_argument("--side", type=int, default=256, help="pixels, with --command")
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -206,7 +231,8 @@ def main():
 
     describe_machine()
     if args.command:
-        measure_command(args.images, args.side)
+        program = ["-c", NO_MODEL] if args.no_model else ["-m", "skclipad"]
+        measure_command(args.images, args.side, program)
         return
 
     sizes = (args.images // 10, args.images)
