@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from skclipad._clip.int8 import LARGEST, Int8Attention, Int8Linear
+from skclipad._clip.precision import FAST_INT8, cpu_units
 from skclipad._clip.transformer import is_plain
 
 LEAST_SHARE = 0.5
@@ -17,9 +18,10 @@ SMALLEST = 1e-6
 PROBE = (256, 512, 512)
 """Rows, columns and depth of the products on which a machine is tried."""
 
-SLOWEST = 3
-"""Times that a product in 8 bits may take of one in single precision. Where a processor
-has units for them it takes a third; code that does without takes a hundred times."""
+SLOWEST = 10
+"""Times that a product in 8 bits may take of one in single precision; code for
+processors without units takes a hundred times. It is timed only where no units are
+known of: on a busy machine a short product may take any time."""
 
 
 def to_int8(model, name):
@@ -140,6 +142,8 @@ def _check_products():
             "are wrong for large values, as on those without units for them (VNNI). "
             "Set precision='fp32'."
         )
+    if set(FAST_INT8) & set(cpu_units() or ()):
+        return
     times = _seconds(torch._int_mm, x, weight) / _seconds(
         torch.mm, x.float(), weight.float()
     )

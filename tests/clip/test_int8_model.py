@@ -140,6 +140,13 @@ def test_a_detector_of_single_precision_scores_in_8_bits(images):
     assert 0 < np.abs(exact - low).max() < 0.1
 
 
+def test_units_that_are_known_are_not_timed(monkeypatch, nothing_loaded):
+    monkeypatch.setattr(torch, "_int_mm", slow)
+    monkeypatch.setattr(int8_model, "SLOWEST", 3)
+    monkeypatch.setattr(int8_model, "cpu_units", lambda: ("avx512_vnni",))
+    assert load("int8").numbers == "int8"  # a busy machine is no reason to refuse
+
+
 # Refused
 
 
@@ -190,5 +197,6 @@ def test_machines_without_such_products_are_refused(
 ):
     monkeypatch.setattr(torch, "_int_mm", product)
     monkeypatch.setattr(int8_model, "SLOWEST", 3)
+    monkeypatch.setattr(int8_model, "cpu_units", lambda: None)
     with pytest.raises(ValueError, match=words):
         load("int8")
