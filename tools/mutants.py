@@ -140,8 +140,8 @@ PLANTS = [
     ),
     Plant(
         "cli: --resume keeps labels of another threshold",
-        'path: row | {"label": label_of(row["score"], detector.threshold)}',
-        "path: row",
+        'return row if row.get("label") == label else row | {"label": label}',
+        "return row",
         RESUME,
     ),
     Plant(

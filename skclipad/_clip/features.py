@@ -306,7 +306,7 @@ class _Preparation:
         if self.reduces:
             size = self.clip.image_size
             return read_reduced(item, boxes_of, size, row, self.depth)
-        image = read_image(item, row, self.depth)
+        image = read_image(item, row, depth=self.depth)
         return image, boxes_of(*image.size) if self.wants_views else []
 
     @property
