@@ -180,6 +180,7 @@ def run(args, contender, groups, pairs=10_000):
         command = [args.python, str(WORKER), str(folder)]
         if contender.name.startswith(OURS):
             command = [sys.executable, __file__, "--task", str(folder)]
+        print(f"{contender.name} ...", file=sys.stderr, flush=True)
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=args.limit, check=False
