@@ -72,6 +72,15 @@ def check(path, detector, images, *, maps=True):
         np.testing.assert_allclose(found[name], scores, atol=1e-4)
 
 
+def test_a_detector_of_8_bits_is_exported_in_single_precision(
+    few, tmp_path, int8_products
+):
+    detector = tiny(embedder=CLIPImageEmbedder("tiny", precision="int8")).fit()
+    path = export_onnx(detector, tmp_path / "d.onnx", images=few).path
+    assert detector.embedder.precision == "int8"
+    check(path, detector.set_params(embedder__precision="fp32"), list(few))
+
+
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_a_graph_says_what_the_detector_says_for_any_number(n, exported, photos):
     detector, result = exported
