@@ -80,12 +80,13 @@ def stopped(monkeypatch):
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """``--dask`` has a cluster in this process, whatever its address."""
+    """``--dask local:2`` has its cluster in this process."""
     dask = pytest.importorskip("distributed")
     here = {"processes": False, "dashboard_address": "127.0.0.1:0", "n_workers": 2}
 
     @contextmanager
     def in_this_process(address):
+        assert address == "local:2"
         with dask.Client(**here, threads_per_worker=1) as client:
             yield client
 

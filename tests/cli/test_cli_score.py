@@ -540,14 +540,13 @@ def test_good_pictures_give_every_picture_a_p_value(photos, detector_file, capsy
     for row in scored:
         # Of two batches: a picture and itself among the normal ones may round apart.
         score, n_as_high = float(row["score"]), float(row["p_value"]) * 8 - 1
+        assert n_as_high in range(8)
         assert sum(one > score + 1e-6 for one in normal) <= n_as_high
         assert n_as_high <= sum(one >= score - 1e-6 for one in normal)
     assert [row["p_value"] for row in rows if row["error"]] == [""]
     assert {row["label"] for row in scored} <= {"0", "1"}
-    assert (
-        f"p_value: how rarely a good picture scores so high, by {len(normal)} in"
-        in (output.err)
-    )
+    said = f"p_value: how rarely a good picture scores so high, by {len(normal)} in"
+    assert said in output.err
 
 
 def set_scores(monkeypatch, values, dtype=np.float64):
