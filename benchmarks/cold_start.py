@@ -7,8 +7,7 @@ JPEG file; and the commands ``skclipad --help`` and ``skclipad score``, of ten f
     python benchmarks/cold_start.py
 
 Beside the seconds by the clock stand those that a process computes, which other work on
-the machine changes less. Torch's compiler is imported by torchvision, which open_clip
-needs; pandas by scikit-learn, where it is installed.
+the machine changes less. pandas is imported by scikit-learn, where it is installed.
 """
 
 import argparse
@@ -41,9 +40,8 @@ import torch
 note()
 import skclipad._detector
 note()
-import torch._dynamo
-note()
-import open_clip
+from skclipad._clip.importing import import_open_clip
+import_open_clip()
 note()
 import joblib
 detector = joblib.load(sys.argv[1])
@@ -64,7 +62,6 @@ PARTS = (
     "import scikit-learn",
     "import torch",
     "import skclipad",
-    "import torch's compiler",
     "import open_clip",
     "load the detector",
     "load the model",

@@ -22,7 +22,8 @@ from text_encoder import training_prompts
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._clip.backbone import load_backbone
-from skclipad._clip.features import ImageOptions, stream_features
+from skclipad._clip.features import stream_features
+from skclipad._clip.preparation import ImageOptions
 from skclipad._clip.text import encode_texts, tokenize
 from skclipad._clip.vision import normalized
 from skclipad._method import training as training_module

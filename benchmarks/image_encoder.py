@@ -33,7 +33,8 @@ from _common import (
 from PIL import Image
 
 from skclipad._clip.backbone import clear_backbone_cache, load_backbone
-from skclipad._clip.features import ImageOptions, stream_features
+from skclipad._clip.features import stream_features
+from skclipad._clip.preparation import ImageOptions
 from skclipad._clip.vision import (
     encode_pixels,
     normalized,

@@ -12,8 +12,9 @@ from sklearn.base import (
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skclipad._clip.backbone import embedding_width, load_backbone
-from skclipad._clip.features import ImageOptions, stream_features
+from skclipad._clip.features import stream_features
 from skclipad._clip.precision import PRECISIONS
+from skclipad._clip.preparation import ImageOptions
 from skclipad._clip.text import encode_texts
 from skclipad._exceptions import BackboneMismatchError
 from skclipad._images.regions import parse_region

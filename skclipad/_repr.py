@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from sklearn.utils.validation import _is_fitted
 
-from skclipad._clip.backbone import BUNDLED
+from skclipad._clip.sources import BUNDLED
 from skclipad._embedder import embedder_of
 from skclipad._references import described_references
 

@@ -1,6 +1,7 @@
 """The features of images in the two forms that most tests ask for."""
 
-from skclipad._clip.features import ImageOptions, stream_features
+from skclipad._clip.features import stream_features
+from skclipad._clip.preparation import ImageOptions
 
 
 def encode_images(clip, images, **options):

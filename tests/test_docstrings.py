@@ -8,7 +8,7 @@ import pytest
 from numpydoc.validate import validate
 
 import skclipad
-from skclipad._clip.backbone import BUNDLED
+from skclipad._clip.sources import BUNDLED
 
 # See Also, and an example of each method: where they help, not everywhere.
 CEREMONY = {"SA01", "EX01"}

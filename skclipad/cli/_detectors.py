@@ -4,7 +4,7 @@ import sys
 
 import joblib
 
-from skclipad._clip.backbone import CAVEATS
+from skclipad._clip.sources import CAVEATS
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad._images.regions import blank_image

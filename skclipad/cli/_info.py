@@ -2,7 +2,6 @@
 
 import platform
 
-from skclipad._clip.backbone import BUNDLED
 from skclipad._clip.precision import (
     FAST_BF16,
     FAST_INT8,
@@ -10,6 +9,7 @@ from skclipad._clip.precision import (
     cpu_units,
     resolve_precision,
 )
+from skclipad._clip.sources import BUNDLED
 from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad.cli import _check_precision
 from skclipad.cli._console import ALL_SCORED

@@ -4,7 +4,7 @@ import csv
 from importlib.metadata import version
 from pathlib import Path
 
-from skclipad._clip.backbone import published_weights
+from skclipad._clip.sources import published_weights
 
 TABLE = Path(__file__).with_name("models.csv")
 ABSENT = "not in this open_clip"

@@ -4,7 +4,7 @@ import itertools
 import platform
 from pathlib import Path
 
-from skclipad._clip.backbone import CAVEATS
+from skclipad._clip.sources import CAVEATS
 from skclipad._embedder import load_clip
 from skclipad._storage.files import atomic_write_text
 from skclipad.paper._paper import DATASET_TITLES

@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
 import skclipad
-from skclipad._clip.backbone import CAVEATS
+from skclipad._clip.sources import CAVEATS
 from skclipad._embedder import embedder_of
 from skclipad._references import described_references
 

@@ -8,8 +8,9 @@ import timm
 import torch
 from torch import nn
 
-from skclipad._clip.backbone import BUNDLED, load_backbone
+from skclipad._clip.backbone import load_backbone
 from skclipad._clip.folding import folded
+from skclipad._clip.sources import BUNDLED
 from skclipad._clip.vision import encode_pixels
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from small_clip import cosines, small_clip
 
-from skclipad._clip.features import ImageOptions, stream_features
+from skclipad._clip.features import stream_features
 from skclipad._clip.parts import joined, neighbourhoods, see_parts, spread_depths
+from skclipad._clip.preparation import ImageOptions
 from skclipad._clip.vision import encode_pixels
 from skclipad._storage.store import open_store
 

@@ -17,6 +17,7 @@ from streams import encode_images
 
 from skclipad import ImageReadError
 from skclipad._clip import features as features_module
+from skclipad._clip import preparation
 from skclipad._clip.backbone import load_backbone
 from skclipad._clip.vision import (
     encode_pixels,
@@ -198,14 +199,14 @@ def test_views_stay_with_their_picture(plain, pictures):
 
 
 def test_order_is_kept_when_later_images_are_ready_first(plain, pictures, monkeypatch):
-    read = features_module.read_image
+    read = preparation.read_image
 
     def slow_at_first(item, row, **options):
         time.sleep(0.05 if row % 3 == 0 else 0)
         return read(item, row, **options)
 
     expected = open_clips(plain, pictures)
-    monkeypatch.setattr(features_module, "read_image", slow_at_first)
+    monkeypatch.setattr(preparation, "read_image", slow_at_first)
     ours = np.concatenate(encode_images(plain, pictures, n_jobs=4, batch_size=2))
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4)
 
@@ -361,8 +362,8 @@ def test_views_of_another_geometry_are_not_taken_from_the_store(
     few = pictures[:2]
     n_views = times_computed(monkeypatch, plain, few, store, crops="multi")
     assert times_computed(monkeypatch, plain, few, store, crops="multi") == 0
-    other = (*features_module.GEOMETRY[:-1], features_module.GEOMETRY[-1] + 1)
-    monkeypatch.setattr(features_module, "GEOMETRY", other)
+    other = (*preparation.GEOMETRY[:-1], preparation.GEOMETRY[-1] + 1)
+    monkeypatch.setattr(preparation, "GEOMETRY", other)
     assert times_computed(monkeypatch, plain, few, store, crops="multi") == n_views
 
 
@@ -381,14 +382,14 @@ def test_what_is_kept_of_a_file_is_of_the_bytes_it_is_named_by(
 ):
     """The file becomes another image when its name is known but it is not decoded."""
     first, second = (path.read_bytes() for path in paths[:2])
-    read = features_module.read_image
+    read = preparation.read_image
 
     def after_a_change(item, row, **options):
         paths[0].write_bytes(second)
         return read(item, row, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(features_module, "read_image", after_a_change)
+        patch.setattr(preparation, "read_image", after_a_change)
         during = np.concatenate(encode_images(plain, paths[:1], store=store))
     paths[0].write_bytes(first)
     after = np.concatenate(encode_images(plain, paths[:1], store=store))
@@ -403,13 +404,13 @@ def test_what_is_kept_of_an_array_is_of_the_pixels_it_is_named_by(
 ):
     array = pictures[3].copy()
     item = kind(array) if kind is np.array else kind(array).permute(2, 0, 1)
-    read = features_module.read_image
+    read = preparation.read_image
 
     def after_a_change(given, row, **options):
         item[:] = 0
         return read(given, row, **options)
 
-    monkeypatch.setattr(features_module, "read_image", after_a_change)
+    monkeypatch.setattr(preparation, "read_image", after_a_change)
     found = np.concatenate(encode_images(plain, [item], store=store))
     expected = open_clips(plain, pictures[3:4])
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)

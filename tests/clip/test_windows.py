@@ -14,6 +14,7 @@ from streams import stream_windows
 
 from skclipad import CLIPImageEmbedder, ImageReadError, RandomWordCLIPDetector
 from skclipad._clip import features as features_module
+from skclipad._clip import preparation
 from skclipad._clip.backbone import load_backbone
 from skclipad._clip.windows import CROP_GRID
 from skclipad._images.reading import read_image
@@ -325,7 +326,7 @@ def test_a_store_gives_no_features_of_another_kind(
     assert n_computed(resize_mode="longest") == 3
     assert n_computed("resnet") == 3
     for module, name in (
-        ("_clip.features", "FEATURES"),
+        ("_clip.preparation", "FEATURES"),
         ("_images.reading", "READING"),
     ):
         with monkeypatch.context() as patch:
@@ -365,7 +366,7 @@ def test_what_is_kept_is_of_the_bytes_it_is_named_by(
     backbones, pictures, store, tmp_path, monkeypatch
 ):
     path = tmp_path / "a.png"
-    read = features_module.read_image
+    read = preparation.read_image
 
     def after_a_change(item, row, **options):
         Image.fromarray(pictures[1]).save(path)
@@ -373,7 +374,7 @@ def test_what_is_kept_is_of_the_bytes_it_is_named_by(
 
     Image.fromarray(pictures[0]).save(path)
     with monkeypatch.context() as patch:
-        patch.setattr(features_module, "read_image", after_a_change)
+        patch.setattr(preparation, "read_image", after_a_change)
         list(stream_windows(backbones["vit"], [path], store=store))
     Image.fromarray(pictures[0]).save(path)
     (found,) = stream_windows(backbones["vit"], [path], store=store)
