@@ -69,6 +69,13 @@ class Journal:
         found = self._results.get(key)
         return found[1] if found is not None and found[0] == stamp else None
 
+    def get_many(self, stamps):
+        """Yield key and content of each result that has the stamp of a dict by key."""
+        for key, stamp in stamps.items():
+            found = self.get(key, stamp)
+            if found is not None:
+                yield key, found
+
     def put(self, key, stamp, content):
         """Keep a result, a JSON value, and see that it is on the disk."""
         self.put_many([(key, stamp, content)])

@@ -55,12 +55,10 @@ class ScoringRun:
         self._journal, self._maps = journal, maps
 
         self._known, self.n_known, self.n_done = {}, 0, 0
-        for path, stamp in stamps.items():
-            row = journal.get(path, stamp)
-            if row is not None:
-                self.n_known += 1
-                if maps is None or maps.has(path):
-                    self._known[path] = _labelled(row, detector.threshold)
+        for path, row in journal.get_many(stamps):
+            self.n_known += 1
+            if maps is None or maps.has(path):
+                self._known[path] = _labelled(row, detector.threshold)
 
         self.n_kept = len(self._known)
         self.n_without_map = self.n_known - self.n_kept

@@ -28,6 +28,8 @@ def test_results_are_found_by_key_as_long_as_their_stamp_holds(path):
         assert journal.get("a", [1, 3]) is None
         assert journal.get("c", [1, 2]) is None
         assert journal.get("caf\udce9", None) == "x"
+        stamps = {"a": [1, 2], "b": [3, 5], "c": [1, 2], "caf\udce9": None}
+        assert dict(journal.get_many(stamps)) == {"a": {"score": 0.1}, "caf\udce9": "x"}
         journal.put("a", [1, 3], "new")
         assert journal.get("a", [1, 3]) == "new" and journal.get("a", [1, 2]) is None
     identity, results, size = read_journal(path)

@@ -24,19 +24,34 @@ def ledger(path):
         yield ledger
 
 
+def row_of(ledger, path, stamp):
+    """Return what `get_many` gives of one image, None if it gives nothing."""
+    return dict(ledger.get_many({path: stamp})).get(path)
+
+
 def test_it_lies_beside_its_table(tmp_path):
     assert ledger_path(tmp_path / "s.csv") == tmp_path / "s.csv.rows"
 
 
 def test_a_row_holds_for_the_stamp_it_was_made_of(ledger):
     ledger.put_many([("a.png", [10, 20], GOOD), ("b.png", [1, 2], BAD)])
-    assert ledger.get("a.png", [10, 20]) == GOOD
-    assert ledger.get("a.png", [10, 21]) is None
-    assert ledger.get("a.png", None) is None
+    assert row_of(ledger, "a.png", [10, 20]) == GOOD
+    assert row_of(ledger, "a.png", [10, 21]) is None
+    assert row_of(ledger, "a.png", None) is None
     assert ledger.has("a.png", [10, 20]) and not ledger.has("a.png", [11, 20])
     # One without a score is known, and yet to be tried again.
-    assert ledger.get("b.png", [1, 2]) is None and ledger.has("b.png", [1, 2])
+    assert row_of(ledger, "b.png", [1, 2]) is None and ledger.has("b.png", [1, 2])
     assert ledger.knows("b.png") and not ledger.knows("c.png")
+
+
+def test_many_images_are_asked_for_at_once(ledger):
+    names = [os.path.abspath(f"{i}.png") for i in range(1201)]
+    ledger.put_many([(name, [i, 0], GOOD) for i, name in enumerate(names)])
+    stamps = {name: [i, int(i == 7)] for i, name in enumerate(names)}
+    # One image by two names has one row, which is that of both.
+    stamps |= {"3.png": [3, 0], "4.png": [3, 0], "none.png": [1, 0]}
+    found = dict(ledger.get_many(stamps))
+    assert found == dict.fromkeys([*names[:7], *names[8:], "3.png"], GOOD)
 
 
 def test_an_image_has_one_row_in_its_first_place(ledger):
@@ -52,15 +67,15 @@ def test_paths_are_compared_in_full(ledger, tmp_path, monkeypatch):
     ledger.put_many([("a.png", [1, 1], GOOD)])
     (tmp_path / "sub").mkdir()
     monkeypatch.chdir(tmp_path / "sub")
-    assert ledger.get("../a.png", [1, 1]) == GOOD
-    assert ledger.get("a.png", [1, 1]) is None
+    assert row_of(ledger, "../a.png", [1, 1]) == GOOD
+    assert row_of(ledger, "a.png", [1, 1]) is None
     assert ledger.paths() == [str(tmp_path / "a.png")]
 
 
 def test_names_that_are_no_text_come_back(ledger):
     name = os.fsdecode(b"/folder/\xfc.png")
     ledger.put_many([(name, [1, 1], {"path": name, "score": 0.5})])
-    assert ledger.get(name, [1, 1]) == {"path": name, "score": 0.5}
+    assert row_of(ledger, name, [1, 1]) == {"path": name, "score": 0.5}
     assert ledger.paths() == [name]
 
 
@@ -109,7 +124,7 @@ def test_rows_are_there_after_a_kill(path):
     done = subprocess.run([sys.executable, "-c", code, str(path)])
     assert done.returncode == -9
     with Ledger(path, IDENTITY) as ledger:
-        assert ledger.get("/a", [1, 1]) == {"score": 0.5}
+        assert row_of(ledger, "/a", [1, 1]) == {"score": 0.5}
 
 
 def test_two_at_once_are_refused(ledger, path):
