@@ -69,16 +69,24 @@ def _write_trace(graph, example, path):
 
 
 def _write_program(graph, example, path):
-    """Write what ``torch.export`` makes of the module, into one file."""
-    torch.onnx.export(
+    """Write what ``torch.export`` makes of the module, into one file.
+
+    Of the exporter's optimization only constants are folded: to look for patterns takes
+    most of its time, and onnxruntime, which looks for them again, computes no faster.
+    """
+    optimizer = import_optional("onnxscript.optimizer", "onnx")
+    program = torch.onnx.export(
         graph,
         example,
-        path,
         dynamo=True,
         input_names=["pixels"],
         output_names=graph.outputs,
         dynamic_shapes=({0: torch.export.Dim("n")},),
         opset_version=OPSET,
-        external_data=False,
+        optimize=False,
         verbose=False,
     )
+
+    optimizer.fold_constants(program.model)
+    optimizer.remove_unused_nodes(program.model)
+    program.save(path, external_data=False)
