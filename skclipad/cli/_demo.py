@@ -24,7 +24,7 @@ N_DAMAGED = 3  # in the unlabelled folder: few, as in most
 TITLE = "skclipad demo: 50 photos of cans, judged by the bundled lite model"
 CLOSING = """
 Nothing was trained on photos of cans, and nobody told good from damaged in the folder.
-lite is a small model; its card in the documentation has its figures on other things. For
+lite is a small model; its card in the documentation has figures on other things. For
 yours take a real CLIP: the README says how.
 """
 
