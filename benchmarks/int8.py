@@ -9,6 +9,7 @@ the package computes less than the towers that the others run (``text_encoder.py
 
     python benchmarks/int8.py
     python benchmarks/int8.py --others
+    python benchmarks/int8.py --others OpenVINO    # those whose names hold the word
     python benchmarks/int8.py --model ViT-B-32 --images 128 --texts 512
     python benchmarks/int8.py --model PE-Core-B-16 --texts 0
     python benchmarks/int8.py --cpu-time    # where other work keeps the cores busy
@@ -111,11 +112,11 @@ def print_turns(what, n, contenders, args):
 
 
 def print_images(ours, args):
-    """Time image towers, ours and with `--others` theirs."""
+    """Time image towers, ours and, with `--others`, theirs."""
     pixels = painted(ours["fp32"], args.images)
     encoders = {name: partial(encode_pixels, clip) for name, clip in ours.items()}
-    if args.others:
-        encoders.update(other_towers(ours["fp32"]))
+    if args.others is not None:
+        encoders.update(other_towers(ours["fp32"], args.others))
     contenders = {
         name: partial(embed, encode, pixels, args.batch_size)
         for name, encode in encoders.items()
@@ -159,7 +160,7 @@ def parse():
     parser.add_argument("--texts", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--others", action="store_true", help="other libraries, too")
+    parser.add_argument("--others", nargs="?", const="", metavar="WORD")
     parser.add_argument("--cpu-time", action="store_true", help="of one thread")
     parser.add_argument("--painted", type=int, metavar="N", help="images")
     parser.add_argument("--memory-of", choices=OURS, help=argparse.SUPPRESS)
