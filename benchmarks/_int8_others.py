@@ -72,6 +72,7 @@ def by_torchao(backbone, compiled=False):
 def by_nncf_weights(backbone, rest=None):
     """Weights rounded beforehand, activations as they come, one scale for a token.
 
+    A layer that reads more channels than the tower is wide has one for each such part.
     What is not in 8 bits is computed in the format `rest`; None is OpenVINO's choice,
     bfloat16 on processors that have units for it.
     """
