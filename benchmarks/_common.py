@@ -147,12 +147,17 @@ def count_flop(function):
     int
         Floating-point operations.
     """
-    # The counter has no entry for products added in place.
-    counted = {torch.ops.aten.addmm_: _product_flop}
+    # The counter has no entries for products added in place, nor for those of 8 bits.
+    aten = torch.ops.aten
+    counted = {aten.addmm_: _added_product_flop, aten._int_mm: _product_flop}
     with FlopCounterMode(display=False, custom_mapping=counted) as counter:
         function()
     return counter.get_total_flops()
 
 
-def _product_flop(added_to, left, right, **kwargs):
+def _added_product_flop(added_to, left, right, **kwargs):
+    return _product_flop(left, right)
+
+
+def _product_flop(left, right, **kwargs):
     return 2 * left[0] * left[1] * right[1]

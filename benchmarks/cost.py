@@ -7,10 +7,12 @@ what Dask adds to an image. The rest is arithmetic, printed with its numbers::
     python benchmarks/cost.py
     python benchmarks/cost.py --model lite --images 1000 --side 256 --processes
     python benchmarks/cost.py --price 0.05
+    python benchmarks/cost.py --precision fp32 int8 --images 16 --processes --cpu-time
 
-The price is that of an hour of a core, in any currency. The weights are random for
-every model but the bundled ones: speed does not depend on them. With a GPU (``--device
-cuda``) hours are those of the GPU.
+The last compares number formats, by CPU time of one thread, for a machine whose cores
+other work keeps busy. The price is that of an hour of a core, in any currency. The
+weights are random for every model but the bundled ones: speed does not depend on them.
+With a GPU (``--device cuda``) hours are those of the GPU.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from _common import count_flop, describe_machine, print_table
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad._clip.precision import PRECISIONS
 from skclipad._embedder import load_clip
 from skclipad._images.crops import resize_image
 from skclipad._images.reading import read_image
@@ -48,6 +51,13 @@ def write_images(folder, n, side):
     return paths
 
 
+def fitted(args, precision):
+    """Return a detector that computes in a number format."""
+    how = {"device": args.device, "decode": args.decode, "precision": precision}
+    embedder = CLIPImageEmbedder(args.model, None, **how)
+    return RandomWordCLIPDetector(N_p=200, random_state=0, embedder=embedder).fit()
+
+
 def rate(function, n, clock=time.perf_counter):
     """Return how many of n a second a call gets done."""
     start = clock()
@@ -55,7 +65,7 @@ def rate(function, n, clock=time.perf_counter):
     return n / (clock() - start)
 
 
-def cost_of(detector, paths, price):
+def cost_of(detector, paths, price, clock):
     """Print what one process needs, part by part."""
     embedder = detector.embedder
     backbone = load_clip(embedder)
@@ -70,15 +80,22 @@ def cost_of(detector, paths, price):
             image = read_image(path)
             resize_image(image, (0, 0, *image.size), backbone.image_size)
 
-    flop = count_flop(lambda: embedder.transform(images[:1]))
-
+    embed_files = partial(embedder.transform, paths)
+    embed_images = partial(embedder.transform, images)
+    score = partial(detector.predict_proba, X)
     rates = {
-        "all of it, from files": rate(lambda: embedder.transform(paths), len(paths)),
-        "image tower alone": rate(lambda: embedder.transform(images), len(images)),
+        "all of it, from files": rate(embed_files, len(paths), clock),
+        "image tower alone": rate(embed_images, len(images), clock),
         "reading alone, on one core": rate(read, len(some), time.process_time),
-        "scores of embeddings": rate(lambda: detector.predict_proba(X), len(X)),
+        "scores of embeddings": rate(score, len(X), clock),
     }
-    print_costs(rates, price, backbone.device.type)
+    print_costs(rates, price, backbone.device.type, embedder.precision)
+
+
+def sizes_of(detector, paths):
+    """Print memory, and what a million images weigh: files, rows, embeddings."""
+    backbone = load_clip(detector.embedder)
+    flop = count_flop(lambda: detector.embedder.transform(paths[:1]))
     bytes_each = np.mean([os.path.getsize(path) for path in paths])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     row = {"path": paths[0], "score": 0.5, "label": 0, "s_pr": 0.5, "s_fnn": 0.5}
@@ -93,13 +110,13 @@ def cost_of(detector, paths, price):
             ["embeddings of a million, GB", backbone.embed_dim * 4 / 1e3],
         ],
     )
-    return rates["all of it, from files"]
 
 
-def print_costs(rates, price, device):
+def print_costs(rates, price, device, precision):
     """Print hours and core-hours of a million, and with a price what they cost."""
     unit = "core-hours" if device == "cpu" else "GPU-hours"
-    names, rows = ["one process", "images/s", "hours per million", unit], []
+    names = [f"one process, {precision}", "images/s", "hours per million", unit]
+    rows = []
     for name, done in rates.items():
         hours = MILLION / done / 3600
         is_one = device != "cpu" or "one core" in name
@@ -154,21 +171,29 @@ def main():
     parser.add_argument("--side", type=int, default=1024, help="pixels of an image")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--decode", choices=["full", "reduced"], default="full")
+    parser.add_argument("--precision", nargs="+", default=["auto"], choices=PRECISIONS)
+    parser.add_argument("--cpu-time", action="store_true", help="of one thread")
     parser.add_argument("--price", type=float, help="of an hour of a core")
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 4])
     args = parser.parse_args()
 
+    clock = time.perf_counter
+    if args.cpu_time:
+        torch.set_num_threads(1)
+        clock = time.process_time
     describe_machine()
-    how = {"device": args.device, "decode": args.decode}
-    embedder = CLIPImageEmbedder(args.model, None, **how)
-    detector = RandomWordCLIPDetector(N_p=200, random_state=0, embedder=embedder).fit()
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "photos").mkdir()
         paths = write_images(folder / "photos", args.images, args.side)
         print(f"{args.model}, {args.images} JPEG files of {args.side} pixels a side\n")
-        cost_of(detector, paths, args.price)
+        first, *others = args.precision
+        detector = fitted(args, first)
+        cost_of(detector, paths, args.price, clock)
+        sizes_of(detector, paths)
+        for precision in others:
+            cost_of(fitted(args, precision), paths, args.price, clock)
         if args.processes:
             cost_on_dask(detector, paths, args.processes, folder)
             scheduler_limit()

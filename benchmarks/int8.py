@@ -1,12 +1,15 @@
-"""Images and texts in 8 bits on a CPU, beside single precision, bfloat16 and ONNX.
+"""Images and texts in 8 bits on a CPU, beside single precision, bfloat16 and others.
 
-By turns, the same pixels and the same training prompts are embedded with
-``precision="fp32"``, ``"bf16"`` and ``"int8"``, and the pixels by onnxruntime: the
-graph of open_clip's image tower with weights that its own ``quantize_dynamic`` rounded
-(left out where onnxruntime is not installed). Then each of ours runs once more, in a
-process of its own, for its memory::
+By turns, the same painted images and the same training prompts are embedded with
+``precision="fp32"``, ``"bf16"`` and ``"int8"``; then each runs once more, in a process
+of its own, for its memory. With ``--others`` the images are embedded by other libraries
+too, as far as they are installed (``pip install onnx onnxruntime torchao openvino
+nncf``); to bring the tower to 8 bits takes these some minutes. Texts are not: of these
+the package computes less than the towers that the others run (``text_encoder.py``)::
 
     python benchmarks/int8.py
+    python benchmarks/int8.py --others
+    python benchmarks/int8.py --others OpenVINO    # those whose names hold the word
     python benchmarks/int8.py --model ViT-B-32 --images 128 --texts 512
     python benchmarks/int8.py --model PE-Core-B-16 --texts 0
     python benchmarks/int8.py --cpu-time    # where other work keeps the cores busy
@@ -22,11 +25,10 @@ photos/`` prints, on your own images.
 
 import argparse
 import json
-import logging
 import subprocess
 import sys
-import tempfile
 import warnings
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -34,6 +36,7 @@ from time import perf_counter, process_time
 import numpy as np
 import torch
 from _common import describe_machine, median_ratio, print_table, take_turns
+from _int8_others import other_towers, painted
 from scipy.stats import spearmanr
 from text_encoder import training_prompts
 
@@ -41,70 +44,16 @@ from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._clip.backbone import load_backbone
 from skclipad._clip.precision import cpu_units
 from skclipad._clip.text import encode_texts
-from skclipad._clip.vision import encode_pixels, normalized
+from skclipad._clip.vision import encode_pixels
 from skclipad.datasets import make_defect_images
 from skclipad.metrics import auroc
 
 OURS = ("fp32", "bf16", "int8")
-ORT = "onnxruntime, dynamic int8"
 
 
-def noise(backbone, n_images):
-    """Return random images of the size that a tower reads, (n, height, width, 3)."""
-    rng = np.random.default_rng(0)
-    shape = (n_images, *backbone.image_size, 3)
-    return torch.from_numpy(rng.integers(0, 256, shape, dtype=np.uint8))
-
-
-def embed(backbone, pixels, batch_size):
+def embed(encode, pixels, batch_size):
     """Embed images batch by batch, as an array."""
-    batches = [encode_pixels(backbone, batch) for batch in pixels.split(batch_size)]
-    return torch.cat(batches).numpy()
-
-
-def onnx_tower(backbone, batch_size, folder):
-    """Return what embeds images with onnxruntime in 8 bits, None without it."""
-    try:
-        import onnxruntime
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-    except ImportError:
-        print("onnxruntime is not installed, so that it is left out.\n")
-        return None
-
-    exact, rounded = Path(folder, "exact.onnx"), str(Path(folder, "int8.onnx"))
-    write_graph(backbone, exact)
-    logging.disable()
-    quantize_dynamic(str(exact), rounded, weight_type=QuantType.QInt8, per_channel=True)
-    exact.unlink()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    # Threads that wait for work by spinning would slow down whoever has the next turn.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(rounded, options)
-
-    def run(pixels):
-        batches = (normalized(backbone, some) for some in pixels.split(batch_size))
-        found = [session.run(None, {"x": batch.numpy()})[0] for batch in batches]
-        return np.concatenate(found)
-
-    return run
-
-
-def write_graph(backbone, path):
-    """Write open_clip's image tower as an ONNX graph."""
-    x = normalized(backbone, noise(backbone, 2))
-    torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no word for it
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            backbone.model.visual,
-            (x,),
-            str(path),
-            input_names=["x"],
-            dynamic_axes={"x": {0: "n"}},
-            opset_version=17,
-            dynamo=False,
-        )
+    return np.concatenate([np.asarray(encode(x)) for x in pixels.split(batch_size)])
 
 
 def own_memory(args, precision):
@@ -121,8 +70,10 @@ def print_memory(args):
     backbone = load_backbone(args.model, None, device="cpu", precision=args.memory_of)
     loaded = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is used
-    embed(backbone, noise(backbone, args.images), args.batch_size)
-    encode_texts(backbone, training_prompts(args.texts))
+    pixels = torch.zeros(args.images, *backbone.image_size, 3, dtype=torch.uint8)
+    embed(partial(encode_pixels, backbone), pixels, args.batch_size)
+    if args.texts:
+        encode_texts(backbone, training_prompts(args.texts))
     print(json.dumps([loaded, status("VmHWM")]))
 
 
@@ -160,6 +111,29 @@ def print_turns(what, n, contenders, args):
     )
 
 
+def print_images(ours, args):
+    """Time image towers, ours and, with `--others`, theirs."""
+    pixels = painted(ours["fp32"], args.images)
+    encoders = {name: partial(encode_pixels, clip) for name, clip in ours.items()}
+    if args.others is not None:
+        encoders.update(other_towers(ours["fp32"], args.others))
+    contenders = {
+        name: partial(embed, encode, pixels, args.batch_size)
+        for name, encode in encoders.items()
+    }
+    print_turns("images", args.images, contenders, args)
+
+
+def print_texts(ours, args):
+    """Time text towers."""
+    texts = training_prompts(args.texts)
+    contenders = {
+        name: partial(encode_texts, clip, texts) for name, clip in ours.items()
+    }
+    if texts:
+        print_turns("texts", args.texts, contenders, args)
+
+
 def print_accuracy(args):
     """Print AUROC on painted images, and how much the order of scores changes."""
     bunch = make_defect_images(args.painted, random_state=7)
@@ -186,6 +160,7 @@ def parse():
     parser.add_argument("--texts", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--others", nargs="?", const="", metavar="WORD")
     parser.add_argument("--cpu-time", action="store_true", help="of one thread")
     parser.add_argument("--painted", type=int, metavar="N", help="images")
     parser.add_argument("--memory-of", choices=OURS, help=argparse.SUPPRESS)
@@ -213,24 +188,8 @@ def main():
         name: load_backbone(args.model, None, device="cpu", precision=name)
         for name in OURS
     }
-    pixels, texts = noise(ours["fp32"], args.images), training_prompts(args.texts)
-
-    def embedding(backbone):
-        return lambda: embed(backbone, pixels, args.batch_size)
-
-    with tempfile.TemporaryDirectory() as folder:
-        contenders = {name: embedding(backbone) for name, backbone in ours.items()}
-        run = onnx_tower(ours["fp32"], args.batch_size, folder)
-        if run is not None:
-            contenders[ORT] = lambda: run(pixels)
-        print_turns("images", args.images, contenders, args)
-
-    def encoding(backbone):
-        return lambda: encode_texts(backbone, texts)
-
-    if texts:
-        contenders = {name: encoding(backbone) for name, backbone in ours.items()}
-        print_turns("texts", args.texts, contenders, args)
+    print_images(ours, args)
+    print_texts(ours, args)
     if Path("/proc/self/clear_refs").exists():
         print_table(
             ["MB", "weights", "after loading", "peak while embedding"],

@@ -75,7 +75,8 @@ def _even_out(norm, weight):
 
     A channel that a norm makes a hundred times larger than others would leave these few
     of the steps that a token has. What it has more of is shared with the weight, half
-    and half, which computes the same.
+    and half, which computes the same. Plain blocks of open_clip alone get it: it must
+    be known that nothing else reads what the norm gives.
     """
     if not isinstance(norm, nn.LayerNorm) or norm.bias is None:
         return
