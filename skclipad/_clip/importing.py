@@ -16,7 +16,8 @@ from skclipad._storage.forks import hold_while_forking
 
 # Functions that are taken while open_clip is imported: timm marks methods of its NaFlex
 # towers with the first, torchvision's roi_align asks the second before it computes.
-TAKEN = {"torch._dynamo": {"disable"}, "torch._dynamo.utils": {"is_compile_supported"}}
+PACKAGE = "torch._dynamo"
+TAKEN = {PACKAGE: {"disable"}, f"{PACKAGE}.utils": {"is_compile_supported"}}
 
 making = hold_while_forking()  # what a child of a fork must not find half done
 
@@ -59,7 +60,9 @@ class _StandIn(ModuleType):
     """A module whose functions are those of the real one, imported when called."""
 
     def __getattr__(self, name):
-        if name.startswith("__"):  # what the import system itself looks for
+        # The import system looks for the first where a module inside is imported, and
+        # for others where there may be none.
+        if name.startswith("__") and (self.__name__, name) != (PACKAGE, "__path__"):
             raise AttributeError(name)
         find = functools.partial(_find, self.__name__, name)
         if name == "disable":

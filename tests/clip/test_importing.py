@@ -36,18 +36,29 @@ with compiler_left_for_later():  # nothing is to be put off any more
     seen["left alone"] = sys.modules["torch._dynamo"] is torch._dynamo
 print(json.dumps(seen))
 """
+# As a release of torchvision or timm may ask that takes more than those of today.
+ASKS_FOR_MORE = """
+import json, sys
+from skclipad._clip.importing import compiler_left_for_later
+
+with compiler_left_for_later():
+    import torch._dynamo.config
+    from torch._dynamo import optimize
+    from torch._dynamo.utils import counters
+print(json.dumps([torch._dynamo.config.__name__, optimize.__module__, len(counters)]))
+"""
+
+
+def in_a_new_process(code):
+    """Return what a new process sees of the compiler."""
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(run.stdout)
 
 
 @pytest.fixture(scope="module")
 def seen():
-    """What a new process sees of the compiler, step by step."""
-    run = subprocess.run(
-        [sys.executable, "-c", IN_A_NEW_PROCESS],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(run.stdout)
+    return in_a_new_process(IN_A_NEW_PROCESS)
 
 
 def test_no_image_needs_the_compiler(seen):
@@ -65,3 +76,9 @@ def test_what_was_put_off_computes_when_it_is_called(seen):
 def test_the_compiler_works_afterwards(seen):
     assert seen["compiled"] == [3.0, 3.0]
     assert seen["left alone"] is True
+
+
+def test_what_asks_for_more_of_the_compiler_gets_it_at_once():
+    config, optimize, _ = in_a_new_process(ASKS_FOR_MORE)
+    assert config == "torch._dynamo.config"
+    assert optimize.startswith("torch._dynamo.")
