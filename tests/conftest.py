@@ -4,6 +4,8 @@ What needs torch is imported by the fixture that uses it: the process that hands
 tests reads this file, too, and has no use for torch.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 from pictures import CORNERS
@@ -34,6 +36,18 @@ def store(tmp_path):
     """An embedding store of its own."""
     with open_store(tmp_path / "memory") as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def graphs_in_one_thread():
+    """Run ONNX graphs in one thread: others would spin while they wait for work."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = partial(onnxruntime.InferenceSession, sess_options=options)
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(onnxruntime, "InferenceSession", session)
+        yield
 
 
 @pytest.fixture
