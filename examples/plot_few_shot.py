@@ -26,7 +26,7 @@ from skclipad.metrics import auroc
 kinds = ["tile", "coin"]
 test, good = {}, {}
 for kind in kinds:
-    test[kind] = make_defect_images(32, categories=[kind], random_state=6)
+    test[kind] = make_defect_images(24, categories=[kind], random_state=6)
     good[kind] = make_defect_images(
         20, categories=[kind], anomaly_fraction=0, random_state=7
     ).images

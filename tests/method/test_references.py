@@ -219,9 +219,10 @@ def test_grid_search_tunes_shots_and_crops(pictures, tmp_path):
     paths = [str(tmp_path / f"{i}.png") for i in range(24)]
     for path, image in zip(paths, pictures.images, strict=True):
         Image.fromarray(image).save(path)
+    embedder = CLIPImageEmbedder("tiny", memory=tmp_path / "memory")
     grid = {"n_shots": [0, 1, 4], "embedder__crops": ["whole", "multi"]}
     search = GridSearchCV(
-        tiny(n_shots=0),
+        tiny(n_shots=0, embedder=embedder),
         grid,
         scoring=["roc_auc", "neg_brier_score"],
         refit="roc_auc",
