@@ -1,5 +1,6 @@
 """What tests and doctests share: no network, nobody's caches, no window."""
 
+import gc
 import os
 import socket
 
@@ -8,6 +9,12 @@ import pytest
 # Set before any test imports what reads them: huggingface_hub reads once, at import.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector what stays to the end: all modules and all tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -48,8 +48,8 @@ print((e @ e.T).round(3))
 # `fit` draws such prompts by the thousand. :class:`~skclipad.plotting.EmbeddingDisplay`
 # draws some anew and lays them out:
 
-detector = RandomWordCLIPDetector(N_p=1000, embedder=embedder, random_state=0).fit()
-display = EmbeddingDisplay.from_estimator(detector, n_pairs=100)
+detector = RandomWordCLIPDetector(N_p=500, embedder=embedder, random_state=0).fit()
+display = EmbeddingDisplay.from_estimator(detector, n_pairs=50)
 
 # %%
 # With images
@@ -60,9 +60,9 @@ display = EmbeddingDisplay.from_estimator(detector, n_pairs=100)
 # images all the same needs the *direction* from whole to damaged to be alike on both
 # sides.
 
-painted = make_defect_images(120, random_state=2)
+painted = make_defect_images(80, random_state=2)
 display = EmbeddingDisplay.from_estimator(
-    detector, painted.images, painted.target, n_pairs=100
+    detector, painted.images, painted.target, n_pairs=50
 )
 
 # %%
@@ -75,7 +75,7 @@ display = EmbeddingDisplay.from_estimator(
 fig, axes = plt.subplots(1, 3, figsize=(12, 4.2), layout="constrained")
 for layer, ax in enumerate(axes, start=1):
     EmbeddingDisplay.from_estimator(
-        detector, painted.images, painted.target, n_pairs=100, layer=layer, ax=ax
+        detector, painted.images, painted.target, n_pairs=50, layer=layer, ax=ax
     )
     ax.set_title(f"hidden layer {layer}")
     ax.get_legend().set_visible(layer == 1)

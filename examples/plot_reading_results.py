@@ -25,11 +25,11 @@ from skclipad.paper import figure4, make_table, run_benchmark, table_text
 from skclipad.statistics import bootstrap_interval, compare_methods
 
 categories = ["bottle", "coin", "leather", "wood"]
-photos = make_defect_images(120, categories=categories, random_state=2_000_000_001)
+photos = make_defect_images(96, categories=categories, random_state=2_000_000_001)
 normal = make_defect_images(
-    40, categories=categories, anomaly_fraction=0, random_state=2_000_000_002
+    32, categories=categories, anomaly_fraction=0, random_state=2_000_000_002
 )
-detector = RandomWordCLIPDetector(N_p=1000, embedder=CLIPImageEmbedder("tiny"))
+detector = RandomWordCLIPDetector(N_p=300, embedder=CLIPImageEmbedder("tiny"))
 results = run_benchmark(
     photos,
     references=normal,
@@ -37,7 +37,7 @@ results = run_benchmark(
     seeds=3,
     crops=["multi"],
     shots=[0, 2],
-    pairs=[100, 300],
+    pairs=[30, 100],
 )
 print(f"{len(results)} rows")
 results.head()
@@ -50,7 +50,7 @@ results.head()
 # pandas does the rest. "CLIP" has no random words, hence no seed.
 
 main = results.query("metric == 'auroc' and shots == 0 and setup == 'unknown'")
-main = main[main.N_p.isin([1000]) | main.N_p.isna()]
+main = main[main.N_p.isin([300]) | main.N_p.isna()]
 main.pivot_table(index="category", columns="method", values="value").round(3)
 
 # %%

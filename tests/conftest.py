@@ -1,19 +1,23 @@
-"""Fixtures of several test files."""
+"""Fixtures of several test files.
+
+What needs torch is imported by the fixture that uses it: the process that hands out the
+tests reads this file, too, and has no use for torch.
+"""
+
+from functools import partial
 
 import numpy as np
 import pytest
-import torch
 from pictures import CORNERS
-from standin import StandInEmbedder
 
-from skclipad._clip import int8_model
-from skclipad._clip.precision import FAST_INT8, cpu_units
 from skclipad._storage.store import open_store
 
 
 @pytest.fixture(autouse=True)
 def narrow_stand_in():
     """Give the stand-in its own width back, which scikit-learn's checks change."""
+    from standin import StandInEmbedder
+
     StandInEmbedder.width = 4
 
 
@@ -34,9 +38,26 @@ def store(tmp_path):
         yield store
 
 
+@pytest.fixture(scope="session")
+def graphs_in_one_thread():
+    """Run ONNX graphs in one thread: others would spin while they wait for work."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = partial(onnxruntime.InferenceSession, sess_options=options)
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(onnxruntime, "InferenceSession", session)
+        yield
+
+
 @pytest.fixture
 def int8_products(monkeypatch):
     """Compute products of 8 bits exactly where the processor has no units for them."""
+    import torch
+
+    from skclipad._clip import int8_model
+    from skclipad._clip.precision import FAST_INT8, cpu_units
+
     if set(FAST_INT8) & set(cpu_units() or ()):
         return
 

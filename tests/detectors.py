@@ -16,7 +16,7 @@ def tiny(*, embedder=None, **parameters):
 
 
 @contextmanager
-def few_pairs(n=1000):
+def few_pairs(n=300):
     """Let detectors train on so many pairs by default: the code is the same."""
     init = RandomWordCLIPDetector.__init__
     with pytest.MonkeyPatch.context() as context:

@@ -170,15 +170,14 @@ def test_each_row_is_scored_with_the_prompts_of_its_own_object(make_frame, pictu
     frame = make_frame({"object": objects, "image": images, "y": [0, 1, 0, 1]})
     for detector in (tiny(), tiny(prompt_set="winclip")):
         found = detector.fit().score_components(frame)
+        maps = detector.anomaly_map(frame)
         for row, name in enumerate(objects):
             known = clone(detector).set_params(object_name=name).fit()
             expected = known.score_components(images[row : row + 1])
             np.testing.assert_allclose(found.s_pr[row], expected.s_pr[0], atol=1e-5)
             np.testing.assert_allclose(found.s_fnn[row], expected.s_fnn[0], atol=1e-5)
             (expected,) = known.anomaly_map(images[row : row + 1])
-            np.testing.assert_allclose(
-                detector.anomaly_map(frame)[row], expected, atol=1e-4
-            )
+            np.testing.assert_allclose(maps[row], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("how", "reduce"), [("mean", np.mean), ("max", np.max)])
@@ -261,7 +260,7 @@ def test_same_seed_same_scores_bit_for_bit(pictures):
 
 def test_what_was_encoded_before_does_not_change_a_bit():
     coefs = []
-    for sizes in [(300,), (1000, 300)]:
+    for sizes in [(150,), (400, 150)]:
         clear_caches()
         coefs.append([tiny(N_p=size).fit() for size in sizes][-1].coefs_)
     for alone, after in zip(*coefs, strict=True):
@@ -472,7 +471,7 @@ def test_verbose_embedder_shows_progress_of_texts(capsys):
 def test_several_networks_vary_less_than_one(pictures):
     embeddings = CLIPImageEmbedder("tiny").transform(pictures.images)
     spread = []
-    for n_networks in (1, 8):
+    for n_networks in (1, 5):
         scores = [
             tiny(n_networks=n_networks, random_state=seed, N_p=100, n_epochs=10)
             .fit()
@@ -731,12 +730,14 @@ def test_a_table_of_pyarrow_is_read_like_any_frame(tmp_path, pictures):
 
 
 def test_scores_read_back_from_text_are_on_the_same_side_of_the_threshold(pictures):
-    images = pictures.images[:20]
+    embeddings = CLIPImageEmbedder("tiny").transform(pictures.images[:20])
     detector = tiny().fit()
-    for score in detector.predict_proba(images)[:, 1]:
+    for score in detector.predict_proba(embeddings)[:, 1]:
         assert isinstance(score, np.float64) and float(repr(float(score))) == score
         at, below = float(score), float(np.nextafter(score, 0))
-        labels = [detector.set_params(threshold=t).predict(images) for t in (at, below)]
+        labels = [
+            detector.set_params(threshold=t).predict(embeddings) for t in (at, below)
+        ]
         assert labels[1].sum() - labels[0].sum() >= 1
 
 

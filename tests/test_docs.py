@@ -56,6 +56,7 @@ def test_there_are_pages_with_code():
     assert {"thresholds", "security", "user_guide"} <= set(names)
 
 
+@pytest.mark.usefixtures("graphs_in_one_thread")
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
 def test_code_of_page_runs(page):
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS

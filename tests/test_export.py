@@ -22,6 +22,7 @@ from skclipad.datasets import make_defect_images
 from skclipad.export import _int8, _onnx, export_onnx
 
 onnxruntime = pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.usefixtures("graphs_in_one_thread")
 
 ROOT = os.path.dirname(os.path.dirname(__file__))
 SCRIPT = "examples/score_with_onnxruntime.py"
@@ -42,10 +43,10 @@ def few(photos):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(few, tmp_path_factory):
     detector = tiny(threshold=0.4).fit()
     path = tmp_path_factory.mktemp("onnx") / "detector.onnx"
-    return detector, export_onnx(detector, path)
+    return detector, export_onnx(detector, path, images=few)
 
 
 def run(path, images):
@@ -120,7 +121,7 @@ def test_nothing_is_left_but_the_graph_and_how_to_feed_it(exported):
 def test_settings_of_the_detector_are_in_the_graph(settings, photos, few, tmp_path):
     detector = tiny(**settings).fit()
     result = export_onnx(detector, tmp_path / "d.onnx", images=few)
-    check(result.path, detector, list(photos.images[6:]))
+    check(result.path, detector, list(photos.images[9:]))
 
 
 @pytest.mark.parametrize(
@@ -372,7 +373,7 @@ def test_eight_bits_are_smaller_with_and_without_references(
     n_shots, method, photos, tmp_path
 ):
     detector = tiny(n_shots=n_shots, reference_method=method).fit(photos.images)
-    exact, small, ratio = export_in_both(detector, tmp_path, photos.images)
+    exact, small, ratio = export_in_both(detector, tmp_path, photos.images[:8])
     assert ratio < 0.4
     assert set(small.agreement["max_difference"]) == {
         *exact.agreement["max_difference"]
@@ -416,7 +417,7 @@ def test_without_onnx_the_message_says_what_to_install(tmp_path, monkeypatch):
         export_onnx(tiny(), tmp_path / "d.onnx")
 
 
-def test_a_graph_that_disagrees_is_not_kept(exported, tmp_path, monkeypatch):
+def test_a_graph_that_disagrees_is_not_kept(exported, few, tmp_path, monkeypatch):
     _, result = exported
     monkeypatch.setattr(
         _onnx,
@@ -425,7 +426,7 @@ def test_a_graph_that_disagrees_is_not_kept(exported, tmp_path, monkeypatch):
     )
     detector = tiny(anomaly_word="a burnt").fit()
     with pytest.raises(RuntimeError, match="was not kept"):
-        export_onnx(detector, tmp_path / "d.onnx")
+        export_onnx(detector, tmp_path / "d.onnx", images=few)
     assert os.listdir(tmp_path) == []
 
 

@@ -21,7 +21,7 @@ from skclipad.datasets import make_defect_images
 
 @pytest.fixture(scope="module")
 def pictures():
-    return make_defect_images(24, categories=["wood"], random_state=7)
+    return make_defect_images(12, categories=["wood"], random_state=7)
 
 
 @pytest.fixture(scope="module")
@@ -216,12 +216,13 @@ def test_features_are_kept_and_pictures_are_not(fitted, pictures):
 
 
 def test_grid_search_tunes_shots_and_crops(pictures, tmp_path):
-    paths = [str(tmp_path / f"{i}.png") for i in range(24)]
+    paths = [str(tmp_path / f"{i}.png") for i in range(12)]
     for path, image in zip(paths, pictures.images, strict=True):
         Image.fromarray(image).save(path)
-    grid = {"n_shots": [0, 1, 4], "embedder__crops": ["whole", "multi"]}
+    embedder = CLIPImageEmbedder("tiny", memory=tmp_path / "memory")
+    grid = {"n_shots": [0, 1, 3], "embedder__crops": ["whole", "multi"]}
     search = GridSearchCV(
-        tiny(n_shots=0),
+        tiny(n_shots=0, embedder=embedder),
         grid,
         scoring=["roc_auc", "neg_brier_score"],
         refit="roc_auc",

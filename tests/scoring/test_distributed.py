@@ -2,6 +2,7 @@
 
 import importlib
 import linecache
+import multiprocessing.forkserver
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ from skclipad.scoring._cluster import open_client
 from skclipad.scoring._rows import detector_identity
 
 dask = pytest.importorskip("distributed")
+dask_config = pytest.importorskip("dask").config
 pa = pytest.importorskip("pyarrow")
 
 COLUMNS = ["row", "path", "score", "label", "s_pr", "s_fnn", "s_img", "error"]
@@ -501,7 +503,12 @@ def test_addresses_of_no_kind_are_refused(address):
 
 @pytest.fixture(scope="module")
 def processes():
-    with open_client("local:2") as client:
+    """Two processes, forked from one that has spent the seconds that imports take."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["distributed", "open_clip", "skclipad.scoring"])
+    multiprocessing.forkserver.ensure_running()
+    config = {"distributed.worker.multiprocessing-method": "forkserver"}
+    with dask_config.set(config), open_client("local:2") as client:
         yield client
 
 
@@ -524,17 +531,16 @@ def test_a_worker_killed_midway_costs_no_row(
         return write(*args)
 
     monkeypatch.setattr(_distributed, "_write_part", kill_then_write)
-    run = score_distributed(detector, paths * 10, processes, out=out, block_size=5)
-    assert run.n_rows == 130 and killed
-    check_scores(out, detector, paths * 10, 5)
+    run = score_distributed(detector, paths * 4, processes, out=out, block_size=5)
+    assert run.n_rows == 52 and killed
+    check_scores(out, detector, paths * 4, 5)
     processes.wait_for_workers(2)
     assert killed[0] not in processes.run(os.getpid).values()
 
 
 def test_a_process_that_dies_is_started_anew_however_long_that_takes():
     impatient = {"distributed.deploy.lost-worker-timeout": "1ms"}
-    set_config = pytest.importorskip("dask").config.set
-    with set_config(impatient), open_client("local:1") as client:
+    with dask_config.set(impatient), open_client("local:1") as client:
         (died,) = client.run(os.getpid).values()
         os.kill(died, signal.SIGKILL)
         assert client.submit(os.getpid).result(timeout=60) != died
