@@ -49,6 +49,28 @@ def test_make_takes_the_oldest_torch_from_an_index_if_told_to(tmp_path):
     assert chosen.index(torch) < chosen.index(rest)
 
 
+def test_the_oldest_of_all_that_users_install_is_tried():
+    with importable(TOOLS):
+        import oldest
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = {
+        name: set(filter(None, map(str.strip, lines.split("\n"))))
+        for name, lines in setup["options.extras_require"].items()
+    }
+    for name in extras.keys() - {"benchmark", "docs", "others"}:
+        assert extras[name] <= extras["test"], name
+    assert extras["benchmark"] <= extras["test"]
+
+    # The tools that stay as they are bring nothing that the package imports.
+    named = {re.match(r"[\w-]+", one)[0]: one for one in extras["test"]}
+    assert oldest.TOOLS <= named.keys()
+    for one in extras["all"]:
+        (pinned,) = oldest.oldest([one])
+        assert pinned.replace("==", ">=").removesuffix(".*") == one
+    assert oldest.oldest(["open_clip_torch>=3.0,<5"]) == ["open_clip_torch==3.0.*"]
+
+
 FAKE_PYTHON = """#!/bin/sh
 case "$2 $3" in
 "pip list") echo torch==2.9.1+cpu; echo av==17.0;;
