@@ -28,7 +28,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("skclipad", "tests", "conftest.py", "pyproject.toml", "setup.cfg")
 MOST_SURVIVORS = 2
-PATIENCE = 900  # seconds for the tests of one plant; to hang is to die
+PATIENCE = 900  # seconds for the tests of one plant or one file; to hang is to die
 FAILED = 1  # exit code of pytest when tests ran and some failed
 
 
@@ -201,20 +201,28 @@ def environment(folder):
 
 
 def run_tests(folder, tests):
-    """Return pytest's exit code, or FAILED if it does not come to an end."""
+    """Return pytest's exit code, FAILED if it comes to no end, and what was printed."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     try:
         done = subprocess.run(
             [*command, *tests],
             cwd=folder,
             env=environment(folder),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             timeout=PATIENCE,
         )
     except subprocess.TimeoutExpired:
-        return FAILED
-    return done.returncode
+        return FAILED, f"They were ended after {PATIENCE} s."
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def check_soundness(folder, plants):
+    """End the script if a test fails without any plant."""
+    for test in dict.fromkeys(test for plant in plants for test in plant.tests):
+        code, printed = run_tests(folder, [test])
+        if code != 0:
+            sys.exit(f"{printed[-3000:]}\nThe tests of {test} fail without any plant.")
 
 
 def pattern_of(code):
@@ -260,11 +268,14 @@ def dies(folder, plant):
         sound[: match.start()] + plant.new + sound[match.end() :], encoding="utf-8"
     )
     try:
-        code = run_tests(folder, plant.tests)
+        code, printed = run_tests(folder, plant.tests)
     finally:
         path.write_text(sound, encoding="utf-8")
     if code not in (0, FAILED):
-        sys.exit(f"{plant.name!r} keeps pytest from running (exit code {code}).")
+        sys.exit(
+            f"{printed[-3000:]}\n{plant.name!r} keeps pytest from running (exit code "
+            f"{code})."
+        )
     return code == FAILED
 
 
@@ -277,9 +288,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder).resolve()
         copy_tree(folder)
-        tests = dict.fromkeys(test for plant in plants for test in plant.tests)
-        if run_tests(folder, tests) != 0:
-            sys.exit("The tests fail without any plant.")
+        check_soundness(folder, plants)
 
         survivors = []
         for plant in plants:
