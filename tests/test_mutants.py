@@ -25,9 +25,9 @@ def test_tests_that_fail_without_a_plant_are_shown(tmp_path):
 
 
 def test_tests_without_an_end_die(tmp_path, monkeypatch):
-    monkeypatch.setattr(mutants, "PATIENCE", 3)
+    monkeypatch.setattr(mutants, "PATIENCE", 0.2)
     (tmp_path / "test_slow.py").write_text(
         "import time\ndef test_slow(): time.sleep(600)\n"
     )
     code, printed = mutants.run_tests(tmp_path, ["test_slow.py"])
-    assert code == mutants.FAILED and "ended after 3 s" in printed
+    assert code == mutants.FAILED and "ended after 0.2 s" in printed
