@@ -46,6 +46,7 @@ REFERENCES = ("tests/method/test_references.py", "tests/test_detector.py")
 TRAINING = ("tests/method/test_training.py", "tests/test_detector.py")
 STORE = ("tests/storage/test_store.py", "tests/storage/test_store_damage.py")
 RESUME = ("tests/cli/test_cli_resume.py",)
+MUTUAL = ("tests/method/test_mutual.py",)
 DISTRIBUTED = ("tests/scoring/test_distributed.py",)
 
 PLANTS = [
@@ -149,6 +150,88 @@ PLANTS = [
         "n_above = int(np.floor(fpr * (len(normal) + 1) + ROUNDING)) - 1",
         "n_above = int(np.floor(fpr * (len(normal) + 1) + ROUNDING))",
         ("tests/cli/test_cli_score.py",),
+    ),
+    # Thresholds, boxes and maps
+    Plant(
+        "thresholds: a p-value leaves out the image itself",
+        "(1 + at_least) / (1 + len(normal))",
+        "at_least / len(normal)",
+        ("tests/test_thresholds.py",),
+    ),
+    Plant(
+        "thresholds: a missed image costs what a false alarm should",
+        'wishes["cost"] * (n_anomalous - found) + false_alarms',
+        '(n_anomalous - found) + wishes["cost"] * false_alarms',
+        ("tests/test_thresholds.py",),
+    ),
+    Plant(
+        "boxes: rounded inwards in pixels of the image",
+        "np.floor(span.start * scale + 1e-6), np.ceil(span.stop * scale - 1e-6)",
+        "np.ceil(span.start * scale + 1e-6), np.floor(span.stop * scale - 1e-6)",
+        ("tests/test_boxes.py",),
+    ),
+    Plant(
+        "maps: pixels are taken at their corner",
+        "(np.arange(n_pixels) + 0.5) * length",
+        "np.arange(n_pixels) * length",
+        ("tests/method/test_maps.py",),
+    ),
+    # Many references
+    Plant(
+        "mutual: an image is compared with itself",
+        "(self.digests != features.digest).any(axis=1)",
+        "np.ones(len(self.digests), bool)",
+        MUTUAL,
+    ),
+    Plant(
+        "mutual: the order of references changes the last bits",
+        "parts[np.lexsort(digests.T)]",
+        "parts",
+        MUTUAL,
+    ),
+    Plant(
+        "mutual: words hide what references show",
+        "np.clip(of_words, 0, MOST_OF_WORDS)",
+        "np.minimum(of_words, MOST_OF_WORDS)",
+        MUTUAL,
+    ),
+    # Images
+    Plant(
+        "images: a turned video is turned the other way",
+        "math.degrees(math.atan2(down, across))",
+        "-math.degrees(math.atan2(down, across))",
+        ("tests/images/test_video.py",),
+    ),
+    Plant(
+        "images: the end of a long image is not seen",
+        "dict.fromkeys([*starts, last])",
+        "dict.fromkeys(starts or [last])",
+        ("tests/images/test_crops.py",),
+    ),
+    # Folders that are watched
+    Plant(
+        "watch: a file that was written to while it was read keeps its row",
+        "if now is not None and now != before:",
+        "if now is None:",
+        ("tests/scoring/test_watch.py",),
+    ),
+    Plant(
+        "watch: a file that grows is complete",
+        "elif waits is None or waits.stamp != stamp:",
+        "elif waits is None:",
+        ("tests/scoring/test_arrivals.py",),
+    ),
+    Plant(
+        "watch: a move goes over a file that is there",
+        "while os.path.lexists(place) or is_taken(place):",
+        "while is_taken(place):",
+        ("tests/cli/test_tasks.py",),
+    ),
+    Plant(
+        "watch: what is to be done is forgotten",
+        "_ANYTHING_TO_DO if path in due else None",
+        "None",
+        ("tests/storage/test_ledger.py",),
     ),
     # The cluster
     Plant(
