@@ -27,7 +27,7 @@ test: $(VENV)/.ready-test lint  ## lint, then every test and doctest, with cover
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile --cov --cov-report=term --cov-fail-under=95
 
 test-min: $(MIN_VENV)/.ready  ## every test with the oldest versions that setup.cfg allows
-	$(MIN_VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(MIN_VENV)/bin/python -m pytest -n logical --dist loadfile
 
 test-others: $(OTHERS_VENV)/.ready  ## that FiftyOne, Label Studio and MLflow take what we write; they bring some GB
 	$(OTHERS_VENV)/bin/python -m pytest tests/test_other_tools.py
@@ -36,10 +36,13 @@ fuzz: $(VENV)/.ready-test  ## read 20,000 damaged pictures, try 500 values of ea
 	$(BIN)/python tools/fuzz.py
 	SKCLIPAD_TEST_EXAMPLES=500 $(BIN)/python -m pytest -q tests/test_properties.py
 
+# The lists name public versions: 2.9.1, and not the 2.9.1+cpu of an index of torch's own.
 audit: $(VENV)/.ready-test  ## known vulnerabilities of what is installed; fails where they cannot be looked up
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
-	$(BIN)/python -m pip list --disable-pip-version-check --format=freeze --exclude-editable > $(VENV)/audited.txt
-	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement $(VENV)/audited.txt
+	$(BIN)/python -m pip list --disable-pip-version-check --format=freeze --exclude-editable > $(VENV)/installed.txt
+	sed 's/+.*//' $(VENV)/installed.txt > $(VENV)/audited.txt
+	@$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement $(VENV)/audited.txt \
+	    || { echo "make: not every package is known to be free of vulnerabilities. Where the line above says that one is not found on PyPI or that nothing answered, they could not be looked up: run this where PyPI itself can be reached." >&2; exit 1; }
 
 docs: $(DOCS_VENV)/.ready  ## the documentation, with its gallery, as docs/_build/html; a warning is an error
 	MPLBACKEND=agg $(DOCS_VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
@@ -98,6 +101,8 @@ $(OTHERS_VENV)/.ready: setup.cfg pyproject.toml
 $(MIN_VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(MIN_VENV) || { rm -rf $(MIN_VENV); exit 1; }
 	$(PYTHON) tools/oldest.py > $(MIN_VENV)/oldest.txt
+	$(if $(strip $(TORCH_INDEX)),$(MIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --index-url $(TORCH_INDEX) "$$(grep ^torch== $(MIN_VENV)/oldest.txt)" torchvision)
 	$(MIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	    --requirement $(MIN_VENV)/oldest.txt --editable .
 	touch $@

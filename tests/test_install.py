@@ -37,6 +37,74 @@ def test_make_takes_torch_from_an_index_only_if_told_to(target, tmp_path):
     assert all("--editable" in line and INDEX not in line for line in others[:1])
 
 
+def test_make_takes_the_oldest_torch_from_an_index_if_told_to(tmp_path):
+    venv = f"MIN_VENV={tmp_path}"
+    plain = planned("test-min", tmp_path / "plain", venv, "TORCH_INDEX=")
+    chosen = planned("test-min", tmp_path / "cpu", venv, f"TORCH_INDEX={INDEX}")
+    (torch,) = set(chosen) - set(plain)
+    assert (
+        f"--index-url {INDEX}" in torch and f"^torch== {tmp_path}/oldest.txt" in torch
+    )
+    (rest,) = (line for line in plain if "--editable" in line)
+    assert chosen.index(torch) < chosen.index(rest)
+
+
+def test_the_oldest_of_all_that_users_install_is_tried():
+    with importable(TOOLS):
+        import oldest
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = {
+        name: set(filter(None, map(str.strip, lines.split("\n"))))
+        for name, lines in setup["options.extras_require"].items()
+    }
+    for name in extras.keys() - {"benchmark", "docs", "others"}:
+        assert extras[name] <= extras["test"], name
+    assert extras["benchmark"] <= extras["test"]
+
+    # The tools that stay as they are bring nothing that the package imports.
+    named = {re.match(r"[\w-]+", one)[0]: one for one in extras["test"]}
+    assert oldest.TOOLS <= named.keys()
+    for one in extras["all"]:
+        (pinned,) = oldest.oldest([one])
+        assert pinned.replace("==", ">=").removesuffix(".*") == one
+    assert oldest.oldest(["open_clip_torch>=3.0,<5"]) == ["open_clip_torch==3.0.*"]
+
+
+FAKE_PYTHON = """#!/bin/sh
+case "$2 $3" in
+"pip list") echo torch==2.9.1+cpu; echo av==17.0;;
+pip_audit*) cat "{folder}/audited.txt"; {answer};;
+esac
+"""
+
+
+def audit(folder, answer):
+    """Run `make audit` with a python that lists two packages and audits as told."""
+    python = folder / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(FAKE_PYTHON.format(folder=folder, answer=answer))
+    python.chmod(0o755)
+    (folder / ".ready-test").touch()
+    command = ["make", "audit", f"VENV={folder}"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_make_audits_the_versions_that_the_lists_name(tmp_path):
+    done = audit(tmp_path, "exit 0")
+    assert done.returncode == 0, done.stderr
+    assert "torch==2.9.1\nav==17.0\n" in done.stdout
+    assert "make:" not in done.stderr
+
+
+def test_make_audit_fails_and_says_that_perhaps_nothing_could_be_looked_up(tmp_path):
+    done = audit(tmp_path, "echo 'av: not found on PyPI' >&2; exit 1")
+    assert done.returncode != 0
+    found, said, *_ = done.stderr.splitlines()
+    assert found == "av: not found on PyPI"
+    assert "could not be looked up" in said and "PyPI itself" in said
+
+
 @pytest.mark.parametrize("target", ["demo", "test"])
 def test_make_says_what_it_downloads_before_it_does(target, tmp_path):
     lines = planned(target, tmp_path, f"TORCH_INDEX={INDEX}")

@@ -28,7 +28,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("skclipad", "tests", "conftest.py", "pyproject.toml", "setup.cfg")
 MOST_SURVIVORS = 2
-PATIENCE = 900  # seconds for the tests of one plant; to hang is to die
+PATIENCE = 900  # seconds for the tests of one plant or one file; to hang is to die
 FAILED = 1  # exit code of pytest when tests ran and some failed
 
 
@@ -46,6 +46,7 @@ REFERENCES = ("tests/method/test_references.py", "tests/test_detector.py")
 TRAINING = ("tests/method/test_training.py", "tests/test_detector.py")
 STORE = ("tests/storage/test_store.py", "tests/storage/test_store_damage.py")
 RESUME = ("tests/cli/test_cli_resume.py",)
+MUTUAL = ("tests/method/test_mutual.py",)
 DISTRIBUTED = ("tests/scoring/test_distributed.py",)
 
 PLANTS = [
@@ -150,6 +151,88 @@ PLANTS = [
         "n_above = int(np.floor(fpr * (len(normal) + 1) + ROUNDING))",
         ("tests/cli/test_cli_score.py",),
     ),
+    # Thresholds, boxes and maps
+    Plant(
+        "thresholds: a p-value leaves out the image itself",
+        "(1 + at_least) / (1 + len(normal))",
+        "at_least / len(normal)",
+        ("tests/test_thresholds.py",),
+    ),
+    Plant(
+        "thresholds: a missed image costs what a false alarm should",
+        'wishes["cost"] * (n_anomalous - found) + false_alarms',
+        '(n_anomalous - found) + wishes["cost"] * false_alarms',
+        ("tests/test_thresholds.py",),
+    ),
+    Plant(
+        "boxes: rounded inwards in pixels of the image",
+        "np.floor(span.start * scale + 1e-6), np.ceil(span.stop * scale - 1e-6)",
+        "np.ceil(span.start * scale + 1e-6), np.floor(span.stop * scale - 1e-6)",
+        ("tests/test_boxes.py",),
+    ),
+    Plant(
+        "maps: pixels are taken at their corner",
+        "(np.arange(n_pixels) + 0.5) * length",
+        "np.arange(n_pixels) * length",
+        ("tests/method/test_maps.py",),
+    ),
+    # Many references
+    Plant(
+        "mutual: an image is compared with itself",
+        "(self.digests != features.digest).any(axis=1)",
+        "np.ones(len(self.digests), bool)",
+        MUTUAL,
+    ),
+    Plant(
+        "mutual: the order of references changes the last bits",
+        "parts[np.lexsort(digests.T)]",
+        "parts",
+        MUTUAL,
+    ),
+    Plant(
+        "mutual: words hide what references show",
+        "np.clip(of_words, 0, MOST_OF_WORDS)",
+        "np.minimum(of_words, MOST_OF_WORDS)",
+        MUTUAL,
+    ),
+    # Images
+    Plant(
+        "images: a turned video is turned the other way",
+        "math.degrees(math.atan2(down, across))",
+        "-math.degrees(math.atan2(down, across))",
+        ("tests/images/test_video.py",),
+    ),
+    Plant(
+        "images: the end of a long image is not seen",
+        "dict.fromkeys([*starts, last])",
+        "dict.fromkeys(starts or [last])",
+        ("tests/images/test_crops.py",),
+    ),
+    # Folders that are watched
+    Plant(
+        "watch: a file that was written to while it was read keeps its row",
+        "if now is not None and now != before:",
+        "if now is None:",
+        ("tests/scoring/test_watch.py",),
+    ),
+    Plant(
+        "watch: a file that grows is complete",
+        "elif waits is None or waits.stamp != stamp:",
+        "elif waits is None:",
+        ("tests/scoring/test_arrivals.py",),
+    ),
+    Plant(
+        "watch: a move goes over a file that is there",
+        "while os.path.lexists(place) or is_taken(place):",
+        "while is_taken(place):",
+        ("tests/cli/test_tasks.py",),
+    ),
+    Plant(
+        "watch: what is to be done is forgotten",
+        "_ANYTHING_TO_DO if path in due else None",
+        "None",
+        ("tests/storage/test_ledger.py",),
+    ),
     # The cluster
     Plant(
         "distributed: the identity of a run lacks the references",
@@ -201,20 +284,28 @@ def environment(folder):
 
 
 def run_tests(folder, tests):
-    """Return pytest's exit code, or FAILED if it does not come to an end."""
+    """Return pytest's exit code, FAILED if it comes to no end, and what was printed."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     try:
         done = subprocess.run(
             [*command, *tests],
             cwd=folder,
             env=environment(folder),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             timeout=PATIENCE,
         )
     except subprocess.TimeoutExpired:
-        return FAILED
-    return done.returncode
+        return FAILED, f"They were ended after {PATIENCE} s."
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def check_soundness(folder, plants):
+    """End the script if a test fails without any plant."""
+    for test in dict.fromkeys(test for plant in plants for test in plant.tests):
+        code, printed = run_tests(folder, [test])
+        if code != 0:
+            sys.exit(f"{printed[-3000:]}\nThe tests of {test} fail without any plant.")
 
 
 def pattern_of(code):
@@ -260,11 +351,14 @@ def dies(folder, plant):
         sound[: match.start()] + plant.new + sound[match.end() :], encoding="utf-8"
     )
     try:
-        code = run_tests(folder, plant.tests)
+        code, printed = run_tests(folder, plant.tests)
     finally:
         path.write_text(sound, encoding="utf-8")
     if code not in (0, FAILED):
-        sys.exit(f"{plant.name!r} keeps pytest from running (exit code {code}).")
+        sys.exit(
+            f"{printed[-3000:]}\n{plant.name!r} keeps pytest from running (exit code "
+            f"{code})."
+        )
     return code == FAILED
 
 
@@ -277,9 +371,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder).resolve()
         copy_tree(folder)
-        tests = dict.fromkeys(test for plant in plants for test in plant.tests)
-        if run_tests(folder, tests) != 0:
-            sys.exit("The tests fail without any plant.")
+        check_soundness(folder, plants)
 
         survivors = []
         for plant in plants:

@@ -4,10 +4,13 @@
 media are written in addresses. So frames pass through all that takes paths.
 """
 
+import math
 import os
 import re
 from collections import OrderedDict
 from urllib.parse import urlsplit
+
+import numpy as np
 
 from skclipad._optional import import_optional
 from skclipad._storage.files import file_stamp
@@ -99,9 +102,19 @@ def read_frame(path, seconds):
 
 def to_image(frame):
     """Return a decoded frame as a PIL image in mode RGB, turned as its video says."""
-    turn = getattr(frame, "rotation", 0) % 360
+    turn = _rotation(frame) % 360
     image = frame.to_image()
     return image.rotate(turn, expand=True) if turn else image
+
+
+def _rotation(frame):
+    """Return by how many degrees, against the clock, a frame is to be turned."""
+    kind = import_optional("av.sidedata.sidedata", "video").Type.DISPLAYMATRIX
+    matrix = frame.side_data.get(kind)  # PyAV 12 has no `frame.rotation` yet
+    if matrix is None:
+        return 0
+    across, down = np.frombuffer(matrix, np.int32)[:2].tolist()
+    return round(-math.degrees(math.atan2(down, across)))
 
 
 def decoded(container, stream):

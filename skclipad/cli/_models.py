@@ -7,7 +7,7 @@ from pathlib import Path
 from skclipad._clip.sources import published_weights
 
 TABLE = Path(__file__).with_name("models.csv")
-ABSENT = "not in this open_clip"
+ABSENT = "(not in this open_clip)"
 
 
 def print_models():
@@ -17,7 +17,7 @@ def print_models():
     published = published_weights()
     for row in rows:
         if row["weights"] not in published.get(row["name"], ()):
-            row["needs"] = ABSENT
+            row["needs"] = f"{row['needs']} {ABSENT}".lstrip()
 
     _print_columns([list(rows[0]), *(list(row.values()) for row in rows)])
     print(

@@ -56,6 +56,23 @@ def test_an_image_is_moved_and_its_row_with_it(image, moving, ledger, tmp_path, 
     assert not moving.work_off()
 
 
+@pytest.mark.parametrize("taken_by", ["a file", "a row"])
+def test_a_move_goes_over_nothing_that_is_there(
+    taken_by, image, moving, ledger, tmp_path
+):
+    place = tmp_path / "bad" / "a.png"
+    if taken_by == "a file":
+        place.parent.mkdir()
+        place.write_bytes(b"somebody's")
+    else:  # of an image that was moved there, and taken away since
+        ledger.put_many([(str(place), [1, 1], {"path": str(place), "score": 0.8})])
+    moving.work_off()
+    assert (tmp_path / "bad" / "a-1.png").read_bytes() == b"an image"
+    assert not image.exists() and ledger.knows(str(tmp_path / "bad" / "a-1.png"))
+    assert place.exists() == (taken_by == "a file")
+    assert taken_by == "a row" or place.read_bytes() == b"somebody's"
+
+
 @pytest.mark.parametrize("moment", ["planned", "moved", "copied"])
 def test_a_move_that_was_killed_is_finished(moment, image, ledger, tmp_path, said):
     target = tmp_path / "bad" / "a.png"

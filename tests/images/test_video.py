@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from videos import number_of, write_video
+from videos import TURNS, number_of, turn_video, write_video
 
 from skclipad import CLIPImageEmbedder, ImageReadError
 from skclipad._images.reading import head_size, image_identity, read_image, snapshot
@@ -52,6 +52,23 @@ def test_frames_are_found_in_any_order(kind, tmp_path):
     names, _ = frame_names(write_video(tmp_path / kind), 1)
     order = np.random.default_rng(0).permutation(len(names))
     assert [number_of(read_image(names[i])) for i in order] == order.tolist()
+
+
+# Where the left of a frame is, in an image that is turned as its video says.
+LEFT_IS = {"right": np.s_[:16], "over": np.s_[:, -16:], "left": np.s_[-16:]}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_frames_are_turned_as_their_video_says(turn, tmp_path):
+    path = write_video(tmp_path / "a.mp4", white=16)
+    turn_video(path, turn)
+    names, _ = frame_names(path, 5)
+    for name in names:
+        pixels = np.asarray(read_image(name)).mean(axis=2)
+        assert pixels.shape == ((48, 64) if turn == "over" else (64, 48))
+        left = np.zeros(pixels.shape, bool)
+        left[LEFT_IS[turn]] = True
+        assert np.median(pixels[left]) > 240 > 160 > np.median(pixels[~left])
 
 
 def test_frames_are_found_by_several_threads(tmp_path):

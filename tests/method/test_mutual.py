@@ -115,6 +115,16 @@ def test_a_comparison_takes_blocks_of_references():
     np.testing.assert_allclose(compare(new), expected, atol=2e-3)
 
 
+def test_what_is_kept_of_references_is_the_same_bits_in_any_order():
+    rng = np.random.default_rng(2)
+    references = random_images(rng, 40, width=32)
+    order = rng.permutation(40)
+    state = reference_state(references, (1,))
+    other = reference_state([references[i] for i in order], (1,))
+    assert np.array_equal(other["basis"], state["basis"])
+    assert np.array_equal(other["parts"], state["parts"][order])
+
+
 def test_an_image_that_is_all_references_differs_from_none():
     image = random_images(np.random.default_rng(0), 1)[0]
     compare = MutualComparison(reference_state([image, image], (1,)), 0.3, CPU)

@@ -102,6 +102,7 @@ def test_tasks_are_kept_until_they_are_finished(path):
             [(name, [1, 1], {"path": name}) for name in ("/a", "/b", "/c")],
             due={"/a", "/c"},
         )
+        assert [path for path, *_ in ledger.tasks()] == ["/a", "/c"]
         ledger.finish("/a")
         ledger.plan("/c", "/bad/c")
     with Ledger(path, IDENTITY) as ledger:
