@@ -47,6 +47,7 @@ TRAINING = ("tests/method/test_training.py", "tests/test_detector.py")
 STORE = ("tests/storage/test_store.py", "tests/storage/test_store_damage.py")
 RESUME = ("tests/cli/test_cli_resume.py",)
 MUTUAL = ("tests/method/test_mutual.py",)
+ROWS = ("tests/scoring/test_rows.py",)
 DISTRIBUTED = ("tests/scoring/test_distributed.py",)
 
 PLANTS = [
@@ -232,6 +233,24 @@ PLANTS = [
         "_ANYTHING_TO_DO if path in due else None",
         "None",
         ("tests/storage/test_ledger.py",),
+    ),
+    Plant(
+        "cli: a run of another temperature is gone on with",
+        '"combine_views", "temperature", "threshold"',
+        '"combine_views", "threshold"',
+        ROWS,
+    ),
+    Plant(
+        "cli: a run that decoded images small is gone on with",
+        'identity["embedder__decode"] = repr(detector.embedder.decode)',
+        "pass",
+        ROWS,
+    ),
+    Plant(
+        "cli: maps of tiles have seams",
+        "np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5)",
+        "np.ones(side)",
+        ("tests/scoring/test_tiles.py",),
     ),
     # The cluster
     Plant(

@@ -47,6 +47,20 @@ def test_the_tiles_make_the_whole(size, detector, tmp_path):
     assert all(max(tile) <= 100 for tile in detector.sizes)
 
 
+def test_tiles_that_differ_are_blended(detector, tmp_path, monkeypatch):
+    def anomaly_map(images):  # of each tile another level
+        shapes = [image.size[::-1] for image in images]
+        return [np.full(shape, i, np.float32) for i, shape in enumerate(shapes)]
+
+    monkeypatch.setattr(detector, "anomaly_map", anomaly_map)
+    path = tmp_path / "a.png"
+    Image.new("L", (175, 40)).save(path)
+    row = tiled_map(detector, str(path), 100)[0]
+    assert (row[:75] == 0).all() and (row[100:] == 1).all()
+    steps = np.diff(row)
+    assert (steps >= 0).all() and steps.max() < 0.05  # 25 pixels lie in both
+
+
 def test_an_image_that_fits_has_the_map_of_the_detector(tmp_path):
     detector = tiny().fit()
     path = tmp_path / "a.png"
