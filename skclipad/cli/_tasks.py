@@ -60,17 +60,34 @@ class Tasks:
             return
 
         mover = self._mover or Mover(os.path.dirname(target))
-        if target is None:
-            target = mover.place_for(path, is_taken=self._ledger.knows)
-            self._ledger.plan(path, target)
         is_same = self._ledger.has(path, file_stamp(path))
-        if mover.move(path, target, is_same):
-            written = mover.written(target)
-            self._ledger.finish(path, (target, printable(written)))
-            self._tell(f"{row['path']} ({row['score']:.3f}): moved to {written}")
+        if target is not None and self._has_arrived(path, target):
+            if is_same:  # copied, and not yet removed here
+                os.remove(path)
+        elif is_same:
+            target = self._free_place(mover, path, target)
+            mover.move(path, target)
         else:
             self._ledger.finish(path)
             self._tell(f"{row['path']}: not moved, it is gone or has changed")
+            return
+
+        written = mover.written(target)
+        self._ledger.finish(path, (target, printable(written)))
+        self._tell(f"{row['path']} ({row['score']:.3f}): moved to {written}")
+
+    def _has_arrived(self, path, target):
+        """Tell whether an earlier run got that far; not if another file lies there."""
+        if not os.path.lexists(target):
+            return False
+        return not os.path.lexists(path) or self._ledger.has(path, file_stamp(target))
+
+    def _free_place(self, mover, path, target):
+        """Return where to move an image: as planned, unless a file came in between."""
+        if target is None or os.path.lexists(target):
+            target = mover.place_for(path, is_taken=self._ledger.knows)
+            self._ledger.plan(path, target)
+        return target
 
 
 class Command:
@@ -145,32 +162,42 @@ class Mover:
             place = f"{stem}-{n}{ending}"
         return place
 
-    def move(self, path, target, is_same):
-        """Move an image, or finish doing so; False says that it is not there.
-
-        `is_same` says that what is at `path` is what was scored.
-        """
-        if os.path.lexists(target):  # an earlier run got that far
-            if is_same:
-                os.remove(path)
-            return True
-        if not is_same:
-            return False
-
+    def move(self, path, target):
+        """Move an image; a FileExistsError says that there is a file by now."""
         os.makedirs(os.path.dirname(target), exist_ok=True)
         try:
-            os.rename(path, target)
+            _rename(path, target)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             _copy(path, target)
             os.remove(path)
-        return True
 
     def written(self, target):
         """Return how a place is written in a row: as the folder was named."""
         inside = os.path.relpath(target, os.path.abspath(self._folder))
         return os.path.join(self._folder, inside)
+
+
+def _rename(path, target):
+    """Rename a file, over no other one that comes at the same moment.
+
+    Where there are no hard links, and of a link itself, only over none that was there.
+    """
+    if not os.path.islink(path):
+        try:
+            os.link(path, target)
+        except FileExistsError:
+            raise
+        except OSError:  # another file system, or one without links
+            pass
+        else:
+            os.remove(path)
+            return
+
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    os.rename(path, target)
 
 
 def _copy(path, target):
@@ -179,4 +206,4 @@ def _copy(path, target):
     shutil.copy2(path, partial)
     with open(partial, "rb+") as file:
         os.fsync(file.fileno())
-    os.replace(partial, target)
+    _rename(partial, target)

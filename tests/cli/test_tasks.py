@@ -49,6 +49,15 @@ def check_moved(tmp_path, ledger):
     assert ledger.has(row["path"], file_stamp(row["path"]))
 
 
+def fail(monkeypatch, name, code):
+    """Let a function of `os` refuse with an error code."""
+
+    def refuse(source, target):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(_tasks.os, name, refuse)
+
+
 def test_an_image_is_moved_and_its_row_with_it(image, moving, ledger, tmp_path, said):
     assert moving.work_off()
     check_moved(tmp_path, ledger)
@@ -71,6 +80,43 @@ def test_a_move_goes_over_nothing_that_is_there(
     assert not image.exists() and ledger.knows(str(tmp_path / "bad" / "a-1.png"))
     assert place.exists() == (taken_by == "a file")
     assert taken_by == "a row" or place.read_bytes() == b"somebody's"
+
+
+def test_a_file_that_came_after_a_move_was_planned_is_not_taken_for_it(
+    image, ledger, tmp_path, said
+):
+    target = tmp_path / "bad" / "a.png"
+    target.parent.mkdir()
+    ledger.plan(str(image), str(target))
+    target.write_bytes(b"somebody's")
+    Tasks(ledger, said.append).work_off()
+    assert target.read_bytes() == b"somebody's"
+    assert (tmp_path / "bad" / "a-1.png").read_bytes() == b"an image"
+    assert not image.exists() and ledger.knows(str(tmp_path / "bad" / "a-1.png"))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_comes_at_the_moment_of_a_move_is_left_alone(
+    links, image, moving, ledger, tmp_path, monkeypatch, said
+):
+    target = tmp_path / "bad" / "a.png"
+    make = os.makedirs
+
+    def somebody_is_faster(folder, exist_ok):
+        make(folder, exist_ok=exist_ok)
+        target.write_bytes(b"somebody's")
+
+    with monkeypatch.context() as context:
+        context.setattr(_tasks.os, "makedirs", somebody_is_faster)
+        if not links:
+            fail(context, "link", errno.EPERM)
+        moving.work_off(clock=lambda: 100.0)
+    assert image.exists() and "tried again later" in said[0]
+
+    moving.work_off(clock=lambda: 500.0)
+    assert target.read_bytes() == b"somebody's"
+    assert (tmp_path / "bad" / "a-1.png").read_bytes() == b"an image"
+    assert not image.exists()
 
 
 @pytest.mark.parametrize("moment", ["planned", "moved", "copied"])
@@ -117,10 +163,14 @@ def test_what_is_not_as_it_was_scored_stays_where_it_is(
 def test_to_another_file_system_it_is_copied_first(
     image, moving, ledger, tmp_path, monkeypatch
 ):
-    def rename(source, target):
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
+    def link(source, target):
+        if os.path.dirname(source) != os.path.dirname(target):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real_link(source, target)
 
-    monkeypatch.setattr(_tasks.os, "rename", rename)
+    real_link = os.link
+    monkeypatch.setattr(_tasks.os, "link", link)
+    fail(monkeypatch, "rename", errno.EXDEV)
     moving.work_off()
     check_moved(tmp_path, ledger)
     assert os.listdir(tmp_path / "bad") == ["a.png"]
@@ -129,11 +179,9 @@ def test_to_another_file_system_it_is_copied_first(
 def test_a_move_that_fails_is_tried_again_later(
     image, moving, ledger, tmp_path, monkeypatch, said
 ):
-    def rename(source, target):
-        raise OSError(errno.EACCES, "Permission denied")
-
     with monkeypatch.context() as context:
-        context.setattr(_tasks.os, "rename", rename)
+        fail(context, "link", errno.EACCES)
+        fail(context, "rename", errno.EACCES)
         moving.work_off(clock=lambda: 100.0)
     assert image.exists() and "tried again later" in said[0]
     assert not moving.work_off(clock=lambda: 101.0)
