@@ -7,10 +7,9 @@ media are written in addresses. So frames pass through all that takes paths.
 import math
 import os
 import re
+import struct
 from collections import OrderedDict
 from urllib.parse import urlsplit
-
-import numpy as np
 
 from skclipad._optional import import_optional
 from skclipad._storage.files import file_stamp
@@ -113,7 +112,7 @@ def _rotation(frame):
     matrix = frame.side_data.get(kind)  # PyAV 12 has no `frame.rotation` yet
     if matrix is None:
         return 0
-    across, down = np.frombuffer(matrix, np.int32)[:2].tolist()
+    across, down = struct.unpack_from("=2i", matrix)  # of 9, row by row
     return round(-math.degrees(math.atan2(down, across)))
 
 
