@@ -23,11 +23,13 @@ help:  ## say what each target does
 demo: $(VENV)/.ready-demo  ## fit on random words, score photos in three ways, leave a report
 	$(BIN)/python -m skclipad demo --out $(DEMO)
 
+# In the order of their names: by default files of few tests come last, and these are the
+# longest ones here, so that a worker would wait for another one at the end.
 test: $(VENV)/.ready-test lint  ## lint, then every test and doctest, with coverage (95 % of the lines at least)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile --cov --cov-report=term --cov-fail-under=95
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=95
 
 test-min: $(MIN_VENV)/.ready  ## every test with the oldest versions that setup.cfg allows
-	OMP_NUM_THREADS=1 $(MIN_VENV)/bin/python -m pytest -n logical --dist loadfile
+	OMP_NUM_THREADS=1 $(MIN_VENV)/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 test-others: $(OTHERS_VENV)/.ready  ## that FiftyOne, Label Studio and MLflow take what we write; they bring some GB
 	$(OTHERS_VENV)/bin/python -m pytest tests/test_other_tools.py

@@ -16,7 +16,7 @@ from waiting import until
 
 from skclipad import RandomWordCLIPDetector, cli
 from skclipad._storage.ledger import Ledger, ledger_path
-from skclipad.cli import _watch
+from skclipad.cli import _growing, _watch
 from skclipad.scoring import _rows
 
 N = 6
@@ -55,11 +55,13 @@ def hears_ctrl_c():
 
 
 @pytest.fixture
-def watch(photos, detector_file, tmp_path, hears_ctrl_c):
+def watch(photos, detector_file, tmp_path, hears_ctrl_c, monkeypatch):
     """A function that watches the folder while another one, in a thread, acts in it.
 
-    At its end the watch is ended as by Ctrl-C, and the rows of the table returned.
+    At its end the watch is ended as by Ctrl-C, and the rows of the table returned. The
+    table is written every moment, not every two seconds.
     """
+    monkeypatch.setattr(_growing, "WRITE_AGAIN", 0.05)
 
     def run(act, *options, code=0, signals=(signal.SIGINT,)):
         errors, ended = [], threading.Event()
