@@ -1,19 +1,25 @@
 """open_clip is imported without torch's compiler, which is there when it is called."""
 
+import importlib
 import json
 import subprocess
 import sys
 
 import pytest
 
+from skclipad._clip import importing
+from skclipad._clip.importing import compiler_left_for_later
+
 IN_A_NEW_PROCESS = """
 import json, sys
 import numpy as np
-from skclipad import CLIPImageEmbedder
+from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._clip.importing import compiler_left_for_later
 
-CLIPImageEmbedder("tiny", None).transform([np.zeros((9, 9, 3), np.uint8)])
-seen = {"after an image": "torch._dynamo" in sys.modules}
+# torch.optim and torch.nn.utils.skip_init import it, too.
+detector = RandomWordCLIPDetector(N_p=50, embedder=CLIPImageEmbedder("tiny")).fit()
+detector.predict_proba([np.zeros((9, 9, 3), np.uint8)])
+seen = {"after an image": [n in sys.modules for n in ("torch._dynamo", "sympy")]}
 
 import torch
 from torchvision.ops import roi_align
@@ -32,37 +38,40 @@ seen["compiled"] = compiled(torch.ones(2)).tolist()
 
 from torch._dynamo.utils import is_compile_supported
 seen["asked"] = isinstance(is_compile_supported("cpu"), bool)
-with compiler_left_for_later():  # nothing is to be put off any more
-    seen["left alone"] = sys.modules["torch._dynamo"] is torch._dynamo
 print(json.dumps(seen))
 """
-# As a release of torchvision or timm may ask that takes more than those of today.
-ASKS_FOR_MORE = """
-import json, sys
-from skclipad._clip.importing import compiler_left_for_later
-
-with compiler_left_for_later():
-    import torch._dynamo.config
-    from torch._dynamo import optimize
-    from torch._dynamo.utils import counters
-print(json.dumps([torch._dynamo.config.__name__, optimize.__module__, len(counters)]))
-"""
-
-
-def in_a_new_process(code):
-    """Return what a new process sees of the compiler."""
-    command = [sys.executable, "-c", code]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(run.stdout)
 
 
 @pytest.fixture(scope="module")
 def seen():
-    return in_a_new_process(IN_A_NEW_PROCESS)
+    """What a new process sees of the compiler, step by step."""
+    run = subprocess.run(
+        [sys.executable, "-c", IN_A_NEW_PROCESS],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(run.stdout)
 
 
-def test_no_image_needs_the_compiler(seen):
-    assert seen["after an image"] is False
+@pytest.fixture
+def compiler(tmp_path, monkeypatch):
+    """The name of a package that is laid out as torch's compiler is."""
+    name = "compiler_of_a_test"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("version = 1\n")
+    (tmp_path / name / "utils.py").write_text("counters = [2]\n")
+    (tmp_path / name / "config.py").write_text("level = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(importing, "PACKAGE", name)
+    monkeypatch.setattr(importing, "TAKEN", {name: {"disable"}, f"{name}.utils": set()})
+    yield name
+    for module in [m for m in sys.modules if m.partition(".")[0] == name]:
+        del sys.modules[module]
+
+
+def test_neither_training_nor_an_image_needs_the_compiler(seen):
+    assert seen["after an image"] == [False, False]
     assert seen["marks are real"] is False
 
 
@@ -75,10 +84,24 @@ def test_what_was_put_off_computes_when_it_is_called(seen):
 
 def test_the_compiler_works_afterwards(seen):
     assert seen["compiled"] == [3.0, 3.0]
-    assert seen["left alone"] is True
 
 
-def test_what_asks_for_more_of_the_compiler_gets_it_at_once():
-    config, optimize, _ = in_a_new_process(ASKS_FOR_MORE)
-    assert config == "torch._dynamo.config"
-    assert optimize.startswith("torch._dynamo.")
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [("", "version", 1), (".utils", "counters", [2]), (".config", "level", 3)],
+)
+def test_what_asks_for_more_of_the_compiler_gets_it_at_once(
+    module, name, value, compiler
+):
+    with compiler_left_for_later():
+        found = getattr(importlib.import_module(compiler + module), name)
+    assert found == value
+    assert importlib.import_module(compiler).version == 1
+
+
+def test_what_has_imported_the_compiler_keeps_it(compiler):
+    real = importlib.import_module(compiler)
+    with compiler_left_for_later():
+        assert sys.modules[compiler] is real
+        assert f"{compiler}.utils" not in sys.modules
+    assert sys.modules[compiler] is real

@@ -1,7 +1,5 @@
 """The network: the paper's training, bit for bit the same again, kept as numpy."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -230,22 +228,6 @@ def test_embeddings_are_left_as_they_are(pairs):
         X.setflags(write=False)
     train(*pairs)
     assert all(np.array_equal(X, copy) for X, copy in zip(pairs, before, strict=True))
-
-
-def test_training_does_not_wait_for_the_compiler():
-    # torch.optim and torch.nn.utils.skip_init import it, which takes a second.
-    code = (
-        "import sys, numpy as np\n"
-        "from skclipad._method.network import train_network\n"
-        "X = np.ones((4, 3), dtype=np.float32)\n"
-        "from skclipad._method.training import TrainingSettings\n"
-        f"train_network(X, -X, {SETTINGS!r})\n"
-        "print('torch._dynamo' in sys.modules, 'sympy' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["False", "False"]
 
 
 def test_every_step_counts(pairs):
