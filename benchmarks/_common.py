@@ -3,6 +3,7 @@
 import os
 import platform
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -147,9 +148,11 @@ def count_flop(function):
     int
         Floating-point operations.
     """
-    # The counter has no entries for products added in place, nor for those of 8 bits.
+    # The counter has no entries for products added in place, for those of 8 bits, nor
+    # for attention on a CPU.
     aten = torch.ops.aten
     counted = {aten.addmm_: _added_product_flop, aten._int_mm: _product_flop}
+    counted[aten._scaled_dot_product_flash_attention_for_cpu] = _attention_flop
     with FlopCounterMode(display=False, custom_mapping=counted) as counter:
         function()
     return counter.get_total_flops()
@@ -161,3 +164,8 @@ def _added_product_flop(added_to, left, right, **kwargs):
 
 def _product_flop(left, right, **kwargs):
     return 2 * left[0] * left[1] * right[1]
+
+
+def _attention_flop(queries, keys, values, *args, **kwargs):
+    *batch, n, width = queries
+    return 2 * prod(batch) * n * keys[-2] * (width + values[-1])

@@ -8,6 +8,10 @@ codes, is nearly all of decoding it to an eighth of its side::
 
     python benchmarks/big_jpegs.py
     python benchmarks/big_jpegs.py --models tiny --photos FOLDER
+    python benchmarks/big_jpegs.py --models ViT-B-32 --precision fp32 int8 --images 0
+
+The last has random weights, which change no time, and none of the scores that they
+would make. "heat maps" are those of a report.
 
 What it changes is measured where a reduced image is as small as the rule allows, twice
 the size that the model reads. Beside it stands what a rounding error would change: one
@@ -30,6 +34,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
+from skclipad._clip.precision import PRECISIONS
 from skclipad._embedder import load_clip
 from skclipad._images.crops import crop_boxes, resize_image
 from skclipad._images.reading import image_size, read_image, read_reduced
@@ -38,6 +43,7 @@ from skclipad.datasets import load_sample_photos
 SIZES = {"12 megapixels": (4000, 3000), "24 megapixels": (6000, 4000)}
 NOISE = 4  # grey levels, standard deviation
 QUALITY = 92
+MAP_SIZE = 32  # of a report's heat maps
 REDUCED = 4  # by so much a photograph is reduced whose scores are compared
 
 
@@ -69,31 +75,17 @@ def photographs(folder, n):
 # What it saves
 
 
-def speed(model, photos, folder, repeats):
-    """Print images a second, in full and reduced."""
+def speed(model, photos, folder, repeats, precisions):
+    """Print images a second, in full and reduced, and those of maps."""
     rng, rows = np.random.default_rng(0), []
     for name, size in SIZES.items():
         paths = [folder / f"{i}.jpg" for i in range(len(photos))]
         for path, photo in zip(paths, photos, strict=True):
             path.write_bytes(enlarged(photo, size, rng))
         megabytes = np.mean([path.stat().st_size for path in paths]) / 1e6
-        taken = {"full": [], "reduced": []}  # by the clock, computing, and reading
-        for turn in range(repeats + 1):
-            for decode, times in taken.items():
-                one = time_of(CLIPImageEmbedder(model, None, decode=decode), paths)
-                times += [one] if turn else []  # the first is to get warm
-
-        each = {decode: np.array(t) / len(paths) for decode, t in taken.items()}
-        for decode, times in each.items():
-            clock, computed, read = np.median(times, axis=0)
-            gains = np.median(each["full"] / times, axis=0)
-            cells = [1 / clock, gains[0], 1000 * computed, gains[1], 1000 * read]
-            cells = [f"{cell:.4g}" for cell in [*cells, gains[2]]]
-            rows.append([f"{name}, {megabytes:.1f} MB, {decode}", *cells])
-        floor = np.median([time_of_codes(path) for path in paths])
-        full = np.median(each["full"][:, 2])
-        cells = [f"{1000 * floor:.4g}", f"{full / floor:.4g}"]
-        rows.append([f"{name}, an eighth of it", *[""] * 4, *cells])
+        title = f"{name}, {megabytes:.1f} MB"
+        found = timed(model, paths, repeats, precisions)
+        rows += [[f"{title}, {what}", *cells] for what, cells in found]
 
     print(f"{model}, {len(photos)} photographs, medians of {repeats} turns")
     names = [
@@ -105,6 +97,38 @@ def speed(model, photos, folder, repeats):
         "times",
     ]
     print_table(["", *names], rows)
+
+
+def timed(model, paths, repeats, precisions):
+    """Yield what was timed of some files, and the cells of its row."""
+    contenders = {
+        f"{decode}, {precision}": CLIPImageEmbedder(
+            model, None, decode=decode, precision=precision
+        )
+        for precision in precisions
+        for decode in ("full", "reduced")
+    }
+    taken = {name: [] for name in contenders}  # by the clock, computing, and reading
+    for turn in range(repeats + 1):
+        for name, embedder in contenders.items():
+            one = time_of(embedder, paths)
+            taken[name] += [one] if turn else []  # the first is to get warm
+
+    each = {name: np.array(times) / len(paths) for name, times in taken.items()}
+    first = next(iter(each.values()))
+    for name, times in each.items():
+        clock, computed, read = np.median(times, axis=0)
+        gains = np.median(first / times, axis=0)
+        cells = [1 / clock, gains[0], 1000 * computed, gains[1], 1000 * read, gains[2]]
+        yield name, [f"{cell:.4g}" for cell in cells]
+
+    floor = np.median([time_of_codes(path) for path in paths])
+    full = np.median(first[:, 2])
+    yield "an eighth of it", [*[""] * 4, f"{1000 * floor:.4g}", f"{full / floor:.4g}"]
+
+    maps = [time_of_maps(model, paths) for _ in range(repeats)]
+    clock, computed = np.median(maps, axis=0) / len(paths)
+    yield "heat maps", [f"{1 / clock:.4g}", "", f"{1000 * computed:.4g}", *[""] * 3]
 
 
 def time_of(embedder, paths):
@@ -123,6 +147,15 @@ def time_of(embedder, paths):
             image, (box,) = read_reduced(path, crop_boxes, size)
         resize_image(image, box, size)
     return [*taken, process_time() - computed]
+
+
+def time_of_maps(model, paths):
+    """Return the seconds of maps as a report has them, by the clock and computed."""
+    embedder = CLIPImageEmbedder(model, None)
+    detector = RandomWordCLIPDetector(N_p=100, random_state=0, embedder=embedder).fit()
+    clock, computed = perf_counter(), process_time()
+    list(detector.anomaly_map(paths, size=MAP_SIZE))
+    return perf_counter() - clock, process_time() - computed
 
 
 def time_of_codes(path):
@@ -195,6 +228,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["lite", "tiny"])
     parser.add_argument("--photos", metavar="FOLDER", help="JPEG files, in folders too")
+    parser.add_argument("--precision", nargs="+", default=["auto"], choices=PRECISIONS)
     parser.add_argument("--images", type=int, default=50, help="to compare scores of")
     parser.add_argument("--large", type=int, default=24, help="to time")
     parser.add_argument("--repeats", type=int, default=3)
@@ -203,10 +237,12 @@ def main():
     describe_machine()
     with tempfile.TemporaryDirectory() as name:
         for model in args.models:
-            photos = photographs(args.photos, args.images)
+            photos = photographs(args.photos, max(args.images, args.large))
             if args.repeats:
-                speed(model, photos[: args.large], Path(name), args.repeats)
-            change(model, photos, Path(name))
+                large = photos[: args.large]
+                speed(model, large, Path(name), args.repeats, args.precision)
+            if args.images:
+                change(model, photos[: args.images], Path(name))
 
 
 if __name__ == "__main__":

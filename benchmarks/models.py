@@ -1,9 +1,12 @@
-"""What CLIPs cost: operations of an image and of a text, images a second.
+"""What CLIPs cost: operations of an image, a text and a map, images a second, a fit.
 
-Each model is built with random weights, one at a time, and the operations of its matrix
-products and convolutions are counted while it embeds what the package embeds: images of
-its own size, and random-word prompts of the default lengths, each as long as it is. The
-largest takes 8 GB::
+Each model is built with random weights, the bundled ones with theirs, one at a time,
+and the operations of its matrix products and convolutions are counted while it embeds
+what the package embeds: images of its own size, the windows of a map, and random-word
+prompts of the default lengths, each as long as it is. A map is told in images: its
+operations by those of one. The minutes of a `fit` with the default settings are those
+of its 20,000 texts, at the texts a second that are measured; training the network adds
+seconds. The largest model takes 8 GB::
 
     python benchmarks/models.py
     python benchmarks/models.py --models RN50 MobileCLIP2-S0 --batches 5
@@ -29,13 +32,17 @@ from _common import count_flop, describe_machine, print_table, seconds
 
 import skclipad
 from skclipad._clip.backbone import clear_backbone_cache, load_backbone
+from skclipad._clip.features import stream_features
+from skclipad._clip.preparation import ImageOptions
+from skclipad._clip.sources import BUNDLED
 from skclipad._clip.text import encode_texts
 from skclipad._clip.vision import encode_pixels
 from skclipad._method.prompts import training_block
 from skclipad._storage.files import atomic_write_text
 
 TABLE = Path(skclipad.__file__).parent / "cli" / "models.csv"
-N_TEXTS = 20
+N_TEXTS = 64
+N_TEXTS_OF_FIT = 20_000  # two for each of the default's pairs
 
 
 class StandIn:
@@ -58,7 +65,8 @@ def load(name):
     clear_backbone_cache()
     gc.collect()
     backbone = load_backbone(name, None, device="cpu", precision="fp32")
-    if open_clip.get_model_config(name)["text_cfg"].get("hf_tokenizer_name"):
+    config = {} if name in BUNDLED else open_clip.get_model_config(name)["text_cfg"]
+    if config.get("hf_tokenizer_name"):
         vars(backbone)["_tokenizer"] = StandIn(backbone)
     return backbone
 
@@ -71,37 +79,48 @@ def prompts(backbone):
     return training_block(0, **words, l_min=l_min, l_max=l_max, seed=0)[:N_TEXTS]
 
 
-def images_a_second(backbone, pixels, n_batches, cpu_time):
-    """Time batches; or take the CPU time of one thread, and two for twice as fast."""
+def a_second(function, n, n_batches, cpu_time):
+    """Return how many of n a second a call gets done, as the median of some calls.
+
+    With `cpu_time` it is the CPU time of one thread, and two are twice as fast.
+    """
     if not cpu_time:
-        taken = (
-            seconds(lambda: encode_pixels(backbone, pixels)) for _ in range(n_batches)
-        )
-        return len(pixels) / median(taken)
+        return n / median(seconds(function) for _ in range(n_batches))
     torch.set_num_threads(1)
-    taken = []
-    for _ in range(n_batches):
-        start = process_time()
-        encode_pixels(backbone, pixels)
-        taken.append(process_time() - start)
-    return 2 * len(pixels) / median(taken)
+    return 2 * n / median(seconds(function, process_time) for _ in range(n_batches))
+
+
+def counted(backbone, pixels, texts):
+    """Return the operations of an image, of a text, and of a map."""
+
+    def make_map():
+        list(stream_features(backbone, [pixels], ImageOptions(parts=("windows",))))
+
+    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into it
+    image = count_flop(lambda: encode_pixels(backbone, torch.from_numpy(pixels[None])))
+    text = count_flop(lambda: encode_texts(backbone, texts)) / len(texts)
+    one_map = count_flop(make_map)
+    torch.backends.mha.set_fastpath_enabled(True)
+    return image, text, one_map
 
 
 def measure(name, batch_size, n_batches, cpu_time):
-    """Return GFLOP of an image and of a text, and images a second."""
+    """Return the cells of a row that are counted or measured."""
     backbone = load(name)
     height, width = backbone.image_size
     pixels = torch.randint(0, 256, (batch_size, height, width, 3), dtype=torch.uint8)
     texts = prompts(backbone)
-    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into it
-    image = count_flop(lambda: encode_pixels(backbone, pixels[:1]))
-    text = count_flop(lambda: encode_texts(backbone, texts)) / len(texts)
-    torch.backends.mha.set_fastpath_enabled(True)
-    rate = images_a_second(backbone, pixels, n_batches, cpu_time)
+    image, text, one_map = counted(backbone, pixels[0].numpy(), texts)
+
+    how = n_batches, cpu_time
+    images = a_second(lambda: encode_pixels(backbone, pixels), batch_size, *how)
+    texts_a_second = a_second(lambda: encode_texts(backbone, texts), N_TEXTS, *how)
     return {
         "GFLOP image": f"{image / 1e9:.3g}",
         "GFLOP text": f"{text / 1e9:.3g}",
-        "images/s": f"{rate:.3g}",
+        "images/map": f"{one_map / image:.2g}",
+        "images/s": f"{images:.3g}",
+        "fit min": f"{N_TEXTS_OF_FIT / texts_a_second / 60:.2g}",
     }
 
 

@@ -271,8 +271,8 @@ def _hub_file(repository, file=None):
 
 
 def published_weights():
-    """Return the tags of published weights by the names of open_clip's registry."""
-    names = {}
+    """Return the tags of weights by the names of models, "bundled" for ours."""
+    names = {name: ["bundled"] for name in BUNDLED}
     for name, tag in import_open_clip().list_pretrained():
         names.setdefault(name, []).append(tag)
     return names

@@ -21,6 +21,8 @@ from skclipad import (
     clear_backbone_cache,
 )
 from skclipad._clip.backbone import load_backbone
+from skclipad._clip.places import places_grid
+from skclipad._clip.sources import BUNDLED
 from skclipad._clip.text import encode_texts
 
 TABLE = Path(skclipad.__file__).parent / "cli" / "models.csv"
@@ -82,7 +84,12 @@ def register_small(trunk):
 
 
 def small_model(name, folder):
-    """Load a small CLIP built as open_clip's registry builds the one of this name."""
+    """Load a small CLIP built as open_clip's registry builds the one of this name.
+
+    The bundled ones are small, and are loaded as they are.
+    """
+    if name in BUNDLED:
+        return load_backbone(name, None, device="cpu")
     vision, text, kind = SMALL[name]
     configured = open_clip.get_model_config(name)["vision_cfg"]
     if trunk := configured.get("timm_model_name"):
@@ -145,8 +152,10 @@ def test_a_family_does_what_its_row_says(name, images, tmp_path):
         assert np.isfinite(made).all() and np.ptp(made) > 0
 
     slow = set(backbone.slow_paths)
-    assert row["maps"] == ("crops" if "image" in slow else "windows")
-    assert row["shots"] == ("patches" if 1 in detector.references_ else "crops")
+    one_pass = "image" not in slow or places_grid(backbone) is not None
+    assert row["maps"] == ("windows" if one_pass else "crops")
+    has_windows = set(detector.references_) == {1, 2, 3}
+    assert row["shots"] == ("patches, windows" if has_windows else "parts")
     assert row["fast texts"] == ("no" if "text" in slow else "yes")
 
 
@@ -179,9 +188,16 @@ def test_a_family_is_computed_in_8_bits_or_refused(name, images, tmp_path, monke
     assert 0.9985 < cosines(*by_text).min() < 1 - 1e-9
 
 
-def test_every_row_names_a_model_and_weights_of_open_clip():
-    assert HERE == [name for name in ROWS if open_clip.get_model_config(name)]
-    for name, row in ((name, ROWS[name]) for name in HERE):
+def test_every_row_names_a_model_and_weights_that_there_are():
+    ours = [name for name, row in ROWS.items() if row["weights"] == "bundled"]
+    assert set(ours) == set(BUNDLED)
+    for name in ours:
+        height, width = load_backbone(name, None, device="cpu").image_size
+        assert int(ROWS[name]["pixels"]) == height == width
+
+    theirs = [name for name in HERE if name not in ours]
+    assert theirs == [name for name in ROWS if open_clip.get_model_config(name)]
+    for name, row in ((name, ROWS[name]) for name in theirs):
         config = open_clip.get_model_config(name)
         assert row["weights"] in open_clip.list_pretrained_tags_by_model(name)
         assert int(row["pixels"]) == config["vision_cfg"]["image_size"]
@@ -189,7 +205,12 @@ def test_every_row_names_a_model_and_weights_of_open_clip():
         assert ("transformers" in row["needs"]) == needs_more
         is_short = config["text_cfg"].get("context_length", 77) < 64
         assert ("l_max=" in row["needs"]) == is_short
-        assert (row["sell"] == "yes") == (row["licence"] in ("MIT", "Apache-2.0"))
+
+
+def test_what_may_be_sold_is_what_the_licences_allow():
+    permissive = {"MIT", "Apache-2.0", "BSD-3-Clause"}
+    for row in ROWS.values():
+        assert (row["sell"] == "yes") == (row["licence"] in permissive)
 
 
 @pytest.mark.parametrize(
