@@ -18,8 +18,8 @@ MODEL_OPTIONS = {
     "--model": (
         "embedder__model_name",
         str,
-        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or a bundled one: lite, "
-        "small, for photos, or tiny, for tests (ViT-B-16-plus-240)",
+        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or a bundled one: lite (a "
+        "small one, for photos) or tiny (for tests) (ViT-B-16-plus-240)",
     ),
     "--pretrained": (
         "embedder__pretrained",
