@@ -216,7 +216,7 @@ examples:
   skclipad info --check-precision int8 photos/ -d detector.joblib"""
 MODELS_HELP = """\
 instead, print the CLIPs that this package was tried with: licence, size, cost, and what
-works with each"""
+works with each; with --model, the row of that one"""
 CHECK_HELP = """\
 instead, say what this number format (int8, bf16, fp16) does to embeddings, scores,
 speed and memory on some of PICTURES: with --detector, or one of few prompts that is
@@ -228,7 +228,7 @@ def _add_info(parser):
     parser.epilog = INFO_EPILOG
     parser.description = (
         "Show versions, device, and of a model its size and whether its towers run on "
-        "the fast path (of the bundled ones, unless --model names another)."
+        "the fast path: of the bundled ones, or of what --model or --detector names."
     )
     add = parser.add_argument
     add("pictures", nargs="*", metavar="PICTURES", help=CHECKED_HELP)

@@ -40,24 +40,23 @@ def named_lines(args):
 def detector_model_lines(detector):
     """Yield which CLIP a detector has, how it reads images, and what its towers are."""
     embedder, kept = detector.embedder, detector.backbone_
+    weights = f"{_weights_of(embedder)}, fingerprint {kept}"
+    paths = []
     try:
         backbone, has_weights = load_or_draw(embedder)
     except (ImportError, OSError, ValueError) as error:
         yield "model", f"{embedder.model_name}, which cannot be looked at: {error}"
-        backbone, has_weights = None, False
     else:
         yield "model", f"{embedder.model_name}, {_size_of(backbone)}"
-
-    weights = f"{_weights_of(embedder)}, fingerprint {kept}"
-    if has_weights and backbone.fingerprint != kept:
-        weights += f"; on this machine are others, {backbone.fingerprint}"
-    elif not has_weights and backbone is not None:
         weights = _with_fate(weights, embedder, has_weights)
-    yield "weights", weights
+        if has_weights and backbone.fingerprint != kept:
+            weights += f"; on this machine are others, {backbone.fingerprint}"
+        paths = _path_lines(backbone)
 
+    yield "weights", weights
     told = {name: getattr(embedder, name) for name in READING}
-    yield "reads", ", ".join(f"{n} {shown(v)}" for n, v in told.items() if v)
-    yield from () if backbone is None else _path_lines(backbone)
+    yield "reads", ", ".join(f"{n} {_shown(v)}" for n, v in told.items() if v)
+    yield from paths
 
 
 def detector_lines(detector):
@@ -67,17 +66,17 @@ def detector_lines(detector):
     yield "fitted in", f"{detector.fit_time_:.1f} s"
     for name, value in detector.get_params(deep=False).items():
         if name != "embedder":
-            yield name, shown(value)
+            yield name, _shown(value)
 
 
-def shown(value):
+def _shown(value):
     """Write a value of a parameter for people."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(shown, value))
+        return ", ".join(map(_shown, value))
     return str(value)
 
 
@@ -86,7 +85,7 @@ def _weights_of(embedder):
         return "bundled"
     if embedder.model_name.startswith(("local-dir:", "hf-hub:")):
         return "those of the model"
-    return shown(embedder.pretrained)
+    return _shown(embedder.pretrained)
 
 
 def _with_fate(weights, embedder, has_weights):

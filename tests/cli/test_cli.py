@@ -45,6 +45,21 @@ def test_each_command_has_a_help_of_its_own(command, capsys):
 
 
 @pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("fit", "a bundled one: lite (a small one, for photos) or tiny (for tests)"),
+        ("score", "(takes about ten times as long as scores)"),
+        ("score", "heat maps (which may take longer than the scores: see --heat-maps)"),
+        ("export", "newer exporter, which takes some 8 seconds longer"),
+        ("info", "with --model, the row of that one"),
+    ],
+)
+def test_help_says_what_names_mean_and_what_things_cost(command, text, capsys):
+    assert cli.main([command, "--help"]) == 0
+    assert text in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         [],

@@ -69,6 +69,10 @@ def test_info_tells_what_the_processor_has(
     assert lines["precision"].startswith("auto is fp32")
     assert lines["bf16"].startswith(bf16)
     assert lines["int8"].startswith(int8)
+    for line in (lines["bf16"], lines["int8"]):
+        assert ("transformers" in line or "ViT-B-16-plus-240; lite" in line) is (
+            "times as fast" in line
+        )
 
 
 def test_info_is_silent_where_nobody_tells(capsys, monkeypatch):

@@ -10,6 +10,7 @@ from detectors import tiny
 from PIL import Image
 
 from skclipad import CLIPImageEmbedder, cli
+from skclipad._exceptions import WeightsNotFoundError
 from skclipad.cli import _models
 
 SMALL = "ViT-S-32-alt"  # of open_clip's registry, which has no weights of it
@@ -158,6 +159,13 @@ def test_weights_that_are_not_those_of_the_table_are_told(
     cli.main([*command, "--model", SMALL, "--pretrained", "best"])
     cli.main([*command, "--model", SMALL, "--pretrained", DEFAULT])
     assert told not in capsys.readouterr().err
+
+
+def test_python_is_told_which_tags_there_are():
+    embedder = CLIPImageEmbedder("ViT-L-14-336")
+    told = "Its tags are openai; where none is named, that of the default model is"
+    with pytest.raises(WeightsNotFoundError, match=told):
+        embedder.encode_text(["a photo"])
 
 
 def test_of_a_bundled_model_nothing_is_said(tmp_path, capsys):
