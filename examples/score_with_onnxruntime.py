@@ -106,10 +106,10 @@ if len(arguments) < 2 or arguments[0].startswith("-"):
 model, *paths = arguments
 how = json.loads(Path(model).with_suffix(".preprocess.json").read_text("utf-8"))
 session = onnxruntime.InferenceSession(model)
-wanted = how["outputs"] + ([how["map"]["output"]] if folder else [])
+wanted = how["scores"] + ([how["map"]["output"]] if folder else [])
 options = onnxruntime.RunOptions()
 options.only_execute_path_to_fetches = True  # no map is made that nobody asks for
-print("path", *how["outputs"], "label", sep=",")
+print("path", *how["scores"], "label", sep=",")
 failed = 0
 for path in paths:
     try:

@@ -106,7 +106,8 @@ def test_nothing_is_left_but_the_graph_and_how_to_feed_it(exported):
     how = json.loads(result.preprocess_path.read_text(encoding="utf-8"))
     assert (how["size"], how["resize_mode"]) == ([64, 64], "squash")
     assert how["interpolation"] == "bicubic" and how["threshold"] == 0.4
-    assert how["outputs"] == ["s_pr", "s_fnn", "score"]
+    assert how["scores"] == ["s_pr", "s_fnn", "score"]
+    assert how["outputs"] == [*how["scores"], "map"]
     assert how["map"]["output"] == "map" and how["map"]["box"] == "the whole image"
     assert how["detector"]["N_p"] == 200
 

@@ -101,7 +101,7 @@ def _check_share(tower, module, layers, name):
         raise ValueError(
             f"Got precision='int8' for {name!r}, but of the weights of its {tower} "
             f"tower {share:.0%} lie in linear layers of repeated blocks, which alone "
-            "are computed in 8 bits: it would hardly get faster. Set "
+            "are computed in 8 bits: it would hardly get faster. Stay with "
             "precision='fp32', or take a model whose towers are transformers, such as "
             "'ViT-B-16-plus-240'."
         )
@@ -134,14 +134,14 @@ def _check_products():
         raise ValueError(
             f"Got precision='int8', but torch {torch.__version__} has no product of "
             f"matrices of 8 bits on this processor ({e}). Install a newer torch, or "
-            "set precision='fp32'."
+            "stay with precision='fp32'."
         ) from e
 
     if not torch.equal(found, expected):
         raise ValueError(
             "Got precision='int8', but on this processor torch's products of 8 bits "
             "are wrong for large values, as on those without units for them (VNNI). "
-            "Set precision='fp32'."
+            "Stay with precision='fp32'."
         )
     if set(FAST_INT8) & set(cpu_units() or ()):
         return
@@ -152,7 +152,8 @@ def _check_products():
         raise ValueError(
             f"Got precision='int8', but on this processor a product of 8 bits takes "
             f"{times:.0f} times as long as one in single precision: it has no units "
-            "for them (VNNI), or torch does not use them. Set precision='fp32'."
+            "for them (VNNI), or torch does not use them. Stay with "
+            "precision='fp32'."
         )
 
 

@@ -192,10 +192,11 @@ def _registry_source(model_name, pretrained):
         path = Path(pretrained)
         kwargs |= _preprocess_of_file(name, pretrained)
     else:
+        tags = open_clip.list_pretrained_tags_by_model(name)
         raise WeightsNotFoundError(
             f"Got pretrained={pretrained!r} but it is neither a file nor a tag of "
-            f"{name}. Its tags are "
-            f"{open_clip.list_pretrained_tags_by_model(name) or 'none'}."
+            f"{name}. Its tags are {', '.join(tags) or 'none'}; where none is named, "
+            "that of the default model is taken."
         )
     return Source(name, pretrained, kwargs | {"pretrained": str(path)}, path)
 

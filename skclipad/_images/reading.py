@@ -149,6 +149,12 @@ def read_reduced(item, boxes_of, size, row=None, depth=None):
     ]
 
 
+def is_reducible(item, boxes_of, size):
+    """Tell whether `read_reduced`, given the same, reads an image in fewer pixels."""
+    full_size = _jpeg_size(item)
+    return full_size is not None and _reduction(boxes_of(*full_size), size) > 1
+
+
 def _reduction(boxes, size):
     """Return by how much an image may be decoded smaller: the one rule for it."""
     sides = (min(right - left, foot - top) for left, top, right, foot in boxes)

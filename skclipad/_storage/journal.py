@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from skclipad._storage.locks import exclusive
 
 ENDING = ".journal"  # of the journal of a table, after the table's own name
+_OTHERS = {"backbone": "another CLIP", "images": "other images"}  # of their digests
 
 
 def journal_path(table):
@@ -97,10 +98,10 @@ class Journal:
 
         if begun_with is not None and begun_with != self._identity:
             raise ValueError(
-                f"{self.path} was left by a run with other settings "
-                f"({differences(begun_with, self._identity)}), but expected the same "
-                "ones: their results do not belong together. Use the settings of that "
-                "run, remove what it left, or name another output."
+                f"{self.path} was left by a run with "
+                f"{differences(begun_with, self._identity)}, but expected the same as "
+                "now: their results do not belong together. Take what that run had, "
+                "remove what it left, or name another output."
             )
         return size
 
@@ -135,15 +136,16 @@ def read_journal(path):
 
 
 def differences(before, now):
-    """Say in words what tells one identity from another."""
-    names = sorted(n for n in before | now if before.get(n) != now.get(n))
-    return "; ".join(_difference(n, before.get(n), now.get(n)) for n in names)
-
-
-def _difference(name, before, now):
-    if all(re.fullmatch("[0-9a-f]{32}", str(value)) for value in (before, now)):
-        return f"{name} is another one"  # of two digests nobody learns more
-    return f"{name} was {before} and is {now}"
+    """Say in words what tells one identity from another, to stand after "with"."""
+    digests, settings = [], []
+    for name in sorted(n for n in before | now if before.get(n) != now.get(n)):
+        values = before.get(name), now.get(name)
+        if all(re.fullmatch("[0-9a-f]{32}", str(value)) for value in values):
+            digests.append(_OTHERS.get(name, f"another {name}"))
+        else:
+            settings.append("{} was {} and is {}".format(name, *values))
+    told = [f"other settings ({'; '.join(settings)})"] if settings else []
+    return " and ".join([*digests, *told])
 
 
 def _line(content):

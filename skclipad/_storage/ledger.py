@@ -254,10 +254,10 @@ class Ledger:
         begun_with = json.loads(found.fetchone()[0])
         if begun_with != self._identity:
             raise ValueError(
-                f"{self.path} was begun with other settings "
-                f"({differences(begun_with, self._identity)}), but expected the same "
-                "ones: their scores do not belong into one table. Use those settings, "
-                "name another output, or remove it to begin anew."
+                f"{self.path} was begun with "
+                f"{differences(begun_with, self._identity)}, but expected the same as "
+                "now: their scores do not belong into one table. Take what it was "
+                "begun with, name another output, or remove it to begin anew."
             )
 
     def _begin(self):

@@ -173,10 +173,11 @@ Beside the graph stands a file such as detector.preprocess.json: how a picture b
 its input. The documentation's page on ONNX graphs has a script that follows it."""
 INT8_HELP = "keep the weights in 8 bits: a much smaller file, and other scores"
 NO_MAPS_HELP = (
-    "leave the anomaly maps out of the graph (default: in, if it can have them)"
+    "leave the anomaly maps out of the graph (default: in, if the image tower is a "
+    "plain ViT)"
 )
 DYNAMO_HELP = """\
-use torch's newer exporter, which takes ten times as long or more (needs onnxscript)"""
+use torch's newer exporter, which takes some 8 seconds longer (needs onnxscript)"""
 NOISE_HELP = """\
 pictures to measure the graph's agreement with the detector on (default: noise, which
 says little about --int8)"""
@@ -215,7 +216,7 @@ examples:
   skclipad info --check-precision int8 photos/ -d detector.joblib"""
 MODELS_HELP = """\
 instead, print the CLIPs that this package was tried with: licence, size, cost, and what
-works with each"""
+works with each; with --model, the row of that one"""
 CHECK_HELP = """\
 instead, say what this number format (int8, bf16, fp16) does to embeddings, scores,
 speed and memory on some of PICTURES: with --detector, or one of few prompts that is
@@ -227,7 +228,7 @@ def _add_info(parser):
     parser.epilog = INFO_EPILOG
     parser.description = (
         "Show versions, device, and of a model its size and whether its towers run on "
-        "the fast path (of the bundled ones, unless --model names another)."
+        "the fast path: of the bundled ones, or of what --model or --detector names."
     )
     add = parser.add_argument
     add("pictures", nargs="*", metavar="PICTURES", help=CHECKED_HELP)

@@ -7,6 +7,7 @@ import textwrap
 
 ALL_SCORED, NOT_STARTED, NOTHING_SCORED, SOME_FAILED, STOPPED = 0, 1, 2, 3, 4
 INTERRUPTED = 130
+MARGIN = 16  # letters of names beside which values stand, at least
 
 
 def echo(message):
@@ -22,6 +23,19 @@ def echo_error(message):
         lines = message.splitlines()
         message = "\n".join(textwrap.fill(line, width, **wrapped) for line in lines)
     echo(message)
+
+
+def print_aligned(lines):
+    """Print pairs of a name and a value, the values below each other."""
+    lines = list(lines)
+    width = max(MARGIN, *(len(name) for name, _ in lines))
+    for name, value in lines:
+        print(f"{name:<{width}} {value}".rstrip())
+
+
+def width_of_output():
+    """Return the columns of the terminal on standard output, None if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def duration(seconds):

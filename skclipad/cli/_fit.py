@@ -10,11 +10,13 @@ from skclipad.cli._console import ALL_SCORED, echo
 from skclipad.cli._detectors import warn_of_bundled
 from skclipad.cli._files import checked_target
 from skclipad.cli._references import fitted_detector
+from skclipad.cli._weights import check_weights
 
 
 def run(args):
     """Fit a detector and write it."""
     target = checked_target(args.output)
+    check_weights(args)
     detector = fitted_detector(args)
 
     with Work() as work, atomic_write(target) as path:

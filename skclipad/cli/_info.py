@@ -2,6 +2,7 @@
 
 import platform
 
+from skclipad._clip.backbone import resolve_device
 from skclipad._clip.precision import (
     FAST_BF16,
     FAST_INT8,
@@ -9,22 +10,27 @@ from skclipad._clip.precision import (
     cpu_units,
     resolve_precision,
 )
-from skclipad._clip.sources import BUNDLED
-from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad.cli import _check_precision
-from skclipad.cli._console import ALL_SCORED
+from skclipad.cli._console import ALL_SCORED, print_aligned
 from skclipad.cli._detectors import load_detector
+from skclipad.cli._info_models import (
+    bundled_lines,
+    detector_lines,
+    detector_model_lines,
+    named_lines,
+)
 from skclipad.cli._models import print_models
-from skclipad.cli._parameters import MODEL_OPTIONS, RUNNING_OPTIONS, given
-from skclipad.report import describe_run, package_versions
+from skclipad.cli._parameters import MODEL_OPTIONS, given
+from skclipad.report import package_versions
 
+MEASURED = "as fast as fp32, as measured with ViT-B-16-plus-240"
 BF16 = {
-    "amx_bf16": "yes (amx_bf16): three times as fast as fp32 where it was measured",
-    "avx512_bf16": "yes (avx512_bf16): 1.9 times as fast as fp32 where it was measured",
+    "amx_bf16": "yes (amx_bf16): three times as fast as fp32 for large transformers",
+    "avx512_bf16": f"yes (avx512_bf16): 1.9 times {MEASURED}; lite gets no faster",
     None: "no units for it here: slower than fp32",
 }
 INT8 = {
-    True: "yes ({}): three times as fast as fp32 where it was measured",
+    True: f"yes ({{}}): three times {MEASURED}; lite is refused",
     False: "no units for it here: refused, or slower than fp32",
 }
 
@@ -33,32 +39,24 @@ def run(args):
     """Print versions, device, models with the paths of their towers, a detector."""
     _check_arguments(args)
     if args.models:
-        print_models()
+        print_models(given(args, MODEL_OPTIONS).get("embedder__model_name"))
         return ALL_SCORED
     if args.check_precision is not None:
         return _check_precision.run(args)
 
+    # What may be refused comes first.
     detector = None if args.detector is None else load_detector(args)
-    for name, version in package_versions(missing="not installed").items():
-        _tell(name, version)
-    _tell("platform", platform.platform())
-
-    settings = given(args, MODEL_OPTIONS | RUNNING_OPTIONS)
-    names = {name.removeprefix("embedder__"): value for name, value in settings.items()}
-    asked = [{"model_name": name} for name in BUNDLED]
-    if given(args, MODEL_OPTIONS):
-        asked = [{}]
-    backbones = [load_clip(CLIPImageEmbedder(**one | names)) for one in asked]
-    device = backbones[0].device
-    _tell("device", device)
-    auto = resolve_precision("auto", device)
-    _tell("precision", f"auto is {auto} there; others change scores a little")
-    if device.type == "cpu":
-        _tell_processor()
-    for backbone in backbones:
-        _tell_model(backbone)
+    device = resolve_device(getattr(args, "embedder__device", "auto"))
     if detector is not None:
-        _tell_detector(detector)
+        about = [*detector_model_lines(detector), *detector_lines(detector)]
+    elif given(args, MODEL_OPTIONS):
+        about = named_lines(args)
+    else:
+        about = bundled_lines(device)
+
+    versions = package_versions(missing="not installed").items()
+    machine = ("platform", platform.platform())
+    print_aligned([*versions, machine, *_device_lines(device), *about])
     return ALL_SCORED
 
 
@@ -76,36 +74,21 @@ def _check_arguments(args):
         )
 
 
-def _tell_processor():
-    """Say what the processor has for fewer bits, and what that is worth."""
+def _device_lines(device):
+    """Yield where models run, and what that is fast at."""
+    yield "device", str(device)
+    auto = resolve_precision("auto", device)
+    yield "precision", f"auto is {auto} there; others change scores a little"
+    if device.type == "cpu":
+        yield from _processor_lines()
+
+
+def _processor_lines():
+    """Yield what the processor has for fewer bits, and what that is worth."""
     units = cpu_units()
-    _tell("processor", cpu_name())
+    yield "processor", cpu_name()
     if units is None:
         return
-    _tell("bf16", BF16[next((name for name in FAST_BF16 if name in units), None)])
+    yield "bf16", BF16[next((name for name in FAST_BF16 if name in units), None)]
     for_int8 = [name for name in FAST_INT8 if name in units]
-    _tell("int8", INT8[bool(for_int8)].format(", ".join(for_int8)))
-
-
-def _tell_detector(detector):
-    sections = describe_run(detector)
-    for name, value in (sections["Run"] | sections["Detector"]).items():
-        if name != "date":
-            _tell(name, value)
-
-
-def _tell_model(backbone):
-    height, width = backbone.image_size
-    parameters = sum(p.numel() for p in backbone.model.parameters()) / 1e6
-    name = backbone.model_name
-    _tell(
-        f"bundled {name}" if name in BUNDLED else name,
-        f"{parameters:.1f} million parameters, reads {width} x {height} pixels",
-    )
-    for tower in ("image", "text"):
-        cost = backbone.slow_paths.get(tower)
-        _tell(f"{tower} tower", "fast path" if cost is None else f"slow path: {cost}")
-
-
-def _tell(name, value):
-    print(f"{name:<16} {value}")
+    yield "int8", INT8[bool(for_int8)].format(", ".join(for_int8))

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from PIL import Image, PngImagePlugin
 from skclipad._exceptions import ImageReadError
 from skclipad._images.reading import head_size
 from skclipad._storage.files import atomic_write
+from skclipad.cli._console import echo
 from skclipad.cli._pictures import MAP_MARK, is_map
-from skclipad.cli._progress import progress_bar
+from skclipad.cli._progress import echo_pace, progress_bar
 from skclipad.scoring._tiles import tiled_map
 
 BLOCK = 16  # images whose maps are made at once
@@ -191,13 +193,18 @@ def choose_for_maps(scores, n_maps):
 def small_maps(detector, paths, side, what):
     """Yield maps of `side` x `side` pixels, of NaN for an image that cannot be read.
 
-    `what` stands beside the bar that shows how far it has come.
+    `what` stands beside the bar that shows how far it has come. After the first block
+    it is said how long the rest takes.
     """
-    with progress_bar(len(paths), what) as bar:
-        for first in range(0, len(paths), BLOCK):
+    n, begun = len(paths), time.perf_counter()
+    with progress_bar(n, what) as bar:
+        for first in range(0, n, BLOCK):
             block = paths[first : first + BLOCK]
-            yield from detector.anomaly_map(block, size=side)
+            maps = detector.anomaly_map(block, size=side)
             bar.update(len(block))
+            if first == 0 and n > BLOCK:
+                echo_pace(f"{what.lower()} drawn", BLOCK, n, begun)
+            yield from maps
 
 
 def small_maps_of_some(detector, paths, rows, n_maps):
@@ -208,6 +215,12 @@ def small_maps_of_some(detector, paths, rows, n_maps):
     scored = [i for i, row in enumerate(rows) if "score" in row]
     places = choose_for_maps([rows[i]["score"] for i in scored], n_maps)
     chosen = [scored[place] for place in places]
+    if chosen:
+        maps = "map" if len(chosen) == 1 else "maps"
+        echo(
+            f"drawing {len(chosen):,} heat {maps} for the report, which may take "
+            "longer than the scores (--heat-maps N for fewer)"
+        )
 
     maps = [None] * len(rows)
     made = small_maps(detector, [paths[i] for i in chosen], MAP_SIDE, "Heat maps")

@@ -7,9 +7,9 @@ from skclipad.cli._console import echo
 NOBODYS_CHOICE = 0.5  # the threshold of a detector for which none was chosen
 
 
-def tell_outcome(rows, threshold, args):
-    """Say how many images lie above the threshold, and how a better one is chosen."""
-    scored = [row for row in rows if "score" in row]
+def tell_outcome(rows, threshold):
+    """Say how many images that are there lie above the threshold, and the worst."""
+    scored = [row for row in rows if "score" in row and not row.get("gone")]
     if not scored:
         return
 
@@ -20,10 +20,17 @@ def tell_outcome(rows, threshold, args):
         f"{n_above:,} {lie} above the threshold {threshold!r}; the highest score, "
         f"{worst['score']:.3f}, is that of {worst['path']}"
     )
-    is_chosen = threshold != NOBODYS_CHOICE or args.threshold is not None
-    if args.output is not None and not is_chosen and args.fpr is None:
-        table = shlex.quote(args.output)
-        echo(
-            "next: label some pictures on the report's page (--report), and choose a "
-            f"threshold: skclipad threshold {table} --labels labels.csv"
-        )
+
+
+def tell_next(scored, args):
+    """Say how a better threshold is chosen, if nobody has chosen one."""
+    is_chosen = scored.detector.threshold != NOBODYS_CHOICE
+    is_chosen = is_chosen or args.threshold is not None or args.fpr is not None
+    if args.output is None or is_chosen or not (scored.is_new and scored.with_score):
+        return
+
+    page = args.report or "the report's page (--report)"
+    echo(
+        f"next: label some pictures on {page}, and choose a threshold: skclipad "
+        f"threshold {shlex.quote(args.output)} --labels labels.csv"
+    )

@@ -18,8 +18,8 @@ MODEL_OPTIONS = {
     "--model": (
         "embedder__model_name",
         str,
-        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or a bundled one: lite, "
-        "small, for photos, or tiny, for tests (ViT-B-16-plus-240)",
+        "a CLIP of open_clip, local-dir:FOLDER, hf-hub:NAME, or a bundled one: lite (a "
+        "small one, for photos) or tiny (for tests) (ViT-B-16-plus-240)",
     ),
     "--pretrained": (
         "embedder__pretrained",
@@ -145,11 +145,16 @@ def given(args, options):
     return {name: value for name, value in vars(args).items() if name in names}
 
 
+# What errors advise for Python alone: an option does the same for a fitted detector.
+FITTED = "; on a fitted detector `set_params(embedder__device='auto')`"
+
+
 def in_options(message):
     """Write the parameters in an error's message as options.
 
     "Got N_p=0" becomes "Got --n-pairs 0".
     """
+    message = message.replace(FITTED, "")
     options = DETECTOR_OPTIONS | RUNNING_OPTIONS | REFERENCE_OPTIONS
     for option, (name, *_) in options.items():
         name = rf"(?:embedder__)?{name.removeprefix('embedder__')}"

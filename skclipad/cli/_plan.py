@@ -8,11 +8,14 @@ from skclipad._storage.files import file_stamp
 from skclipad._storage.journal import journal_path, read_journal
 from skclipad._storage.ledger import Ledger, ledger_path
 from skclipad.cli._console import ALL_SCORED, duration
+from skclipad.cli._decoding import would_gain
 from skclipad.cli._detectors import run_identity
 from skclipad.cli._score_report import N_HEAT_MAPS
-from skclipad.scoring._plan import n_threads, probe
+from skclipad.scoring._plan import LOOKED_AT, n_threads, probe
 
+DONE = "nothing was written; leave --plan out to score them"
 HEAT_MAP_BYTES = 2_000
+UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 PAGE_BYTES = 400_000  # of a report without images
 
 
@@ -26,7 +29,7 @@ def tell_plan(args, target, detector, paths):
     lines = [f"{len(paths):,} pictures, {len(left):,} of them to be scored"]
     if left:
         lines += _lines(args, target, detector, left, len(paths))
-    print("\n".join([*lines, "nothing was kept: without --plan they are scored"]))
+    print("\n".join([*lines, DONE]))
     return ALL_SCORED
 
 
@@ -34,10 +37,8 @@ def _lines(args, target, detector, left, n):
     """Yield what there is to be said of images that are to be scored."""
     found = probe(detector, left, maps=_wants_maps(args), tiles=args.map_tiles)
     width, height = found.largest
-    yield (
-        f"pictures  the largest of {len(found.sizes):,} looked at has {width:,} x "
-        f"{height:,} pixels"
-    )
+    of = f", of {LOOKED_AT:,} looked at" if len(left) > LOOKED_AT else ""
+    yield f"largest   {width:,} x {height:,} pixels{of}"
 
     seconds = found.seconds * len(left)
     n_maps = _n_maps(args, len(left)) if found.map_seconds is not None else 0
@@ -50,9 +51,14 @@ def _lines(args, target, detector, left, n):
     if n_maps:
         more = duration(n_maps * found.map_seconds)
         yield f"          and {more} for {n_maps:,} maps"
+    if would_gain(detector, left):
+        yield (
+            "hint      --decode reduced reads these JPEGs faster, with slightly other "
+            "scores"
+        )
 
     memory = found.memory(n, n_threads(detector), args.map_tiles)
-    said = "not known here" if memory is None else f"about {_size(memory)} at most"
+    said = "not known here" if memory is None else f"{_size(memory)} at most"
     yield f"memory    {said}"
     yield from _disk(args, target, found, len(left), n)
 
@@ -110,7 +116,6 @@ def _report_size(args, n):
 
 
 def _size(n_bytes):
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
-        if n_bytes >= factor:
-            return f"{n_bytes / factor:.1f} {unit}"
-    return f"{n_bytes / 1e3:.1f} kB"
+    unit, factor = next((one for one in UNITS if n_bytes >= one[1]), UNITS[-1])
+    n = n_bytes / factor
+    return f"{n:.0f} {unit}" if n >= 10 else f"{n:.1f} {unit}"

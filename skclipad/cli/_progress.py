@@ -25,8 +25,13 @@ def timed_blocks(run, client, stack):
         left = run.n_missing - run.n_done
         if run.n_done and left and not is_said:
             is_said = True
-            pace = (time.perf_counter() - begun) / run.n_done
-            echo(
-                f"{run.n_done:,} of {run.n_missing:,} pictures scored, {1 / pace:.1f} "
-                f"a second: about {duration(pace * left)} to go"
-            )
+            echo_pace("pictures scored", run.n_done, run.n_missing, begun)
+
+
+def echo_pace(what, n_done, n, begun):
+    """Say how fast something goes that began at a time, and how long the rest takes."""
+    pace = (time.perf_counter() - begun) / n_done
+    echo(
+        f"{n_done:,} of {n:,} {what}, {1 / pace:.1f} a second: about "
+        f"{duration(pace * (n - n_done))} to go"
+    )

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
-from skclipad._references import describe_references, described_references
+from skclipad._references import describe_references
 from skclipad.cli._by_folder import DetectorOfFolders
 from skclipad.cli._console import echo
 from skclipad.cli._detectors import load_detector, new_detector
@@ -17,6 +17,7 @@ from skclipad.cli._reference_checks import (
     tell_mixture,
     tell_references_among,
 )
+from skclipad.cli._weights import check_weights
 
 EMPTY = np.zeros((2, 8, 8, 3), np.uint8)  # two images
 
@@ -28,11 +29,9 @@ def detector_to_score(args, paths):
     """
     check_options(args)
     if args.detector:
-        detector = load_detector(args)
-        if detector.references_ is not None:
-            echo(f"references: {described_references(detector)}")
-        return detector
+        return load_detector(args)
 
+    check_weights(args)
     if not args.unlabelled and args.references is None:
         return new_detector(args).fit()
     images = paths if args.unlabelled else _images_in("--references", args.references)

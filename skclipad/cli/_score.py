@@ -8,11 +8,12 @@ from skclipad._storage.stopped import Work
 from skclipad.cli._agreement import agreement_with_folders
 from skclipad.cli._boxes import box_images, largest_box
 from skclipad.cli._console import ALL_SCORED, NOTHING_SCORED, SOME_FAILED, echo
+from skclipad.cli._decoding import tell_decoding
 from skclipad.cli._detectors import ready_to_score
 from skclipad.cli._files import checked_table, checked_target, open_table
 from skclipad.cli._left_over import left_over_images
 from skclipad.cli._normal import NormalImages
-from skclipad.cli._outcome import tell_outcome
+from skclipad.cli._outcome import tell_next, tell_outcome
 from skclipad.cli._pictures import find_images
 from skclipad.cli._plan import tell_plan
 from skclipad.cli._references import detector_to_score
@@ -77,6 +78,7 @@ def run(args):
         return NOTHING_SCORED
 
     detector = detector_to_score(args, paths)
+    tell_decoding(detector)
     columns = row_columns(ready_to_score(detector))
     if args.map_tiles is not None:
         check_tiles(detector)
@@ -96,6 +98,7 @@ def run(args):
         _sum_up(scored, reference, args)
         if targets.report is not None:
             report_scores(targets.report, scored, boxes, reference, args)
+        tell_next(scored, args)
     return _exit_code(scored)
 
 
@@ -120,6 +123,11 @@ def _check(args):
             "--update does not go with --unlabelled: references would change as the "
             "folder grows, and old scores would not compare with new ones. Fit once, "
             "with `skclipad fit --unlabelled`, and pass the file as --detector."
+        )
+    if args.update and args.resume:
+        raise ValueError(
+            "--resume does not go with --update, which goes on by itself where it was "
+            "interrupted. Leave --resume out."
         )
     if args.update and args.boxes is not None:
         raise ValueError(
@@ -162,7 +170,7 @@ def _box(targets, columns, scored, args):
 def _sum_up(scored, reference, args):
     """Say what came of the scores."""
     echo_failures(scored.rows)
-    tell_outcome(scored.rows, scored.detector.threshold, args)
+    tell_outcome(scored.rows, scored.detector.threshold)
     rows = [scored.rows[i] for i in scored.with_score]
     if args.labels_from_folders:
         echo(agreement_with_folders(rows, args.good))

@@ -58,10 +58,12 @@ most this chance, say 0.01, which takes 99 of them; without --normal-dir, by tho
 NORMAL_HELP = """\
 a folder of pictures known to be good: the table gets the column p_value, the chance of
 so high a score of a good picture"""
-REPORT_HELP = "a page to look through in a browser: histogram, pictures, heat maps"
+REPORT_HELP = """\
+a page to look through in a browser: histogram, pictures, heat maps (which may take
+longer than the scores: see --heat-maps)"""
 MAPS_HELP = """\
 folder for anomaly maps of all pictures: grey PNG of 16 bits, 65535 for a score of 1
-(takes several times as long as scores)"""
+(takes about ten times as long as scores)"""
 TILES_HELP = """\
 with --maps, make the maps of larger pictures of tiles of so many pixels a side: finer,
 and in bounded memory"""

@@ -11,12 +11,13 @@ MOST_FAILURES = 5  # that are named on the terminal
 
 @dataclass
 class Scored:
-    """What a run has made of images."""
+    """What a run has made of images, and whether any of them was scored by it."""
 
     detector: RandomWordCLIPDetector
     paths: list
     rows: list
     maps: MapFolder | None = None
+    is_new: bool = True
 
     @property
     def with_score(self):

@@ -89,11 +89,7 @@ class TableRun:
             maps = self._map_folder(stamps)
             run = ScoringRun(self._detector, list(stamps), stamps, ledger, maps)
             table = self._growing_table(ledger)
-            echo(
-                f"{run.n_missing:,} of {len(stamps):,} pictures are to be scored: new, "
-                "changed, or without a score"
-            )
-
+            _echo_missing(run.n_missing, len(stamps))
             client = self._client(run, stack)
             for _ in self._blocks(run, client, stack):
                 pass  # each row is in the ledger when its block is given
@@ -107,7 +103,8 @@ class TableRun:
         echo(f"{self._target}: {n_rows}, {n_made}, in {seconds:.1f} s")
         _echo_maps(maps)
         named = {os.path.abspath(path): path for path in stamps}
-        return Scored(self._detector, [named.get(p, p) for p in known], rows, maps)
+        paths = [named.get(path, path) for path in known]
+        return Scored(self._detector, paths, rows, maps, is_new=run.n_done > 0)
 
     def _map_folder(self, stamps):
         args = self._args
@@ -180,6 +177,17 @@ def _mark_gone(ledger, drop):
     rows = "1 row of a picture" if n_gone == 1 else f"{n_gone:,} rows of pictures"
     what = "dropped" if drop else "marked in the column gone"
     echo(f"{rows} no longer there: {what}")
+
+
+def _echo_missing(n, n_images):
+    if n == 0:
+        echo(f"nothing to score: of {n_images:,} pictures none is new or has changed")
+        return
+    are = "is" if n == 1 else "are"
+    echo(
+        f"{n:,} of {n_images:,} pictures {are} to be scored: new, changed, or without "
+        "a score"
+    )
 
 
 def _echo_maps(maps):

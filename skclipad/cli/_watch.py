@@ -23,6 +23,7 @@ from skclipad.cli._files import checked_table
 from skclipad.cli._growing import GrowingTable, growing_columns, is_there
 from skclipad.cli._pictures import image_filter, images_in
 from skclipad.cli._tasks import Command, Mover, Tasks
+from skclipad.cli._weights import check_weights
 from skclipad.scoring._camera import Camera
 from skclipad.scoring._rows import row_columns
 from skclipad.scoring._watch import Watch, changes_in
@@ -40,7 +41,7 @@ def run(args):
     target = checked_table(args.output)
     _check_rows(target)
     command = None if args.execute is None else Command(args.execute)
-    detector = load_detector(args) if args.detector else new_detector(args).fit()
+    detector = _detector(args)
     components = ready_to_score(detector)
     if args.threshold is not None:
         detector.set_params(threshold=args.threshold)
@@ -80,6 +81,14 @@ def _action(args):
 def tell(message):
     """Say something at its time, on standard error."""
     echo(f"{datetime.now():%H:%M:%S} {message}")
+
+
+def _detector(args):
+    """Load the detector that scores, or fit it."""
+    if args.detector:
+        return load_detector(args)
+    check_weights(args)
+    return new_detector(args).fit()
 
 
 def _checked_folder(args):

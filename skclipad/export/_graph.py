@@ -135,8 +135,8 @@ def _check_tower(detector, model_name, maps):
         raise ValueError(
             f"Got a detector with n_shots={detector.n_shots} whose image tower, of "
             f"{model_name!r}, is no plain ViT: what stands for its patches is not in "
-            "the graph. Export a detector with reference_method='mutual', or with "
-            "n_shots=0."
+            "the graph. Fit one with reference_method='mutual', or one without "
+            "references, and export that."
         )
     if maps:
         raise ValueError(

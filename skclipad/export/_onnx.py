@@ -56,8 +56,8 @@ def export_onnx(detector, path, *, int8=False, images=None, maps=None, dynamo=No
         tower is a plain ViT: the windows of others are crops of the image itself.
     dynamo : bool, default=None
         Which of torch's exporters to use: True, the one through ``torch.export``, which
-        needs onnxscript; False, the one that traces, ten times faster or more, which
-        torch has deprecated. None traces as long as torch can. Both are held to the
+        needs onnxscript; False, the one that traces, some seconds faster, which torch
+        has deprecated. None traces as long as torch can. Both are held to the
         same agreement.
 
     Returns

@@ -67,7 +67,8 @@ def description(detector, backbone, graph, int8, agreement):
     }
     model = ("model_name", "pretrained", "fingerprint")
     return preparation | {
-        "outputs": graph.score_outputs,
+        "outputs": graph.outputs,
+        "scores": graph.score_outputs,
         "map": _drawing(embedder.resize_mode) if graph.gives_map else None,
         "threshold": float(detector.threshold),
         "int8": bool(int8),

@@ -306,8 +306,8 @@ def _is_finished(out, identity, blocks, stamps):
         )
     if made_with != identity:
         raise FileExistsError(
-            f"{out} exists, made with other settings "
-            f"({differences(made_with, identity)}). Remove it, or name another output."
+            f"{out} exists, made with {differences(made_with, identity)}. Remove it, "
+            "or name another output."
         )
 
     files = [_part(out, block) for block in blocks]

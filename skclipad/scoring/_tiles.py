@@ -27,8 +27,8 @@ def check_tiles(detector):
     if detector.references_ is not None:
         raise ValueError(
             "Got --map-tiles and a detector with references, but these show things at "
-            "the size that they have in whole images, not in tiles. Fit without "
-            "--n-shots, or leave --map-tiles out."
+            "the size that they have in whole images, not in tiles. Fit one without "
+            "--references or --unlabelled (words alone), or leave --map-tiles out."
         )
 
 

@@ -16,6 +16,7 @@ import pytest
 from detectors import few_pairs
 from pictures import fill
 from PIL import Image
+from sklearn.utils import Bunch
 from tables import read_table
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
@@ -41,6 +42,21 @@ def test_help_names_every_command_and_the_exit_codes(capsys):
 def test_each_command_has_a_help_of_its_own(command, capsys):
     assert cli.main([command, "--help"]) == 0
     assert f"usage: skclipad {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("fit", "a bundled one: lite (a small one, for photos) or tiny (for tests)"),
+        ("score", "(takes about ten times as long as scores)"),
+        ("score", "heat maps (which may take longer than the scores: see --heat-maps)"),
+        ("export", "newer exporter, which takes some 8 seconds longer"),
+        ("info", "with --model, the row of that one"),
+    ],
+)
+def test_help_says_what_names_mean_and_what_things_cost(command, text, capsys):
+    assert cli.main([command, "--help"]) == 0
+    assert text in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
@@ -304,9 +320,17 @@ def test_export_leaves_a_graph_and_says_how_well_it_agrees(
     target = tmp_path / "detector.onnx"
     arguments = ["-d", detector_file, "-o", str(target), "--pictures", str(tmp_path)]
     assert cli.main(["export", *arguments]) == 0
-    agreement = json.loads(capsys.readouterr().out)
-    assert agreement["n_pictures"] == 3
-    assert max(agreement["max_difference"].values()) < 1e-4
+    said = capsys.readouterr()
+    assert re.fullmatch(
+        r"agrees with the detector on 3 pictures: scores to \de-0\d, maps to \de-0\d, "
+        r"all labels\n",
+        said.out,
+    )
+    assert "comparing it with the detector on 3 pictures ...\n" in said.err
+    assert "no maps" not in said.err
+    agreement = json.loads((tmp_path / "detector.preprocess.json").read_text())
+    assert agreement["agreement"]["n_pictures"] == 3
+    assert max(agreement["agreement"]["max_difference"].values()) < 1e-4
     left = [name for name in os.listdir(tmp_path) if not name.endswith(".png")]
     assert sorted(left) == ["detector.onnx", "detector.preprocess.json"]
 
@@ -328,6 +352,53 @@ def test_export_passes_on_what_it_is_told(
     arguments = ["-d", detector_file, "-o", str(tmp_path / "d.onnx"), *options]
     assert cli.main(["export", *arguments]) == 1
     assert (told["maps"], told["dynamo"]) == (maps, dynamo)
+
+
+@pytest.fixture(scope="module")
+def lite_file(tmp_path_factory):
+    """A detector of a model whose image tower is no plain ViT."""
+    path = str(tmp_path_factory.mktemp("lite") / "lite.joblib")
+    assert cli.main(["fit", "-o", path, "--model", "lite", "--n-pairs", "50"]) == 0
+    return path
+
+
+@pytest.mark.parametrize(("options", "is_told"), [([], True), (["--no-maps"], False)])
+def test_export_says_that_a_graph_has_no_maps(
+    options, is_told, lite_file, tmp_path, monkeypatch, capsys
+):
+    agreement = {
+        "n_pictures": 200,
+        "max_difference": {"s_pr": 0.021, "score": 0.0134},
+        "same_label": 0.985,
+        "rank_correlation": 0.99512,
+    }
+
+    def export(detector, path, **settings):
+        path.write_bytes(b"graph")
+        return Bunch(path=path, preprocess_path=path, agreement=agreement)
+
+    monkeypatch.setattr("skclipad.cli._export.export_onnx", export)
+    arguments = ["-d", lite_file, "-o", str(tmp_path / "d.onnx"), *options]
+    assert cli.main(["export", *arguments]) == 0
+    said = capsys.readouterr()
+    told = "no maps in the graph: the image tower of lite is no plain ViT"
+    assert (told in said.err) is is_told
+    assert said.out == (
+        "agrees with the detector on noise: scores to 0.02, 98.5 % of labels, rank "
+        "correlation 0.9951\n"
+    )
+
+
+def test_export_of_other_references_says_what_to_fit(tmp_path, images, capsys):
+    pytest.importorskip("onnxruntime")
+    fill(tmp_path / "good", images[:2])
+    detector, graph = str(tmp_path / "d.joblib"), str(tmp_path / "d.onnx")
+    settings = ["--model", "lite", "--n-pairs", "50", "--n-shots", "2"]
+    references = ["--references", str(tmp_path / "good")]
+    assert cli.main(["fit", "-o", detector, *settings, *references]) == 0
+    assert cli.main(["export", "-d", detector, "-o", graph]) == 1
+    said = capsys.readouterr().err
+    assert "Fit one with --reference-method 'mutual', or one without references" in said
 
 
 def test_export_refuses_what_it_cannot_do_before_the_work(

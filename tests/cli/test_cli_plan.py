@@ -47,12 +47,12 @@ def test_it_says_what_there_is_and_leaves_nothing(plan, photos, tmp_path):
     before = sorted(os.listdir(tmp_path))
     said = plan("-o", "s.csv", "--maps", "maps", "--report", "r.html")
     assert "9 pictures, 9 of them to be scored" in said
-    assert "has 400 x 300 pixels" in said
+    assert re.search(r"^largest +400 x 300 pixels$", said, re.M)
     assert re.search(r"^time +\S.* pictures a second, as measured on 9$", said, re.M)
     assert "for 9 maps" in said and re.search(
-        r"^memory +about [0-9.]+ [MG]B", said, re.M
+        r"^memory +[0-9.]+ [MG]B at most$", said, re.M
     )
-    assert "nothing was kept" in said
+    assert "nothing was written; leave --plan out to score them" in said
     assert sorted(os.listdir(tmp_path)) == before
     assert "maps" not in plan("-o", "s.csv") and "report" not in plan("-o", "s.csv")
 
@@ -116,3 +116,32 @@ def test_the_time_that_a_detector_takes_to_be_made_is_told(plan, photos, capsys)
     assert cli.main(["score", "photos", "--plan", *settings]) == 0
     said = capsys.readouterr().out
     assert re.search(r"^ +and (less than a second|\d+ s) before, to fit", said, re.M)
+
+
+def test_sizes_have_no_digits_that_nobody_knows(plan, monkeypatch):
+    for n_bytes, said in ((820_400_000, "820 MB"), (4_140_000, "4.1 MB"), (900, "0.9")):
+        monkeypatch.setattr(plans.Probe, "memory", lambda *of, n=n_bytes: n)
+        assert re.search(f"^memory +{said}.* at most$", plan(), re.M)
+
+
+def test_of_many_pictures_it_says_how_many_were_looked_at(plan, monkeypatch):
+    monkeypatch.setattr(plans, "LOOKED_AT", 3)
+    monkeypatch.setattr(_plan, "LOOKED_AT", 3)
+    assert re.search(r"^largest .* pixels, of 3 looked at$", plan(), re.M)
+
+
+HINT = "hint      --decode reduced reads these JPEGs faster"
+
+
+@pytest.mark.parametrize(("n_large", "is_told"), [(2, True), (1, False)])
+def test_large_jpegs_are_told_to_be_read_faster(
+    n_large, is_told, plan, photos, detector_file
+):
+    for path in photos.iterdir():
+        path.unlink()
+    for i in range(3):
+        side = 300 if i < n_large else 200
+        Image.new("RGB", (side, side)).save(photos / f"{i}.jpg")
+    assert (HINT in plan()) is is_told
+    assert HINT not in plan("--decode", "reduced")
+    assert HINT not in plan("--region", "0,0,190,190")

@@ -117,7 +117,8 @@ def test_fit_keeps_references_that_score_goes_on_with(photos, good, score, tmp_p
         _, at_once, _ = score(photos, *options)
         assert kept == at_once
         n = len(joblib.load(file).reference_rows_)
-        assert f"references: {n} images" in said
+        # Told when they are new, by `fit`, and not again.
+        assert said.count("references: ") == said.count(f"references: {n} images") == 1
 
 
 def test_the_former_name_of_references_is_read_by_fit(good, tmp_path):

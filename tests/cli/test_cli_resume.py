@@ -196,13 +196,13 @@ def test_rows_of_two_detectors_are_never_mixed(
     crops = joblib.load(detector_file).set_params(embedder__crops="multi")
     joblib.dump(crops, tmp_path / "crops.joblib")
     for name, reason in (
-        ("other.joblib", "detector is another one"),
+        ("other.joblib", "left by a run with another detector, but"),
         ("crops.joblib", "embedder__crops was 'whole' and is 'multi'"),
     ):
         arguments = ["-d", str(tmp_path / name), "-o", str(tmp_path / "scores.csv")]
         assert cli.main(["score", str(photos), *arguments, "--resume"]) == 1
         output = capsys.readouterr().err
-        assert "left by a run with other settings" in output and reason in output
+        assert "was left by a run with" in output and reason in output
     assert dead_run.exists() and seen == []
 
 

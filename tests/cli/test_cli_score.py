@@ -9,12 +9,13 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from detectors import tiny
 from pictures import fill
 from PIL import Image
 from tables import page_data, read_rows, read_table
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
-from skclipad.cli import _detectors, _score
+from skclipad.cli import _detectors, _maps, _score
 from skclipad.metrics import aupr, auroc, f1_max
 
 TINY = ["--model", "tiny", "--n-pairs", "200"]
@@ -747,6 +748,53 @@ def test_the_end_of_a_run_tells_what_lies_above_and_what_may_be_done_next(
     assert cli.main([*arguments, "--threshold", "1"]) == 0
     said = capsys.readouterr().err
     assert "0 pictures lie above the threshold 1.0" in said and "next:" not in said
+
+
+@pytest.fixture
+def blocks_of_maps(monkeypatch):
+    monkeypatch.setattr(_maps, "BLOCK", 2)
+
+
+def test_heat_maps_of_the_report_are_announced_and_what_is_next_comes_last(
+    photos, detector_file, blocks_of_maps, tmp_path, capsys
+):
+    table, page = str(tmp_path / "s.csv"), str(tmp_path / "r.html")
+    arguments = ["score", str(photos), "-d", detector_file, "-o", table]
+    assert cli.main([*arguments, "--report", page, "--heat-maps", "3"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    at = lines.index(
+        "drawing 10 heat maps for the report, which may take longer than the scores "
+        "(--heat-maps N for fewer)"
+    )
+    assert lines[at + 1].startswith("2 of 10 heat maps drawn, ")
+    assert lines[at + 1].endswith(" to go")
+    assert lines[-2].startswith(page)
+    assert lines[-1].startswith(f"next: label some pictures on {page}, and choose")
+
+    assert cli.main([*arguments, "--report", page, "--heat-maps", "0"]) == 0
+    assert "heat maps" not in capsys.readouterr().err
+
+
+def test_decoding_that_changes_nothing_is_told(
+    photos, detector_file, images, tmp_path, capsys
+):
+    joblib.dump(tiny(n_shots=2).fit(images[:2]), tmp_path / "d.joblib")
+    told = "pictures are decoded in full: --decode reduced changes nothing"
+    for options, why in (
+        (["-d", str(tmp_path / "d.joblib"), "--decode", "reduced"], "with references"),
+        (["-d", detector_file, "--decode", "reduced", "--region", "0,0,9,9"], "region"),
+        (["-d", str(tmp_path / "d.joblib")], None),
+        (["-d", detector_file, "--decode", "reduced"], None),
+    ):
+        assert cli.main(["score", str(photos), *options]) == 0
+        said = capsys.readouterr().err
+        assert (told in said) is (why is not None) and (why or "") in said
+
+
+def test_a_device_that_is_not_there_is_told_once(photos, detector_file, capsys):
+    options = ["-d", detector_file, "--device", "cuda:99"]
+    assert cli.main(["score", str(photos), *options]) == 1
+    assert capsys.readouterr().err.endswith("of type 'cuda'. Use --device 'auto'.\n")
 
 
 def test_the_report_outlines_the_region(photos, detector_file, tmp_path, capsys):

@@ -199,6 +199,16 @@ def test_other_settings_are_refused(update, detector_file, capsys, other):
     assert "s.csv.rows was begun with other settings" in capsys.readouterr().err
 
 
+def test_another_clip_is_told_in_words(update, tmp_path, capsys):
+    update()
+    settings = ["--model", "lite", "--n-pairs", "50"]
+    assert cli.main(["fit", "-o", "lite.joblib", *settings]) == 0
+    arguments = ["score", "photos", "-d", "lite.joblib", "-o", "s.csv", "--update"]
+    assert cli.main(arguments) == 1
+    told = "s.csv.rows was begun with another CLIP and another detector, but expected"
+    assert told in capsys.readouterr().err
+
+
 def test_two_updates_at_once_are_refused(update, detector_file, tmp_path, capsys):
     update()
     held, done = threading.Event(), threading.Event()
@@ -228,6 +238,7 @@ def test_two_updates_at_once_are_refused(update, detector_file, tmp_path, capsys
         (["--update"], "--update needs --output"),
         (["--drop-gone", "-o", "s.csv"], "--drop-gone needs --update"),
         (["--update", "--unlabelled", "-o", "s.csv"], "does not go with --unlabelled"),
+        (["--update", "--resume", "-o", "s.csv"], "Leave --resume out."),
         (["--update", "--boxes", "b.json", "-o", "s.csv"], "does not go with --update"),
     ],
 )
@@ -244,3 +255,30 @@ def test_after_the_first_block_the_time_to_go_is_told(update, capsys):
     assert "4 of 9 pictures scored," in said and " to go" in said
     update()
     assert " to go" not in capsys.readouterr().err
+
+
+def test_a_run_without_anything_new_says_so_and_proposes_nothing(
+    update, photos, images, capsys
+):
+    update()
+    assert "next: label some pictures" in capsys.readouterr().err
+    (photos / "0.png").unlink()
+    update()
+    said = capsys.readouterr().err
+    assert "nothing to score: of 8 pictures none is new or has changed" in said
+    assert "next:" not in said
+    Image.fromarray(images[0]).save(photos / "0.png")
+    update()
+    said = capsys.readouterr().err
+    assert "1 of 9 pictures is to be scored: new, changed" in said and "next:" in said
+
+
+def test_what_lies_above_the_threshold_is_there(update, photos, capsys):
+    rows = update("--threshold", "0")
+    assert "9 pictures lie above the threshold 0.0" in capsys.readouterr().err
+    worst = max(rows, key=lambda row: float(row["score"]))["path"]
+    os.unlink(worst)
+    update("--threshold", "0")
+    said = capsys.readouterr().err
+    assert "8 pictures lie above the threshold 0.0" in said
+    assert f"is that of {worst}" not in said

@@ -90,5 +90,5 @@ def test_one_that_cannot_be_read_is_an_error(detector, tmp_path):
 
 def test_references_are_refused():
     images = make_defect_images(2, random_state=0).images
-    with pytest.raises(ValueError, match="leave --map-tiles out"):
+    with pytest.raises(ValueError, match=r"without --references .*words alone"):
         check_tiles(tiny(n_shots=1).fit(images))
