@@ -32,6 +32,6 @@ def echo_pace(what, n_done, n, begun):
     """Say how fast something goes that began at a time, and how long the rest takes."""
     pace = (time.perf_counter() - begun) / n_done
     echo(
-        f"{n_done:,} of {n:,} {what}, {1 / pace:.1f} a second: about "
+        f"{n_done:,} of {n:,} {what}, {1 / pace:.1f} a second: "
         f"{duration(pace * (n - n_done))} to go"
     )

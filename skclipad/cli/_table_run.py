@@ -99,8 +99,10 @@ class TableRun:
             table.write(rows)
 
         seconds = time.perf_counter() - start
-        n_rows, n_made = f"{len(rows):,} rows", f"{run.n_done:,} made now"
-        echo(f"{self._target}: {n_rows}, {n_made}, in {seconds:.1f} s")
+        n_made = f"{run.n_done:,}" if run.n_done else "none"
+        echo(
+            f"{self._target}: {len(rows):,} rows, {n_made} made now, in {seconds:.1f} s"
+        )
         _echo_maps(maps)
         named = {os.path.abspath(path): path for path in stamps}
         paths = [named.get(path, path) for path in known]

@@ -266,6 +266,7 @@ def test_a_run_without_anything_new_says_so_and_proposes_nothing(
     update()
     said = capsys.readouterr().err
     assert "nothing to score: of 8 pictures none is new or has changed" in said
+    assert "s.csv: 9 rows, none made now" in said
     assert "next:" not in said
     Image.fromarray(images[0]).save(photos / "0.png")
     update()
