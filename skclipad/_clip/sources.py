@@ -272,8 +272,8 @@ def _hub_file(repository, file=None):
 
 
 def published_weights():
-    """Return the tags of weights by the names of models, "bundled" for ours."""
-    names = {name: ["bundled"] for name in BUNDLED}
+    """Return the tags of published weights by the names of open_clip's registry."""
+    names = {}
     for name, tag in import_open_clip().list_pretrained():
         names.setdefault(name, []).append(tag)
     return names
