@@ -180,8 +180,8 @@ def test_standard_output_on_a_full_disk_is_told(photos, detector_file):
 
 def test_developers_see_the_traceback(tmp_path):
     program = (
-        "import sys; from skclipad import cli; from skclipad.cli import _drift\n"
-        "_drift.read_scores = lambda name: [][0]\n"
+        "import sys; from types import SimpleNamespace; from skclipad import cli\n"
+        "cli._module_of = lambda name: SimpleNamespace(run=lambda args: [][0])\n"
         "sys.exit(cli.main(['drift', 'a.csv', '--reference', 'b.csv']))"
     )
     for environment, n in (({}, 0), ({"PYTHONDEVMODE": "1"}, 1)):

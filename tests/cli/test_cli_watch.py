@@ -133,7 +133,7 @@ def test_a_picture_of_a_slow_writer_is_read_when_it_is_complete(
         with open(photos / "slow.png", "wb", buffering=0) as file:
             for i in range(0, len(content), len(content) // 8):
                 file.write(content[i : i + len(content) // 8])
-                time.sleep(0.3)  # longer than it takes to seem complete
+                time.sleep(0.15)  # longer than it takes to seem complete
         until(has_rows(N + 1))
 
     row = by_name(watch(act, *heard, "--patience", "60"))["slow.png"]
