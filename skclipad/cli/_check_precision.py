@@ -19,6 +19,7 @@ from skclipad.cli._decoding import would_gain
 from skclipad.cli._detectors import load_detector, new_detector
 from skclipad.cli._pictures import find_images
 from skclipad.cli._weights import check_weights
+from skclipad.scoring._plan import spread
 
 N_IMAGES = 64
 """Images looked at, evenly spread over all that are found."""
@@ -39,8 +40,7 @@ def run(args):
     if not paths:
         echo(f"skclipad info: no pictures found in {', '.join(args.pictures)}")
         return NOTHING_SCORED
-    chosen = np.linspace(0, len(paths) - 1, min(N_IMAGES, len(paths)))
-    sample = [paths[round(i)] for i in chosen]
+    sample = spread(paths, N_IMAGES)
 
     # What may be refused comes first.
     detector = _detector(args)

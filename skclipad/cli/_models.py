@@ -11,8 +11,8 @@ TABLE = Path(__file__).with_name("models.csv")
 ABSENT = "(not in this open_clip)"
 LEGEND = """\
 open_clip_torch {}. sell: whether the weights' licence lets a product
-with them be sold. images/s: on two cores. docs/models.rst says what the
-columns mean."""
+with them be sold. images/s: on two cores. The documentation's page on models,
+docs/models.rst, says what the columns mean."""
 GAP = "  "  # between columns
 
 
