@@ -150,7 +150,7 @@ PLANTS = [
         "cli: --fpr lets one image more above the threshold",
         "n_above = int(np.floor(fpr * (len(normal) + 1) + ROUNDING)) - 1",
         "n_above = int(np.floor(fpr * (len(normal) + 1) + ROUNDING))",
-        ("tests/cli/test_cli_score.py",),
+        ("tests/cli/test_cli_score_outcome.py",),
     ),
     # Thresholds, boxes and maps
     Plant(

@@ -4,6 +4,8 @@ import os
 from contextlib import contextmanager
 
 import pytest
+from pictures import fill
+from PIL import Image
 
 from skclipad import cli
 from skclipad.cli import _table_run
@@ -24,6 +26,17 @@ def detector_file(tmp_path_factory):
 def bunch():
     """Painted pictures, good and damaged ones; fewer of them are the same."""
     return make_defect_images(13, random_state=7)
+
+
+@pytest.fixture
+def photos(tmp_path, bunch):
+    """A folder in MVTec's layout, test/good and test/crack, and one picture above."""
+    images = bunch.images[:12]
+    for i, (image, target) in enumerate(zip(images, bunch.target, strict=False)):
+        folder = tmp_path / "photos" / "test" / ("crack" if target else "good")
+        fill(folder, [image], start=i)
+    Image.fromarray(bunch.images[0]).save(tmp_path / "photos" / "top.JPG")
+    return tmp_path / "photos"
 
 
 @pytest.fixture(scope="session")
