@@ -14,7 +14,7 @@ from skclipad._exceptions import ImageReadError
 from skclipad._images.bit_depth import BitDepth
 from skclipad._images.crops import resize_image
 from skclipad._images.reading import read_image
-from skclipad.cli._console import ALL_SCORED, MARGIN, NOTHING_SCORED, echo
+from skclipad.cli._console import ALL_SCORED, NOTHING_SCORED, echo, print_aligned
 from skclipad.cli._decoding import would_gain
 from skclipad.cli._detectors import load_detector, new_detector
 from skclipad.cli._pictures import find_images
@@ -55,14 +55,14 @@ def run(args):
             f"least {FEWEST}, to compare their order. Name more."
         )
         return NOTHING_SCORED
-    _tell("compared", f"{args.check_precision} with fp32, {exact.model}")
-    _tell("pictures", f"{is_read.sum():,} of {len(paths):,}")
-    _tell_speed(low, exact, would_gain(exact.detector, sample))
-    _tell("weights, MB", _beside(low.n_bytes / 1e6, exact.n_bytes / 1e6, "{:.0f}"))
-    _tell_cosines(low.embeddings[is_read], exact.embeddings[is_read])
-    for name, scores in low.scores.items():
-        _tell_scores(name, scores[is_read], exact.scores[name][is_read])
-    _tell_labels(low, exact, is_read)
+    print_aligned(
+        [
+            ("compared", f"{args.check_precision} with fp32, {exact.model}"),
+            ("pictures", f"{is_read.sum():,} of {len(paths):,}"),
+            *_speed_lines(low, exact, would_gain(exact.detector, sample)),
+            *_difference_lines(low, exact, is_read),
+        ]
+    )
     return ALL_SCORED
 
 
@@ -140,51 +140,54 @@ def _pace_of_model(embedder, clip, sample):
     return (perf_counter() - start) / len(pixels)
 
 
-def _tell_speed(low, exact, is_large):
-    """Say how fast both are, and how much is reading, which no format changes."""
-    _tell("pictures/second", _beside(1 / low.pace, 1 / exact.pace, "{:.1f}"))
+def _speed_lines(low, exact, is_large):
+    """Yield speed, how much of it is reading, which no format changes, and size."""
+    yield "pictures/second", _beside(1 / low.pace, 1 / exact.pace, "{:.1f}")
     reading, of_exact = (1 - one.model_pace / one.pace for one in (low, exact))
-    _tell(
+    yield (
         "reading",
         f"{reading:.0%} of the time, {of_exact:.0%} in fp32; without it "
         f"{exact.model_pace / low.model_pace:.2f} times as fast",
     )
     if is_large and reading > MUCH_READING:
-        _tell(
+        yield (
             "hint",
             f"with --decode reduced, which reads these JPEGs faster, {low.precision} "
             "gains more",
         )
+    yield "weights, MB", _beside(low.n_bytes / 1e6, exact.n_bytes / 1e6, "{:.0f}")
 
 
-def _tell_cosines(A, B):
+def _difference_lines(low, exact, is_read):
+    """Yield how far embeddings, scores and labels differ."""
+    yield "cosine", _cosines(low.embeddings[is_read], exact.embeddings[is_read])
+    for name, scores in low.scores.items():
+        yield name, _differences(scores[is_read], exact.scores[name][is_read])
+    yield "labels", _changes(low.labels[is_read], exact.labels[is_read])
+
+
+def _cosines(A, B):
     norms = np.linalg.norm(A, axis=1) * np.linalg.norm(B, axis=1)
     cosines = (A.astype(float) * B).sum(axis=1) / norms
-    _tell("cosine", f"{cosines.min():.5f} at least, median {np.median(cosines):.5f}")
+    return f"{cosines.min():.5f} at least, median {np.median(cosines):.5f}"
 
 
-def _tell_scores(name, A, B):
+def _differences(A, B):
     differences = np.abs(A - B)
-    _tell(
-        name,
+    return (
         f"differs by {differences.max():.2g} at most, median "
-        f"{np.median(differences):.2g}; rank correlation {spearmanr(A, B)[0]:.4f}",
+        f"{np.median(differences):.2g}; rank correlation {spearmanr(A, B)[0]:.4f}"
     )
 
 
-def _tell_labels(low, exact, is_read):
-    labels, others = exact.labels[is_read], low.labels[is_read]
-    told = f"{(labels != others).sum():,} of {is_read.sum():,} change"
+def _changes(others, labels):
+    told = f"{(labels != others).sum():,} of {len(labels):,} change"
     if labels.all() or not labels.any():
         side = "above" if labels.all() else "below"
         told += f"; in fp32 all scores lie {side} the threshold, so this says little"
-    _tell("labels", told)
+    return told
 
 
 def _beside(low, exact, form):
     pair = " against ".join(form.format(value) for value in (low, exact))
     return f"{pair} in fp32, {low / exact:.2f} times"
-
-
-def _tell(name, value):
-    print(f"{name:<{MARGIN}} {value}")

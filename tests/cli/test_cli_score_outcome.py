@@ -13,7 +13,6 @@ from tables import page_data, read_rows
 from skclipad import RandomWordCLIPDetector, cli
 from skclipad.cli import _maps
 
-TINY = ["--model", "tiny", "--n-pairs", "200"]
 COLUMNS = ["path", "score", "label", "s_pr", "s_fnn", "s_img", "error"]
 
 
