@@ -438,18 +438,18 @@ class RandomWordCLIPDetector(FitCallbacks, ClassifierMixin, BaseEstimator):
         y = check_labels(y, X)
         rows, chosen, n_offered = draw_references(self, inputs, y, seed)
 
-        # Random words, Sec. 3.2: written and embedded when the network asks for them
-        texts = text_encoder(embedder, self.memory)
-        prompts = TrainingPrompts(texts, settings, tell)
-
-        # The network, Sec. 3.3
-        network = train_once(prompts)
-
-        # What images are compared with, Sec. 3.1
         templates = self._query_templates()
-        queries = object_prompts(
-            texts, templates, self.object_name, average=self.prompt_average
-        )
+        with text_encoder(embedder, self.memory) as texts:
+            # Random words, Sec. 3.2: embedded when the network asks for them
+            prompts = TrainingPrompts(texts, settings, tell)
+
+            # The network, Sec. 3.3
+            network = train_once(prompts)
+
+            # What images are compared with, Sec. 3.1
+            queries = object_prompts(
+                texts, templates, self.object_name, average=self.prompt_average
+            )
 
         # Images with whose parts those of others are compared
         rows, features = embed_references(self, embedder, chosen, rows, tell)

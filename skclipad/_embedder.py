@@ -1,5 +1,6 @@
 """`CLIPImageEmbedder`: images in, CLIP embeddings out."""
 
+import contextlib
 from numbers import Integral
 
 import numpy as np
@@ -20,7 +21,7 @@ from skclipad._exceptions import BackboneMismatchError
 from skclipad._images.regions import parse_region
 from skclipad._inputs import keep_columns, look_at
 from skclipad._method.prompt_embeddings import TextEncoder
-from skclipad._storage.store import open_store
+from skclipad._storage.store import lent_store, open_store
 
 
 class CLIPImageEmbedder(
@@ -466,8 +467,9 @@ def image_options(embedder, **changes):
     return ImageOptions(**given | changes)
 
 
+@contextlib.contextmanager
 def text_encoder(embedder, memory=None):
-    """Return the text tower of an embedder as the method uses it.
+    """Give the text tower of an embedder as the method uses it, for a while.
 
     Parameters
     ----------
@@ -476,14 +478,15 @@ def text_encoder(embedder, memory=None):
     memory : str, path, joblib.Memory or None, default=None
         Folder where embeddings of texts are kept between runs.
 
-    Returns
-    -------
+    Yields
+    ------
     TextEncoder
         It keeps nothing of a subclass that encodes texts its own way.
     """
-    return TextEncoder(
-        embedder.encode_text,
-        embedder._text_cache_name(),
-        load_clip(embedder).device,
-        open_store(memory),
-    )
+    with lent_store(memory) as store:
+        yield TextEncoder(
+            embedder.encode_text,
+            embedder._text_cache_name(),
+            load_clip(embedder).device,
+            store,
+        )

@@ -60,12 +60,13 @@ def prompts_of(detector, objects):
         return detector.prompt_embeddings_[:, None]
 
     names, rows = np.unique(objects, return_inverse=True)
-    texts = text_encoder(checked_embedder(detector), detector.memory)
+    templates = detector.prompt_templates_
     average = detector.fit_params_["prompt_average"]
-    prompts = [
-        object_prompts(texts, detector.prompt_templates_, str(name), average=average)
-        for name in names
-    ]
+    with text_encoder(checked_embedder(detector), detector.memory) as texts:
+        prompts = [
+            object_prompts(texts, templates, str(name), average=average)
+            for name in names
+        ]
     return np.stack(prompts, axis=1)[:, rows]
 
 

@@ -352,7 +352,7 @@ def test_names_in_backticks_are_there():
     known = parameters() | {name.split(".")[-1] for name in public_names()}
     for estimator in estimators:
         known |= set(dir(estimator))
-        known |= set(re.findall(r"^    (\w+_) :", estimator.__doc__, re.M))
+        known |= set(re.findall(r"^(\w+_) :", inspect.getdoc(estimator), re.M))
     known |= {"s_pr", "s_fnn", "s_img", "uint8", "clone", "paths", "labels"}
     for page in PAGES:
         text = re.sub(r"``.*?``", "", page.read_text(encoding="utf-8"), flags=re.S)

@@ -8,11 +8,12 @@ import sys
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import skops.io
 from detectors import tiny
 
-from skclipad import RandomWordCLIPDetector
+from skclipad import CLIPImageEmbedder, ImageReadError, RandomWordCLIPDetector
 from skclipad.datasets import make_defect_images
 
 TRUSTED = [
@@ -107,3 +108,22 @@ def test_fresh_process_without_accelerator_gives_the_same_scores(
     np.testing.assert_allclose(
         np.load(tmp_path / "scores.npy"), detector.predict_proba(images), atol=1e-5
     )
+
+
+def test_a_call_that_is_over_holds_no_store_open(images, tmp_path):
+    def alone():
+        # Beside a file that is in use SQLite keeps a log.
+        return os.listdir(tmp_path) == ["skclipad-embeddings.sqlite"]
+
+    embedder = CLIPImageEmbedder("tiny", memory=tmp_path)
+    features = embedder.transform(images)
+    assert alone()
+    detector = tiny(embedder=embedder, memory=tmp_path, random_state=3).fit(images)
+    assert alone()
+    named = pd.DataFrame({"image": list(images), "object": "bottle"})
+    for X in (images, features, named):
+        detector.predict_proba(X)
+        assert alone()
+    with pytest.raises(ImageReadError):
+        detector.predict_proba([images[0], b"no image"])
+    assert alone()

@@ -99,6 +99,8 @@ def stream_features(clip, images, options):
             yield features
     finally:
         pool.shutdown(cancel_futures=True)
+        if options.store is not None:
+            options.store.close()
 
     _warn_of(errors, n_images)
     depth.warn_if_dark()

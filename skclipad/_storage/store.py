@@ -78,6 +78,17 @@ def open_store(memory):
     return store
 
 
+@contextlib.contextmanager
+def lent_store(memory):
+    """Give the store that `open_store` opens, and let go of its file in the end."""
+    store = open_store(memory)
+    try:
+        yield store
+    finally:
+        if store is not None:
+            store.close()
+
+
 class EmbeddingStore:
     """Float32 arrays under text keys, in one SQLite file.
 

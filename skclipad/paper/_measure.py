@@ -19,7 +19,7 @@ from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder, load_clip
 from skclipad._optional import import_optional
 from skclipad._storage.files import atomic_write
-from skclipad._storage.store import open_store, store_key
+from skclipad._storage.store import lent_store, store_key
 from skclipad.paper._pictures import (
     Category,
     embed_views,
@@ -333,14 +333,11 @@ class Benchmark:
         for category in self.categories:
             seeds = [s for s in self.seeds if (category.name, s) in with_shots]
             if seeds:
-                scores = score_references(
-                    embedder,
-                    category,
-                    self.references[category.name],
-                    seeds,
-                    shots,
-                    store=open_store(embedder.memory),
-                )
+                images = self.references[category.name]
+                with lent_store(embedder.memory) as store:
+                    scores = score_references(
+                        embedder, category, images, seeds, shots, store
+                    )
                 few_shot |= {(category.name, *key): s for key, s in scores.items()}
         self._record_time("references", start, n_images if few_shot else 0)
         return views, few_shot

@@ -65,7 +65,7 @@ class UnitScores:
         )
 
         # Kept where the images are: all seeds need them.
-        texts = text_encoder(detector.embedder, detector.embedder.memory)
-        return object_prompts(
-            texts, templates, object_name, average=detector.prompt_average
-        )
+        with text_encoder(detector.embedder, detector.embedder.memory) as texts:
+            return object_prompts(
+                texts, templates, object_name, average=detector.prompt_average
+            )
