@@ -1,14 +1,43 @@
-"""What tests and doctests share: no network, nobody's caches, no window."""
+"""What tests and doctests share: no network, nobody's caches, no window, no traces."""
 
 import gc
+import itertools
 import os
 import socket
+import tempfile
 
 import pytest
 
 # Set before any test imports what reads them: huggingface_hub reads once, at import.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+
+# What runs the package as a whole, line for line what the tests of its rooms run, too.
+# Coverage counts there: it slows Python's own code by a third, and these are slow.
+AS_A_WHOLE = {
+    "test_common.py",
+    "test_concurrency.py",
+    "test_docs.py",
+    "test_docstrings.py",
+    "test_examples.py",
+    "test_fuzz.py",
+    "test_imports.py",
+    "test_mutants.py",
+    "test_persistence.py",
+    "test_photos.py",
+    "test_properties.py",
+    "test_readme.py",
+    "test_report_browser.py",
+    "test_tiny.py",
+    "test_train_lite.py",
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Let coverage rest where every line is counted elsewhere, too."""
+    for item in items:
+        if item.path.name in AS_A_WHOLE or isinstance(item, pytest.DoctestItem):
+            item.add_marker("no_cover")
 
 
 def pytest_collection_finish():
@@ -30,9 +59,28 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", local_only)
 
 
+@pytest.fixture(scope="session")
+def places(tmp_path_factory):
+    """Give places for the caches of one test after the other.
+
+    Nothing is made: pytest's numbered folders are looked for anew each time, among
+    thousands.
+    """
+    root = tmp_path_factory.mktemp("caches")
+    return (root / str(i) for i in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def caches_of_their_own(monkeypatch, tmp_path_factory):
+def caches_of_their_own(places, monkeypatch):
     """Redirect every cache, so that no test reads or writes the user's own."""
-    cache = tmp_path_factory.mktemp("cache")
+    cache = next(places)
     for variable in ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME"):
         monkeypatch.setenv(variable, str(cache / variable.lower()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files_of_their_own(tmp_path_factory):
+    """Let pytest remove what pages and essays make for their reader to look at."""
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield

@@ -1,6 +1,7 @@
 """Which file may import what: the package stays a stack of rings, not a ball."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -92,22 +93,24 @@ def inside(path):
     return path.relative_to(PACKAGE).as_posix().removesuffix(".py")
 
 
+@functools.cache
 def imports(path):
-    """Yield (node, name of the module imported, whether inside a function)."""
-    stack = [(ast.parse(path.read_text(encoding="utf-8")), False)]
+    """List (node, name of the module imported, whether inside a function)."""
+    found, stack = [], [(ast.parse(path.read_text(encoding="utf-8")), False)]
     while stack:
         node, late = stack.pop()
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node, alias.name, late
+                found.append((node, alias.name, late))
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 # `from skclipad import x`: x may be a module or a name of __init__.
-                yield node, f"{node.module}.{alias.name}", late
+                found.append((node, f"{node.module}.{alias.name}", late))
         late = late or isinstance(
             node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
         )
         stack += [(child, late) for child in ast.iter_child_nodes(node)]
+    return found
 
 
 def own_room(name):
