@@ -32,6 +32,7 @@ EVERY = 25  # frames of a stream of which one is kept: one a second of most came
 LOOK_AGAIN = 60.0  # seconds after which the folder is looked through, events or not
 WITHOUT_EVENTS = 5.0  # seconds, where the system does not tell what changes
 LOOKING_SHARE = 10  # seconds without looking for each second that it takes
+ANSWER = 1.0  # seconds after which Ctrl-C is heard at the latest, whatever it came upon
 
 
 def run(args):
@@ -265,8 +266,8 @@ class _Session:
             tell(str(error))
 
     def _wait(self):
-        """Wait until something is to be done or has changed."""
-        due = [self._watch.arrivals.next_look(), self._table.due_in()]
+        """Wait until something is to be done or has changed, or for a moment."""
+        due = [ANSWER, self._watch.arrivals.next_look(), self._table.due_in()]
         due.append(self._next_look - time.monotonic())
         seconds = min(time for time in due if time is not None)
         if seconds <= 0:

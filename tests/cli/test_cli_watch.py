@@ -229,6 +229,23 @@ def test_sigterm_ends_it_and_ctrl_c_is_ignored_in_the_background(watch):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_ctrl_c_is_heard_at_the_moment_in_which_nothing_waits_for_it(
+    watch, tmp_path, monkeypatch
+):
+    hear, signalled = _watch._Session._hear, []
+
+    def signal_then_hear(session):
+        if (tmp_path / "s.csv").exists() and has_rows(N)() and not signalled:
+            signalled.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+        hear(session)
+
+    monkeypatch.setattr(_watch._Session, "_hear", signal_then_hear)
+    assert len(watch(lambda: None, signals=())) == N
+    # Long before the folder is looked through again.
+    assert time.monotonic() - signalled[0] < _watch.LOOK_AGAIN / 2
+
+
 def test_score_update_goes_on_where_the_watch_ended(
     watch, photos, images, detector_file, tmp_path
 ):
