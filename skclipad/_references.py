@@ -261,38 +261,8 @@ def is_standardized(detector, n_references):
     return detector.reference_method == "mutual" and n_references >= FEW
 
 
-def describe_references(n, n_offered, n_bytes):
-    """Say how many references there are and how large, for people.
-
-    Parameters
-    ----------
-    n : int
-        References.
-    n_offered : int
-        Images that they were taken from.
-    n_bytes : int
-        What is kept of them.
-
-    Returns
-    -------
-    str
-        One line.
-
-    Examples
-    --------
-    >>> from skclipad._references import describe_references
-    >>> describe_references(200, 10_000, 310_000_000)
-    '200 of 10,000 images, 310 MB'
-    """
-    of = f" of {n_offered:,}" if n_offered > n else ""
-    images = "image" if max(n, n_offered) == 1 else "images"
-    size = n_bytes / 1e6
-    shown = f"{size:,.0f} MB" if size >= 10 else f"{size:.2g} MB"
-    return f"{n:,}{of} {images}, {shown}"
-
-
-def described_references(detector):
-    """Say the same of a fitted detector.
+def describe_references(detector):
+    """Say how many references a detector has and how large they are, for people.
 
     Parameters
     ----------
@@ -302,11 +272,31 @@ def described_references(detector):
     Returns
     -------
     str
-        One line.
+        One line, such as "200 of 10,000 images, 310 MB".
     """
-    n_bytes = sum(array.nbytes for array in detector.references_.values())
-    n = len(detector.reference_rows_)
-    return describe_references(n, detector.n_references_offered_, n_bytes)
+    n, n_offered = len(detector.reference_rows_), detector.n_references_offered_
+    return f"{number_of_references(n, n_offered)}, {size_of_references([detector])}"
+
+
+def number_of_references(n, n_offered):
+    """Say how many references there are of the images that they are taken from.
+
+    Examples
+    --------
+    >>> from skclipad._references import number_of_references
+    >>> number_of_references(200, 10_000)
+    '200 of 10,000 images'
+    """
+    of = f" of {n_offered:,}" if n_offered > n else ""
+    images = "image" if max(n, n_offered) == 1 else "images"
+    return f"{n:,}{of} {images}"
+
+
+def size_of_references(detectors):
+    """Say how much fitted detectors keep of their references."""
+    kept = [detector.references_.values() for detector in detectors]
+    size = sum(array.nbytes for arrays in kept for array in arrays) / 1e6
+    return f"{size:,.0f} MB" if size >= 10 else f"{size:.2g} MB"
 
 
 def _compare_with(references, features):

@@ -10,7 +10,7 @@ from sklearn.utils.validation import _is_fitted
 
 from skclipad._clip.sources import BUNDLED
 from skclipad._embedder import embedder_of
-from skclipad._references import described_references
+from skclipad._references import describe_references
 
 # Stops from black through purple and orange to yellow, dark to bright.
 STOPS = [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)]
@@ -59,7 +59,7 @@ def _summary(detector):
 
     if detector.references_ is not None:
         arrays += detector.references_.values()
-        rows["References"] = described_references(detector)
+        rows["References"] = describe_references(detector)
     rows["Size"] = f"{sum(array.nbytes for array in arrays) / 1000:,.0f} kB"
     if not hasattr(detector, "_get_fitted_attr_html"):
         # Since 1.9 scikit-learn lists what was learnt by name, this too.

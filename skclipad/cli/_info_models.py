@@ -2,7 +2,7 @@
 
 from skclipad._clip.sources import BUNDLED
 from skclipad._embedder import CLIPImageEmbedder, load_clip
-from skclipad._references import described_references
+from skclipad._references import describe_references
 from skclipad.cli._models import table_row
 from skclipad.cli._parameters import MODEL_OPTIONS, RUNNING_OPTIONS, given, in_options
 from skclipad.cli._weights import asked_embedder, load_or_draw
@@ -62,7 +62,7 @@ def detector_model_lines(detector):
 def detector_lines(detector):
     """Yield how a detector was made."""
     if detector.references_ is not None:
-        yield "references", described_references(detector)
+        yield "references", describe_references(detector)
     yield "fitted in", f"{detector.fit_time_:.1f} s"
     for name, value in detector.get_params(deep=False).items():
         if name != "embedder":

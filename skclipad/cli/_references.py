@@ -1,9 +1,8 @@
 """References on the command line: a folder of normal images, or the folder itself."""
 
-import numpy as np
 from sklearn.base import clone
 
-from skclipad._references import describe_references
+from skclipad._references import number_of_references, size_of_references
 from skclipad.cli._by_folder import DetectorOfFolders
 from skclipad.cli._console import echo
 from skclipad.cli._detectors import load_detector, new_detector
@@ -18,8 +17,6 @@ from skclipad.cli._reference_checks import (
     tell_references_among,
 )
 from skclipad.cli._weights import check_weights
-
-EMPTY = np.zeros((2, 8, 8, 3), np.uint8)  # two images
 
 
 def detector_to_score(args, paths):
@@ -92,7 +89,7 @@ def _fit_by_folder(args, images, paths):
 
 
 def _fit(args, kinds):
-    """Say how many references there are and how large, and fit with them.
+    """Say how many references there are, fit with them, and say how large they are.
 
     `kinds` has the images of each kind of thing by its name, and what is returned its
     detector.
@@ -102,16 +99,15 @@ def _fit(args, kinds):
         check_number(args, detector.n_shots, kind, images)
     n_taken = [_n_taken(detector, images) for images in kinds.values()]
     n_offered = sum(map(len, kinds.values()))
-    n_bytes = _size_of(detector, n_taken)
     of_kinds = f", in {len(kinds):,} folders" if args.by_folder else ""
-    what = describe_references(sum(n_taken), n_offered, n_bytes)
-    echo(f"references: {what}{of_kinds}")
+    echo(f"references: {number_of_references(sum(n_taken), n_offered)}{of_kinds}")
 
     detectors = {k: clone(detector).fit(images) for k, images in kinds.items()}
 
     n_read = sum(len(one.reference_rows_) for one in detectors.values())
     if n_unread := sum(n_taken) - n_read:
         echo(f"references: {n_unread:,} of them cannot be read and are left out")
+    echo(f"references: {size_of_references(detectors.values())} are kept of them")
     if args.unlabelled:
         check_variety(detectors)
     return detectors
@@ -133,17 +129,3 @@ def _n_taken(detector, images):
         return detector.n_shots
     return min(len(images), detector.max_references)
 
-
-def _size_of(detector, numbers):
-    """Tell how many bytes are kept of so many references in each of several detectors.
-
-    It is measured on empty images, with the least of a network: only their number
-    changes the size.
-    """
-    embedder = clone(detector.embedder).set_params(memory=None, verbose=False)
-    embedder.set_params(region=None)  # empty images have no such place
-    least = {"N_p": 2, "n_networks": 1, "prompt_set": "single", "combine": "sum"}
-    small = clone(detector).set_params(memory=None, embedder=embedder, **least)
-    kept = [small.set_params(n_shots=n).fit(EMPTY).references_ for n in (1, 2)]
-    one, two = (sum(array.nbytes for array in arrays.values()) for arrays in kept)
-    return sum(one + (n - 1) * (two - one) for n in numbers)

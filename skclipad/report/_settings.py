@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import skclipad
 from skclipad._clip.sources import CAVEATS
 from skclipad._embedder import embedder_of
-from skclipad._references import described_references
+from skclipad._references import describe_references
 
 PACKAGES = ("open_clip_torch", "torch", "scikit-learn", "numpy", "scipy", "pillow")
 
@@ -78,7 +78,7 @@ def describe_run(detector, *, command=None):
         run["command"] = command
     run["backbone"] = detector.backbone_
     if detector.references_ is not None:
-        run["references"] = described_references(detector)
+        run["references"] = describe_references(detector)
     run["fitted in"] = f"{detector.fit_time_:.1f} s"
 
     settings = {

@@ -77,7 +77,8 @@ def test_unlabelled_scores_are_those_of_the_folder_as_references(photos, score):
     scores = detector.combine_components(expected)
     np.testing.assert_allclose(column(rows, "score"), scores, atol=1e-6)
     size = sum(array.nbytes for array in detector.references_.values()) / 1e6
-    assert f"references: 9 images, {size:.2g} MB" in said
+    assert "references: 9 images\n" in said
+    assert f"references: {size:.2g} MB are kept of them\n" in said
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,8 @@ def test_fit_keeps_references_that_score_goes_on_with(photos, good, score, tmp_p
         assert kept == at_once
         n = len(joblib.load(file).reference_rows_)
         # Told when they are new, by `fit`, and not again.
-        assert said.count("references: ") == said.count(f"references: {n} images") == 1
+        told = re.findall(r"references: (\S+ \w+)", said)
+        assert (told[0], len(told)) == (f"{n} images", 2)
 
 
 def test_the_former_name_of_references_is_read_by_fit(good, tmp_path):
@@ -187,7 +189,7 @@ def test_settings_of_a_run_say_how_many_references_and_how_large(good):
 def test_more_images_than_the_bound_are_drawn_from(photos, score):
     code, _, said = score(photos, "--unlabelled", "--max-references", "6")
     assert code == 0
-    assert re.search(r"^references: 6 of 9 images, [\d.]+ MB$", said, re.M)
+    assert "references: 6 of 9 images\n" in said
 
 
 def test_few_images_are_told(tmp_path, painted, score):
@@ -320,7 +322,7 @@ def mixed(tmp_path):
 def test_by_folder_compares_each_kind_with_its_own(mixed, score):
     code, rows, said = score(mixed, "--unlabelled", "--by-folder")
     assert code == 0
-    assert re.search(r"references: 18 images, [\d.]+ MB, in 2 folders", said)
+    assert "references: 18 images, in 2 folders\n" in said
     alone = []
     for kind in ("coin", "tile"):
         alone += score(mixed / kind, "--unlabelled")[1]
@@ -347,7 +349,7 @@ def test_by_folder_takes_references_of_the_same_name(mixed, tmp_path, score):
     code, rows, said = score(mixed, *known, "--by-folder", "--n-shots", "2")
     assert code == 0
     # No bottle is to be scored.
-    assert re.search(r"references: 4 of 6 images, [\d.]+ MB, in 2 folders", said)
+    assert "references: 4 of 6 images, in 2 folders\n" in said
     alone = []
     for kind in ("coin", "tile"):
         of_kind = ["--references", tmp_path / "known" / kind, "--n-shots", "2"]
