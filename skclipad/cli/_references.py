@@ -128,4 +128,3 @@ def _n_taken(detector, images):
     if detector.n_shots != "all":
         return detector.n_shots
     return min(len(images), detector.max_references)
-
