@@ -241,6 +241,7 @@ def test_ctrl_c_is_heard_at_the_moment_in_which_nothing_waits_for_it(
         hear(session)
 
     monkeypatch.setattr(_watch._Session, "_hear", signal_then_hear)
+    monkeypatch.setattr(_watch, "ANSWER", 0.1)
     assert len(watch(lambda: None, signals=())) == N
     # Long before the folder is looked through again.
     assert time.monotonic() - signalled[0] < _watch.LOOK_AGAIN / 2
