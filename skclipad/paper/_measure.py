@@ -441,7 +441,10 @@ def _write_network(folder, detector):
 def _read_network(folder, detector):
     """Give a detector the weights that were kept, if it would be trained alike."""
     try:
-        with np.load(folder / NETWORK, allow_pickle=False) as kept:
+        with (
+            open(folder / NETWORK, "rb") as file,
+            np.load(file, allow_pickle=False) as kept,
+        ):
             if str(kept["trained_on"]) != _training_of(detector):
                 return False
             n_layers = sum(name.startswith("coefs_") for name in kept)
