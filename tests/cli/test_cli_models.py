@@ -82,8 +82,11 @@ def test_a_narrow_terminal_gets_blocks_of_columns(monkeypatch, capsys):
     assert len(blocks) > 2
     names = {tuple(line.split("  ")[0] for line in block) for block in blocks}
     assert len(names) == 1 and "ViT-B-32" in names.pop()
-    assert max(len(line) for block in blocks for line in block) <= 60
-    columns = {c for block in blocks for c in re.split("  +", block[0])}
+    heads = [re.split("  +", block[0]) for block in blocks]
+    for block, head in zip(blocks, heads, strict=True):
+        # One column alone may be wider: an older open_clip lacks what some models need.
+        assert max(map(len, block)) <= 60 or head == ["name", "needs"]
+    columns = {name for head in heads for name in head}
     assert {"licence", "fast texts", "needs"} <= columns
 
 

@@ -13,13 +13,16 @@ from skclipad._clip.importing import compiler_left_for_later
 IN_A_NEW_PROCESS = """
 import json, sys
 import numpy as np
+import torch.utils.checkpoint  # which brings sympy along in older releases
+brought = set(sys.modules)
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector
 from skclipad._clip.importing import compiler_left_for_later
 
 # torch.optim and torch.nn.utils.skip_init import it, too.
 detector = RandomWordCLIPDetector(N_p=50, embedder=CLIPImageEmbedder("tiny")).fit()
 detector.predict_proba([np.zeros((9, 9, 3), np.uint8)])
-seen = {"after an image": [n in sys.modules for n in ("torch._dynamo", "sympy")]}
+needless = {"torch._dynamo", "sympy"}
+seen = {"after an image": sorted(needless & (set(sys.modules) - brought))}
 
 import torch
 from torchvision.ops import roi_align
@@ -71,7 +74,7 @@ def compiler(tmp_path, monkeypatch):
 
 
 def test_neither_training_nor_an_image_needs_the_compiler(seen):
-    assert seen["after an image"] == [False, False]
+    assert seen["after an image"] == []
     assert seen["marks are real"] is False
 
 
