@@ -107,6 +107,7 @@ html_theme_options = {
     # Essays have code of 88 columns, which wants the room.
     "secondary_sidebar_items": {
         "**": ["page-toc"],
+        "models": [],  # nor has its table room to spare
         **{f"auto_examples/{name.removesuffix('.py')}": [] for name in ORDER},
     },
 }
