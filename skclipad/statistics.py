@@ -648,7 +648,8 @@ def _metric(metric):
 
 
 def _auroc(y, score):
-    n_anomalous = y.sum(axis=-1)
+    # As numbers that do not overflow: numpy 1 on Windows counts in 32 bits.
+    n_anomalous = y.sum(axis=-1, dtype=np.float64)
     n_normal = y.shape[-1] - n_anomalous
     ranks = np.sum(stats.rankdata(score, axis=-1) * y, axis=-1)
     return (ranks - n_anomalous * (n_anomalous + 1) / 2) / (n_anomalous * n_normal)

@@ -81,9 +81,11 @@ def normalized(clip, pixels):
     torch.Tensor of shape (n, 3, height, width)
         What the image tower reads.
     """
-    if clip.device.type == "cuda":
+    # Elsewhere the pixels could be gone before they are copied.
+    is_cuda = clip.device.type == "cuda"
+    if is_cuda:
         pixels = pixels.pin_memory()
-    x = pixels.to(clip.device, non_blocking=True).permute(0, 3, 1, 2)
+    x = pixels.to(clip.device, non_blocking=is_cuda).permute(0, 3, 1, 2)
     mean = torch.tensor(clip.mean, device=clip.device).view(3, 1, 1)
     std = torch.tensor(clip.std, device=clip.device).view(3, 1, 1)
     return x.float().div_(255).sub_(mean).div_(std).to(clip.dtype)

@@ -1,9 +1,13 @@
 """Files that are complete under their name, and stamps that tell changed ones."""
 
 import os
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 
 from skclipad._storage.locks import exclusive
+
+ON_WINDOWS = os.name == "nt"
+WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries to replace a file there
 
 
 @contextmanager
@@ -26,7 +30,28 @@ def atomic_write(target, *, keep=False):
 
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
+        replace(partial, target)
+
+
+def replace(partial, target):
+    """Give a file its name, in place of another one.
+
+    Windows replaces no file that a program has open. Those that look at every new file
+    let go of it in a moment; otherwise a PermissionError says what to do.
+    """
+    for wait in WAITS if ON_WINDOWS else ():
+        with suppress(PermissionError):
+            os.replace(partial, target)
+            return
+        time.sleep(wait)
+
+    try:
         os.replace(partial, target)
+    except PermissionError as error:
+        raise PermissionError(
+            f"{target} cannot be replaced ({error.strerror}); if another program has "
+            f"it open, close it there. What was written lies in {partial}."
+        ) from error
 
 
 def atomic_write_text(target, text):

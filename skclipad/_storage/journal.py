@@ -90,6 +90,7 @@ class Journal:
     def remove(self):
         """Remove the file: all that it was kept for is done."""
         if self.path is not None:
+            self._file.close()  # Windows removes no file that is open
             self.path.unlink(missing_ok=True)
 
     def _read(self):

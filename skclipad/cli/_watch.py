@@ -156,6 +156,7 @@ class _Session:
         self._is_image = image_filter(self._folder, leave_out)
         self._news = queue.SimpleQueue()  # paths that changed; None to wake up
         self._next_look, self._is_lost = 0.0, False
+        self._trouble = None  # what keeps the table from being written
 
     def run(self, poll):
         """Watch until a signal ends it; at the end the table has all rows."""
@@ -260,10 +261,14 @@ class _Session:
             tell(f"{row['path']}: {row['error']}")
 
     def _write(self):
+        trouble = None
         try:
             self._table.write()
-        except BlockingIOError as error:  # somebody writes it just now
-            tell(str(error))
+        except (BlockingIOError, PermissionError) as error:  # somebody has it just now
+            trouble = str(error)
+        if trouble not in (None, self._trouble):
+            tell(f"{trouble} It is tried again and again.")
+        self._trouble = trouble
 
     def _wait(self):
         """Wait until something is to be done or has changed, or for a moment."""

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from skclipad._storage import files
 from skclipad._storage.files import atomic_write, atomic_write_text, file_stamp
 from skclipad._storage.locks import exclusive
 
@@ -54,6 +55,27 @@ def test_what_a_killed_writer_leaves_stops_no_other(target):
     assert (target.parent / "a.txt.partial").exists()
     atomic_write_text(target, "after")
     assert target.read_text() == "after" and names(target.parent) == ["a.txt"]
+
+
+def test_windows_replaces_a_file_when_others_have_let_go_of_it(target, monkeypatch):
+    replace, tries = os.replace, []
+
+    def refused_twice(*paths):
+        tries.append(paths)
+        if len(tries) < 3:
+            raise PermissionError(13, "Access is denied")
+        replace(*paths)
+
+    monkeypatch.setattr(files, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(os, "replace", refused_twice)
+    with pytest.raises(PermissionError, match=r"a.txt cannot be replaced \(Access is"):
+        atomic_write_text(target, "lost?")
+    assert (target.parent / "a.txt.partial").read_text() == "lost?"
+
+    tries.clear()
+    monkeypatch.setattr(files, "ON_WINDOWS", True)
+    atomic_write_text(target, "after")
+    assert target.read_text() == "after" and len(tries) == 3
 
 
 def test_two_writers_of_one_file_are_not_both_begun(target):

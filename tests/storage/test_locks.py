@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,6 +89,50 @@ def test_never_two_threads_at_once(target):
 
 def test_places_do_not_share_a_lock(tmp_path):
     with exclusive(tmp_path / "a"), exclusive(tmp_path / "b"):
+        pass
+
+
+@pytest.fixture
+def windows_locks(monkeypatch):
+    """Locks as Windows has them: another call, which calls what is locked forbidden."""
+    flock, how = _lock.fcntl.flock, _lock.fcntl.LOCK_EX | _lock.fcntl.LOCK_NB
+    at = []
+
+    def locking(handle, mode, n_bytes):
+        at.append(os.lseek(handle, 0, os.SEEK_CUR))
+        try:
+            flock(handle, how)
+        except BlockingIOError as error:
+            raise PermissionError(13, "Permission denied") from error
+
+    monkeypatch.setattr(_lock, "fcntl", None)
+    monkeypatch.setattr(
+        _lock, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2), raising=False
+    )
+    return at
+
+
+def test_on_windows_another_run_is_refused_and_told_who_writes(target, windows_locks):
+    message = rf"by another run \(process {os.getpid()}\)"
+    with exclusive(target):
+        with pytest.raises(BlockingIOError, match=message), exclusive(target):
+            pass
+    with exclusive(target):
+        assert os.listdir(target.parent) == ["scores.csv.lock"]
+    assert os.listdir(target.parent) == []
+    # Far behind the text, which could not be read otherwise.
+    assert set(windows_locks) == {_lock.FAR}
+
+
+def test_on_windows_a_file_that_the_next_run_has_opened_stays(
+    target, windows_locks, monkeypatch
+):
+    def refused(path):
+        raise PermissionError(13, "The process cannot access the file", path)
+
+    with monkeypatch.context() as context, exclusive(target):
+        context.setattr(os, "remove", refused)
+    with exclusive(target):
         pass
 
 
