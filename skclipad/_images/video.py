@@ -128,7 +128,7 @@ def decoded(container, stream):
 
 def is_address(source):
     """Tell whether a source is the address of a stream."""
-    return "://" in source
+    return source.find("://") > 1  # C:// is a drive of Windows
 
 
 def shown_address(address):

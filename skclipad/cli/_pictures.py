@@ -18,6 +18,8 @@ from skclipad.cli._console import echo
 
 MAP_MARK = "skclipad map"  # the PNG text by which a map is known, at its beginning
 MOST_ENDINGS = 8  # that are named on the terminal
+# Network drives of Windows may number all files alike.
+NUMBERS_TELL_APART = os.name != "nt"
 PICTURES_HELP = """\
 files, folders to search with all that is in them, patterns such as 'day-*/**/*.jpg', or
 - for a list of names, one a line, from standard input"""
@@ -79,17 +81,42 @@ def images_in(folder, leave_out=None):
 def image_filter(folder, leave_out=None):
     """Return what tells of a path in a folder whether `images_in` would find it."""
     search = _Search(None)
-    closed = None if leave_out is None else os.path.abspath(leave_out) + os.sep
 
     def is_image(path):
         names = os.path.relpath(path, folder).split(os.sep)
-        if any(name.startswith(".") for name in names):
+        if any(name.startswith(".") for name in names) or not search.takes(path):
             return False
-        if closed is not None and os.path.abspath(path).startswith(closed):
-            return False
-        return search.takes(path)
+        # Anew each time: the folder may be removed, and made again by the next move.
+        closed = None if leave_out is None else folder_identity(leave_out)
+        around = (os.path.join(folder, *names[:n]) for n in range(1, len(names)))
+        return closed is None or closed not in map(folder_identity, around)
 
     return is_image
+
+
+def path_as_named(path, folder):
+    """Return a path in a folder with the folder's own name before it.
+
+    macOS tells of full paths with links followed, however the folder was named.
+    """
+    if path.startswith(os.path.join(folder, "")):
+        return path
+    identity = folder_identity(folder)
+    for around in Path(path).parents:
+        if identity is not None and folder_identity(around) == identity:
+            return os.path.join(folder, os.path.relpath(path, around))
+    return path
+
+
+def folder_identity(folder):
+    """Return what tells a folder from all others, None if it is not there."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    if NUMBERS_TELL_APART and status.st_ino:
+        return status.st_dev, status.st_ino
+    return os.path.normcase(os.path.realpath(folder))
 
 
 def is_map(path):
@@ -112,7 +139,7 @@ class _Search:
 
     def __init__(self, leave_out, videos=False):
         self.endings = image_endings() | (VIDEO_ENDINGS if videos else set())
-        self.left_out = None if leave_out is None else _identity(leave_out)
+        self.left_out = None if leave_out is None else folder_identity(leave_out)
         self.passed_over = Counter()  # by their endings, or in other words why
 
     def images_of(self, name):
@@ -169,7 +196,7 @@ class _Search:
 
     def _is_closed(self, place, start, seen):
         """Tell whether a folder was searched already or shall be left out."""
-        identity = _identity(place)
+        identity = folder_identity(place)
         if identity in seen or (identity == self.left_out and place != start):
             return True
         seen.add(identity)
@@ -214,15 +241,6 @@ class _Search:
         stem, ending = os.path.splitext(path)
         double = os.path.splitext(stem)[1].lower() in self.endings or "#t=" in stem
         return ending == ".png" and double and is_map(path)
-
-
-def _identity(folder):
-    """Return what tells a folder from all others, None if it is not there."""
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _is_inside(place, link):

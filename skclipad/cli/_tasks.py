@@ -150,8 +150,9 @@ class Mover:
         """Return a free place for an image, as a full path."""
         name = os.path.basename(path)
         if self._root is not None:
-            inside = os.path.relpath(path, os.path.abspath(self._root))
-            name = name if inside.startswith(os.pardir) else inside
+            inside = _path_from(self._root, path)
+            if not inside.startswith(os.pardir) and not os.path.isabs(inside):
+                name = inside
 
         stem, ending = os.path.splitext(
             os.path.join(os.path.abspath(self._folder), name)
@@ -175,8 +176,15 @@ class Mover:
 
     def written(self, target):
         """Return how a place is written in a row: as the folder was named."""
-        inside = os.path.relpath(target, os.path.abspath(self._folder))
-        return os.path.join(self._folder, inside)
+        return os.path.join(self._folder, _path_from(self._folder, target))
+
+
+def _path_from(folder, path):
+    """Return how a full path goes on from a folder; as it is from another drive."""
+    try:
+        return os.path.relpath(path, os.path.abspath(folder))
+    except ValueError:  # on Windows, where no path leads from drive to drive
+        return path
 
 
 def _rename(path, target):

@@ -21,7 +21,12 @@ from skclipad.cli._detectors import (
 )
 from skclipad.cli._files import checked_table
 from skclipad.cli._growing import GrowingTable, growing_columns, is_there
-from skclipad.cli._pictures import image_filter, images_in
+from skclipad.cli._pictures import (
+    folder_identity,
+    image_filter,
+    images_in,
+    path_as_named,
+)
 from skclipad.cli._tasks import Command, Mover, Tasks
 from skclipad.cli._weights import check_weights
 from skclipad.scoring._camera import Camera
@@ -122,7 +127,7 @@ def _check(args, folder):
         raise ValueError("--above needs --exec CMD or --move DIR, to be done above it.")
     if args.move is not None:
         Path(args.move).mkdir(parents=True, exist_ok=True)
-        if os.path.samefile(args.move, folder):
+        if folder_identity(args.move) == folder_identity(folder):
             raise ValueError(
                 f"--move {args.move} is the folder that is watched, but expected "
                 "another one."
@@ -206,7 +211,9 @@ class _Session:
                 path = os.path.normpath(os.fsdecode(path))
                 if os.path.isdir(path):
                     self._next_look = 0.0
-                elif self._is_image(path):
+                    continue
+                path = path_as_named(path, self._folder)
+                if self._is_image(path):
                     self._watch.arrivals.note(path)
 
     def _look(self, pause):

@@ -69,12 +69,14 @@ def read_captions(path, *, n_sentences=300):
     Examples
     --------
     >>> import json, tempfile
+    >>> from pathlib import Path
     >>> from skclipad.paper import read_captions
     >>> captions = ["A normal dog.", "Storm damage.", "A cat."]
-    >>> with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-    ...     json.dump({"annotations": [{"caption": c} for c in captions]}, file)
-    ...     file.flush()
-    ...     read_captions(file.name)
+    >>> content = json.dumps({"annotations": [{"caption": c} for c in captions]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "captions.json")
+    ...     _ = path.write_text(content)
+    ...     read_captions(path)
     {'normal': ['A normal dog.'], 'anomaly': ['Storm damage.']}
     """
     content = json.loads(Path(path).read_text(encoding="utf-8"))

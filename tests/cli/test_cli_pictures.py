@@ -7,7 +7,8 @@ from PIL import Image
 
 from skclipad import cli
 from skclipad._images.endings import image_endings
-from skclipad.cli._pictures import find_images
+from skclipad.cli import _pictures
+from skclipad.cli._pictures import find_images, image_filter
 from skclipad.datasets import load_folder
 
 # Endings that cameras, phones, scanners and image editors give, and how Pillow calls
@@ -168,6 +169,50 @@ def test_links_between_linked_folders_end(photos, save, link, tmp_path):
     link("../one/two", tmp_path / "two")
     link("../two/one", tmp_path / "one")
     assert found_in(photos) == ["one/a.png", "one/two/b.png"]
+
+
+@pytest.fixture(params=["0", "numbers that repeat"])
+def without_numbers(request, monkeypatch):
+    """Files that are numbered as on network drives of Windows."""
+    stat = os.stat
+    number = 0 if request.param == "0" else 7
+
+    def stat_alike(*args, **kwargs):
+        status = stat(*args, **kwargs)
+        return os.stat_result((status.st_mode, number, 1, *status[3:]))
+
+    monkeypatch.setattr(_pictures, "NUMBERS_TELL_APART", number == 0)
+    monkeypatch.setattr(os, "stat", stat_alike)
+
+
+def test_on_drives_that_do_not_number_files_all_folders_are_searched(
+    photos, save, link, tmp_path, without_numbers
+):
+    save("a.png")
+    save("sub/deep/b.png")
+    save("maps/c.png")
+    save("../one/d.png")
+    link("sub/back", photos)
+    link("again", photos / "sub")
+    link("one", tmp_path / "one")
+    link("../one/one", tmp_path / "one")
+    found = found_in(photos, leave_out=str(photos / "maps"))
+    assert found == ["a.png", "sub/deep/b.png", "one/d.png"]
+
+
+# What a watch hears of
+
+
+@pytest.mark.parametrize("numbers", [True, False])
+def test_events_of_a_folder_that_is_left_out_are_none_however_it_is_named(
+    numbers, photos, save, link, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_pictures, "NUMBERS_TELL_APART", numbers)
+    link("../by another name", photos / "bad")
+    is_image = image_filter(str(photos), str(tmp_path / "by another name"))
+    kept = [str(save(name)) for name in ("a.png", "sub/bad/b.png", "bad.png")]
+    moved = [str(save(name)) for name in ("bad/a.png", "bad/sub/a.png")]
+    assert [path for path in kept + moved if is_image(path)] == kept
 
 
 # What an earlier run left

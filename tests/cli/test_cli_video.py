@@ -13,7 +13,7 @@ from videos import number_of, write_video
 from waiting import until
 
 from skclipad import cli
-from skclipad._images.video import shown_address
+from skclipad._images.video import is_address, shown_address
 from skclipad.scoring import _camera
 from skclipad.scoring._camera import Camera
 
@@ -210,6 +210,10 @@ def test_two_frames_at_once_are_two_files(stream, tmp_path, monkeypatch):
 def test_an_address_is_told_without_its_secrets():
     assert shown_address("http://u:p@h:1/x?key=2#3") == "http://h:1/x"
     assert shown_address("udp://@:1234") == "udp://:1234"
+
+
+def test_a_drive_is_no_address():
+    assert is_address("rtsp://camera/1") and not is_address("C://photos")
 
 
 @pytest.mark.parametrize(

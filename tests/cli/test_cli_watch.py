@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,43 @@ def test_a_thousand_at_once(watch, heard, photos, monkeypatch):
         until(has_rows(N + 1000))
 
     assert len(by_name(watch(act, *heard))) == N + 1000
+
+
+@pytest.mark.parametrize("named", ["a folder", "a link"])
+def test_full_paths_as_macos_tells_them_go_by_the_name_that_was_given(
+    named, watch, photos, images, monkeypatch
+):
+    if named == "a link":
+        photos.rename("elsewhere")
+        photos.symlink_to("elsewhere", target_is_directory=True)
+    scored, told = [], []
+
+    def rows_of(detector, paths):
+        scored.extend(paths)
+        return [{"path": path, "score": 0.5} for path in paths]
+
+    @contextmanager
+    def full_paths_in(folder, note):
+        for path in Path(folder).resolve().iterdir():
+            note(os.fspath(path))
+        told.append(note)
+        yield
+
+    monkeypatch.setattr(_rows, "score_rows", rows_of)
+    monkeypatch.setattr(_watch, "changes_in", full_paths_in)
+
+    def act():
+        until(has_rows(N))
+        images[N].save(photos / f"{N}.png")
+        told[0](os.path.realpath(photos / f"{N}.png"))
+        until(has_rows(N + 1))
+
+    begun = time.monotonic()
+    rows = watch(act)
+    # It did not wait until the folder was looked through again.
+    assert time.monotonic() - begun < _watch.LOOK_AGAIN
+    expected = [os.path.join("photos", f"{i}.png") for i in range(N + 1)]
+    assert sorted(scored) == sorted(row["path"] for row in rows) == expected
 
 
 def test_after_kill_9_the_next_watch_goes_on(

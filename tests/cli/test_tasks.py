@@ -212,3 +212,15 @@ def test_words_are_filled_in_and_read_by_no_shell(tmp_path):
 def test_a_command_that_runs_too_long_is_ended(monkeypatch):
     monkeypatch.setattr(_tasks, "LONGEST", 0.1)
     assert Command("sleep {score}")("a.png", 60) == "sleep was ended after 0 s"
+
+
+def test_what_lies_on_another_drive_goes_by_its_full_path(tmp_path, monkeypatch):
+    def refuse(path, start):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr(_tasks.os.path, "relpath", refuse)
+    mover = Mover("bad", "photos")
+    path = str(tmp_path / "a.png")
+    assert mover.written(path) == path
+    place = mover.place_for(path, is_taken=lambda place: False)
+    assert place == os.path.abspath(os.path.join("bad", "a.png"))
