@@ -60,6 +60,15 @@ def atomic_write_text(target, text):
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
+def full_path(path):
+    """Return an absolute path, by which files are told apart.
+
+    Windows' shells write the letter of a drive as it was typed.
+    """
+    drive, rest = os.path.splitdrive(os.path.abspath(path))
+    return drive.upper() + rest if len(drive) == len("C:") else drive + rest
+
+
 def file_stamp(path):
     """Return size and time of a file, which a changed one differs in; None if it fails.
 

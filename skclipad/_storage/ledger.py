@@ -12,6 +12,7 @@ import sqlite3
 from collections import defaultdict
 from itertools import islice
 
+from skclipad._storage.files import full_path
 from skclipad._storage.journal import differences
 from skclipad._storage.locks import exclusive
 
@@ -275,4 +276,4 @@ class Ledger:
 
 def _key(path):
     """Return the full path as bytes: names may be no UTF-8."""
-    return os.fsencode(os.path.abspath(path))
+    return os.fsencode(full_path(path))

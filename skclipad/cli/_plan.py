@@ -1,10 +1,9 @@
 """``skclipad score --plan``: what a run will take, before it is begun."""
 
-import os
 import shutil
 
 from skclipad._images.video import file_of
-from skclipad._storage.files import file_stamp
+from skclipad._storage.files import file_stamp, full_path
 from skclipad._storage.journal import journal_path, read_journal
 from skclipad._storage.ledger import Ledger, ledger_path
 from skclipad.cli._console import ALL_SCORED, duration
@@ -86,7 +85,7 @@ def _known(args, target, detector):
     if args.update and ledger_path(target).exists():
         with Ledger(ledger_path(target), run_identity(detector)) as ledger:
             stamps = ledger.stamps()
-        return lambda path: stamps.get(os.path.abspath(path)) == _stamp(path)
+        return lambda path: stamps.get(full_path(path)) == _stamp(path)
 
     results = {}
     if args.resume:

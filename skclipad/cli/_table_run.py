@@ -1,11 +1,10 @@
 """From images to a table of scores: a new one, one gone on with, one brought up."""
 
-import os
 import time
 from contextlib import ExitStack
 
 from skclipad._images.video import file_of
-from skclipad._storage.files import file_stamp
+from skclipad._storage.files import file_stamp, full_path
 from skclipad._storage.journal import Journal, journal_path
 from skclipad._storage.ledger import Ledger, ledger_path
 from skclipad.cli._console import echo
@@ -104,7 +103,7 @@ class TableRun:
             f"{self._target}: {len(rows):,} rows, {n_made} made now, in {seconds:.1f} s"
         )
         _echo_maps(maps)
-        named = {os.path.abspath(path): path for path in stamps}
+        named = {full_path(path): path for path in stamps}
         paths = [named.get(path, path) for path in known]
         return Scored(self._detector, paths, rows, maps, is_new=run.n_done > 0)
 

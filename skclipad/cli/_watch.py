@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from skclipad._images.video import is_address, shown_address
+from skclipad._storage.files import full_path
 from skclipad._storage.ledger import Ledger, ledger_path
 from skclipad._storage.stopped import Work
 from skclipad.cli._console import ALL_SCORED, echo
@@ -233,12 +234,12 @@ class _Session:
         self._is_lost = False
         for path in found:
             self._watch.arrivals.note(path)
-        self._mark_gone({os.path.abspath(path) for path in found})
+        self._mark_gone({full_path(path) for path in found})
         now = time.monotonic()
         self._next_look = now + max(pause, LOOKING_SHARE * (now - begun))
 
     def _mark_gone(self, found):
-        root = os.path.join(os.path.abspath(self._folder), "")
+        root = os.path.join(full_path(self._folder), "")
 
         def is_still_there(path):
             if not path.startswith(root):

@@ -1,5 +1,6 @@
 """What is called by its final name is complete."""
 
+import ntpath
 import os
 import signal
 import subprocess
@@ -8,7 +9,12 @@ import sys
 import pytest
 
 from skclipad._storage import files
-from skclipad._storage.files import atomic_write, atomic_write_text, file_stamp
+from skclipad._storage.files import (
+    atomic_write,
+    atomic_write_text,
+    file_stamp,
+    full_path,
+)
 from skclipad._storage.locks import exclusive
 
 KILLED = """
@@ -76,6 +82,16 @@ def test_windows_replaces_a_file_when_others_have_let_go_of_it(target, monkeypat
     monkeypatch.setattr(files, "ON_WINDOWS", True)
     atomic_write_text(target, "after")
     assert target.read_text() == "after" and len(tries) == 3
+
+
+def test_a_drive_is_one_however_its_letter_was_typed(monkeypatch):
+    assert full_path("a/b.png") == os.path.abspath("a/b.png")
+    monkeypatch.setattr(os.path, "abspath", ntpath.normpath)
+    monkeypatch.setattr(os.path, "splitdrive", ntpath.splitdrive)
+    assert (
+        full_path(r"c:\line\a.png") == full_path(r"C:\line\a.png") == r"C:\line\a.png"
+    )
+    assert full_path(r"\\srv\share\a.png") == r"\\srv\share\a.png"
 
 
 def test_two_writers_of_one_file_are_not_both_begun(target):
