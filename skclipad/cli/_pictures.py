@@ -20,6 +20,8 @@ MAP_MARK = "skclipad map"  # the PNG text by which a map is known, at its beginn
 MOST_ENDINGS = 8  # that are named on the terminal
 # Network drives of Windows may number all files alike.
 NUMBERS_TELL_APART = os.name != "nt"
+# Windows' other kind of links to folders, which os.walk passes by from Python 3.12 on.
+is_junction = getattr(os.path, "isjunction", lambda path: False)
 PICTURES_HELP = """\
 files, folders to search with all that is in them, patterns such as 'day-*/**/*.jpg', or
 - for a list of names, one a line, from standard input"""
@@ -210,7 +212,7 @@ class _Search:
         links = []
         for name in sorted(set(subfolders) - set(hidden)):
             path = os.path.join(place, name)
-            if not os.path.islink(path):
+            if not (os.path.islink(path) or is_junction(path)):
                 continue
             if _is_inside(place, path):
                 self.passed_over["linked in a loop"] += 1

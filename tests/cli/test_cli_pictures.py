@@ -145,6 +145,25 @@ def test_links_to_folders_are_followed(photos, save, link, tmp_path):
     assert found_in(photos) == ["z.png", "linked/deep/f.png"]
 
 
+def test_what_lies_behind_a_junction_of_windows_is_found(
+    photos, save, tmp_path, monkeypatch
+):
+    save("z.png")
+    save("sub/f.png")
+    walk, junction = os.walk, str(photos / "sub")
+
+    def passing_by(start, **options):
+        return (found for found in walk(start, **options) if found[0] != junction)
+
+    def entering(start, **options):
+        return walk(start, **options) if str(start) == junction else passing_by(start)
+
+    monkeypatch.setattr(os, "walk", entering)
+    assert found_in(photos) == ["z.png"]
+    monkeypatch.setattr(_pictures, "is_junction", lambda path: path == junction)
+    assert found_in(photos) == ["z.png", "sub/f.png"]
+
+
 def test_each_folder_is_searched_once_and_under_its_own_name(photos, save, link):
     save("sub/a.png")
     link("again", photos / "sub")
