@@ -18,6 +18,7 @@ RINGS = [
     [
         "_exceptions",
         "_optional",
+        "_system",
         "_storage",
         "metrics",
         "statistics",

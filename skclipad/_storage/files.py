@@ -5,9 +5,9 @@ import time
 from contextlib import contextmanager, suppress
 
 from skclipad._storage.locks import exclusive
+from skclipad._system import WINDOWS
 
-ON_WINDOWS = os.name == "nt"
-WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries to replace a file there
+WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries to replace a file on Windows
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def replace(partial, target):
     Windows replaces no file that a program has open. Those that look at every new file
     let go of it in a moment; otherwise a PermissionError says what to do.
     """
-    for wait in WAITS if ON_WINDOWS else ():
+    for wait in WAITS if WINDOWS else ():
         with suppress(PermissionError):
             os.replace(partial, target)
             return

@@ -103,7 +103,7 @@ WATCH_EPILOG = """\
 examples:
   skclipad watch photos/ -d detector.joblib -o scores.csv
   skclipad watch photos/ -d detector.joblib -o scores.csv --above 0.7 --move bad/
-  skclipad watch photos/ -d d.joblib -o scores.csv --exec 'mail-me {path} {score}'
+  skclipad watch photos/ -d d.joblib -o scores.csv --exec "mail-me {path} {score}"
   skclipad watch /mnt/line3 -d detector.joblib -o scores.csv --poll 5
   skclipad watch rtsp://camera/1 --frames frames/ -d detector.joblib -o scores.csv
 

@@ -1,6 +1,5 @@
 """``skclipad demo``: a first look, on photographs and a model that are bundled."""
 
-import shlex
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
 from skclipad._storage.files import atomic_write
 from skclipad._storage.stopped import Work
+from skclipad._system import shell_line
 from skclipad.cli._agreement import metrics_table
 from skclipad.cli._console import ALL_SCORED, echo
 from skclipad.cli._files import open_table
@@ -55,7 +55,7 @@ def _show(args, out):
     start = time.perf_counter()
     maps = folder.anomaly_map(photos.paths, size=MAP_SIDE)
     echo(f"... {time.perf_counter() - start:.1f} s.")
-    _write(out, photos, columns, maps, folder, shlex.join(args.command_line))
+    _write(out, photos, columns, maps, folder, shell_line(args.command_line))
 
     n_photos, n_damaged = len(photos.paths), int(photos.target.sum())
     print(f"\n{n_photos} photos of cans, {n_damaged} of them damaged, all new to it:\n")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from contextlib import contextmanager
 from itertools import islice
@@ -11,6 +12,7 @@ from skclipad._optional import import_optional
 from skclipad._storage.files import atomic_write
 from skclipad._storage.ledger import ledger_path
 from skclipad._storage.locks import exclusive
+from skclipad._system import WINDOWS
 from skclipad.cli._console import echo
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -74,6 +76,7 @@ def open_table(target, columns):
     of rows, each a dict; what a row does not have stays empty.
     """
     if target is None:
+        _make_output_a_file()
         yield _csv_writer(sys.stdout, columns)
         return
 
@@ -86,6 +89,14 @@ def open_table(target, columns):
         except BaseException:
             echo(f"what was done so far is in {path}")
             raise
+
+
+def _make_output_a_file():
+    """Let redirected output hold on Windows what a file would, to the byte."""
+    out = sys.stdout
+    if WINDOWS and hasattr(out, "reconfigure") and not out.isatty():
+        encoding = None if os.environ.get("PYTHONIOENCODING") else "utf-8"
+        out.reconfigure(encoding=encoding, errors=out.errors, newline="")
 
 
 def _opener(target):

@@ -1,11 +1,10 @@
 """``skclipad fit``: train a detector on random words and keep it in a file."""
 
-import shlex
-
 import joblib
 
 from skclipad._storage.files import atomic_write
 from skclipad._storage.stopped import Work
+from skclipad._system import shell_line
 from skclipad.cli._console import ALL_SCORED, echo
 from skclipad.cli._detectors import warn_of_bundled
 from skclipad.cli._files import checked_target
@@ -25,6 +24,6 @@ def run(args):
     warn_of_bundled(detector)
     size = target.stat().st_size / 1000
     echo(f"{target}: {size:.0f} kB, fitted in {detector.fit_time_:.1f} s")
-    name = shlex.quote(str(target))
+    name = shell_line([str(target)])
     echo(f"next: skclipad score PICTURES -d {name} -o scores.csv --report report.html")
     return ALL_SCORED

@@ -1,7 +1,6 @@
 """What a run of scores means, and what may be done next: two lines at its end."""
 
-import shlex
-
+from skclipad._system import shell_line
 from skclipad.cli._console import echo
 
 NOBODYS_CHOICE = 0.5  # the threshold of a detector for which none was chosen
@@ -32,5 +31,5 @@ def tell_next(scored, args):
     page = args.report or "the report's page (--report)"
     echo(
         f"next: label some pictures on {page}, and choose a threshold: skclipad "
-        f"threshold {shlex.quote(args.output)} --labels labels.csv"
+        f"threshold {shell_line([args.output])} --labels labels.csv"
     )

@@ -14,16 +14,17 @@ from skclipad._images.video import (
     is_video,
     shown_address,
 )
+from skclipad._system import WINDOWS
 from skclipad.cli._console import echo
 
 MAP_MARK = "skclipad map"  # the PNG text by which a map is known, at its beginning
 MOST_ENDINGS = 8  # that are named on the terminal
 # Network drives of Windows may number all files alike.
-NUMBERS_TELL_APART = os.name != "nt"
+NUMBERS_TELL_APART = not WINDOWS
 # Windows' other kind of links to folders, which os.walk passes by from Python 3.12 on.
 is_junction = getattr(os.path, "isjunction", lambda path: False)
 PICTURES_HELP = """\
-files, folders to search with all that is in them, patterns such as 'day-*/**/*.jpg', or
+files, folders to search with all that is in them, patterns such as "day-*/**/*.jpg", or
 - for a list of names, one a line, from standard input"""
 
 
@@ -131,9 +132,18 @@ def is_map(path):
 
 
 def _listed_names():
-    # Names may hold any bytes: they are read as the system writes them.
-    lines = sys.stdin.buffer.read().split(b"\n")
-    return [os.fsdecode(line.removesuffix(b"\r")) for line in lines if line]
+    lines = _decoded(sys.stdin.buffer.read()).split("\n")
+    return [line.removesuffix("\r") for line in lines if line]
+
+
+def _decoded(names):
+    """Read names, of any bytes, as the system writes them."""
+    if not WINDOWS:
+        return os.fsdecode(names)
+    try:
+        return names.decode("utf-8-sig")
+    except UnicodeDecodeError:  # cmd.exe pipes letters of old
+        return names.decode("oem")
 
 
 class _Search:

@@ -16,8 +16,8 @@ SCORE_EPILOG = """\
 examples:
   skclipad score photos/ -d detector.joblib -o scores.csv --report report.html
   skclipad score photos/ -d detector.joblib -o scores.csv --maps maps/ --plan
-  skclipad score 'day-*/**/*.jpg' -d detector.joblib -o scores.parquet
-  find . -name '*.png' -mtime -1 | skclipad score - -d detector.joblib > scores.csv
+  skclipad score "day-*/**/*.jpg" -d detector.joblib -o scores.parquet
+  find . -name "*.png" -mtime -1 | skclipad score - -d detector.joblib > scores.csv
   skclipad score photos/ -d detector.joblib -o scores.csv --update   what is new
   skclipad score clip.mp4 --every 25 -d detector.joblib -o scores.csv
   skclipad score photos/ --region 120,80,640,480 -d detector.joblib -o scores.csv

@@ -1,11 +1,10 @@
 """The report of ``skclipad score``."""
 
-import shlex
-
 import numpy as np
 
 from skclipad._combination import SCORES
 from skclipad._storage.files import atomic_write
+from skclipad._system import shell_line
 from skclipad.cli._agreement import folder_labels
 from skclipad.cli._console import echo
 from skclipad.cli._maps import small_maps_of_some
@@ -28,7 +27,7 @@ def report_scores(target, scored, boxes, reference, args):
     names = [name for name in SCORES.values() if any(name in row for row in rows)]
     labels = folder_labels(rows, args.good) if args.labels_from_folders else None
     maps = _small_maps(scored, args)
-    settings = describe_run(detector, command=shlex.join(args.command_line))
+    settings = describe_run(detector, command=shell_line(args.command_line))
     if boxes is not None:
         settings["Run"]["boxes where maps are above"] = boxes.level
 

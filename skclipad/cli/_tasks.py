@@ -8,6 +8,7 @@ import subprocess
 import time
 
 from skclipad._storage.files import file_stamp
+from skclipad._system import WINDOWS
 from skclipad.scoring._rows import printable
 
 LONGEST = 60.0  # seconds that a command may run
@@ -93,28 +94,41 @@ class Tasks:
 class Command:
     """A command line that is run for an image, by no shell.
 
-    A ValueError says that it is none, or that there is no such program.
+    A ValueError says that it is none, or that there is no such program; on Windows also
+    that it is no .exe: batch files go through cmd.exe, which would run parts of names.
     """
 
     def __init__(self, text):
         try:
-            self._words = shlex.split(text)
+            self._words = _split(text)
         except ValueError as error:
             raise ValueError(
                 f"--exec {text!r} cannot be split into words: {error}."
             ) from error
-        if not self._words or shutil.which(self._words[0]) is None:
+        self._program = shutil.which(self._words[0]) if self._words else None
+        if self._program is None:
             raise ValueError(
                 f"--exec {text!r}: no program of that name can be run, but expected a "
                 "command and its arguments. It is not run by a shell: of pipes and the "
                 "like make a script."
+            )
+        if WINDOWS and not self._program.lower().endswith((".exe", ".com")):
+            raise ValueError(
+                f"--exec {text!r}: {self._program} is no .exe, and Windows runs it by "
+                "a shell, if at all, which can run parts of a picture's name. Name the "
+                "program itself: python alarm.py, say, and not alarm.bat."
             )
 
     def __call__(self, path, score):
         """Run it, and say what came of it."""
         words = self._filled(path, score)
         try:
-            done = subprocess.run(words, stdin=subprocess.DEVNULL, timeout=LONGEST)
+            done = subprocess.run(
+                words,
+                executable=self._program,
+                stdin=subprocess.DEVNULL,
+                timeout=LONGEST,
+            )
         except subprocess.TimeoutExpired:
             return f"{words[0]} was ended after {LONGEST:.0f} s"
         except OSError as error:
@@ -130,6 +144,15 @@ class Command:
             first,
             *(_filled(word, {"path": path, "score": score}) for word in others),
         ]
+
+
+def _split(text):
+    """Split a command line into words; on Windows backslashes are parts of paths."""
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    if WINDOWS:
+        lexer.escape = ""
+    return list(lexer)
 
 
 def _filled(word, values):

@@ -1,6 +1,5 @@
 """``skclipad benchmark``: the paper's tables and figures of a data set on disk."""
 
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from skclipad._detector import RandomWordCLIPDetector
 from skclipad._embedder import CLIPImageEmbedder
 from skclipad._storage.stopped import Work
+from skclipad._system import shell_line
 from skclipad.datasets import load_folder, load_mvtec_ad, load_sewerml, load_visa
 from skclipad.paper._captions import read_captions
 from skclipad.paper._figures import figure3, figure4, figure5, save_figure
@@ -111,7 +111,7 @@ def run(args):
     with Work() as work:
         rows = benchmark.run(on_begin=partial(work.begin, kept))
         written = _write(args, benchmark, rows, tables, figures, sentences)
-        command = shlex.join(["skclipad", *sys.argv[1:]]) if sys.argv[1:] else None
+        command = shell_line(["skclipad", *sys.argv[1:]]) if sys.argv[1:] else None
         path = write_index(
             args.out, benchmark, rows=rows, written=written, command=command
         )

@@ -1,5 +1,6 @@
 """``skclipad score``: tables of pictures from everywhere, and what goes wrong."""
 
+import codecs
 import io
 import json
 import os
@@ -12,7 +13,7 @@ from PIL import Image
 from tables import read_rows, read_table
 
 from skclipad import CLIPImageEmbedder, RandomWordCLIPDetector, cli
-from skclipad.cli import _detectors, _score
+from skclipad.cli import _detectors, _files, _pictures, _score
 from skclipad.metrics import aupr, auroc, f1_max
 
 TINY = ["--model", "tiny", "--n-pairs", "200"]
@@ -494,3 +495,34 @@ def test_names_come_from_standard_input(photos, detector_file, monkeypatch, caps
     assert note.startswith("Note: The bundled model")
     assert first.startswith("2 of 3 pictures scored in ")
     assert len(others) == 3 and others[1].startswith("  missing.png: No such file")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp850"])
+def test_names_on_standard_input_are_read_as_windows_writes_them(
+    encoding, photos, detector_file, monkeypatch, capsys
+):
+    name = str(photos / "M\u00fchle.png")
+    (photos / "top.JPG").rename(name)
+    listed = io.BytesIO(f"{name}\r\n".encode(encoding))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(listed))
+    monkeypatch.setattr(_pictures, "WINDOWS", True)
+    codecs.register(oem := {"oem": codecs.lookup("cp850")}.get)
+    try:
+        assert cli.main(["score", "-", "-d", detector_file]) == 0
+    finally:
+        codecs.unregister(oem)
+    assert [row["path"] for row in read_rows(capsys.readouterr().out)] == [name]
+
+
+@pytest.mark.parametrize("chosen, encoding", [("", "utf-8"), ("cp1252", "cp1252")])
+def test_redirected_output_is_a_file_of_utf_8_on_windows(
+    chosen, encoding, photos, detector_file, monkeypatch
+):
+    (photos / "top.JPG").rename(photos / "M\u00fchle.jpg")
+    out = io.TextIOWrapper(io.BytesIO(), "cp1252", newline="\r\n")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(_files, "WINDOWS", True)
+    monkeypatch.setenv("PYTHONIOENCODING", chosen)
+    assert cli.main(["score", str(photos), "-d", detector_file]) == 0
+    written = out.buffer.getvalue().decode(encoding)
+    assert "M\u00fchle.jpg," in written and "\r\r" not in written

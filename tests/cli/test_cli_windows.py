@@ -42,7 +42,7 @@ def windows_files(monkeypatch):
     for name in ("remove", "unlink", "rename", "replace"):
         monkeypatch.setattr(os, name, refusing(getattr(os, name)))
     monkeypatch.setattr(locks, "fcntl", None)
-    monkeypatch.setattr(files, "ON_WINDOWS", True)
+    monkeypatch.setattr(files, "WINDOWS", True)
     monkeypatch.setattr(files, "WAITS", (0.01,))
 
 

@@ -224,3 +224,45 @@ def test_what_lies_on_another_drive_goes_by_its_full_path(tmp_path, monkeypatch)
     assert mover.written(path) == path
     place = mover.place_for(path, is_taken=lambda place: False)
     assert place == os.path.abspath(os.path.join("bad", "a.png"))
+
+
+@pytest.fixture
+def alarm(tmp_path, monkeypatch):
+    """A program alarm.exe, as on Windows, that writes its arguments, one a line."""
+    program = tmp_path / "bin" / "alarm.exe"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > {tmp_path}/out\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(_tasks, "WINDOWS", True)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    return program
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        (r"C:\scripts\a.py {path}", [r"C:\scripts\a.py", "p&q.png"]),
+        (
+            r"""'C:\my dir\a.py' "\\nas\b c\"  {path}""",
+            [r"C:\my dir\a.py", "\\\\nas\\b c\\"],
+        ),
+    ],
+)
+def test_backslashes_are_kept_on_windows(words, expected, alarm, tmp_path):
+    assert Command(f"alarm.exe {words}")("p&q.png", 0.5) == "alarm.exe ended with 0"
+    found = (tmp_path / "out").read_text().splitlines()
+    assert found[: len(expected)] == expected and found[-1] == "p&q.png"
+
+
+def test_what_was_found_is_what_is_run(alarm, tmp_path, monkeypatch):
+    # On Windows a name finds what has one of several endings.
+    monkeypatch.setattr(_tasks.shutil, "which", lambda name: str(alarm))
+    assert Command("alarm {score}")("a.png", 0.5) == "alarm ended with 0"
+    assert (tmp_path / "out").read_text() == "0.5\n"
+
+
+@pytest.mark.parametrize("name", ["alarm.bat", "alarm.CMD", "alarm.bat.", "alarm"])
+def test_what_a_shell_would_run_is_refused_on_windows(name, alarm):
+    alarm.rename(alarm.with_name(name))
+    with pytest.raises(ValueError, match=r"is no \.exe, .* Name the program itself"):
+        Command(name)

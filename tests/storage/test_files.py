@@ -79,7 +79,7 @@ def test_windows_replaces_a_file_when_others_have_let_go_of_it(target, monkeypat
     assert (target.parent / "a.txt.partial").read_text() == "lost?"
 
     tries.clear()
-    monkeypatch.setattr(files, "ON_WINDOWS", True)
+    monkeypatch.setattr(files, "WINDOWS", True)
     atomic_write_text(target, "after")
     assert target.read_text() == "after" and len(tries) == 3
 
