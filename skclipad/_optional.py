@@ -28,5 +28,5 @@ def import_optional(name, extra):
     except ImportError as error:
         raise ImportError(
             f"{name.partition('.')[0]} could not be imported ({error}), but this needs "
-            f"it. Install it with `pip install 'skclipad[{extra}]'`."
+            f'it. Install it with `pip install "skclipad[{extra}]"`.'
         ) from error

@@ -206,7 +206,7 @@ def test_without_onnxscript_the_message_says_what_to_install(smallest, monkeypat
 
     monkeypatch.setattr(torch.onnx, "export", newer)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(ImportError, match=r"pip install 'skclipad\[onnx\]'"):
+    with pytest.raises(ImportError, match=r'pip install "skclipad\[onnx\]"'):
         export_onnx(smallest[0], "d.onnx")
 
 
@@ -414,7 +414,7 @@ def test_crops_are_refused_with_a_way_out(exported, tmp_path):
 
 def test_without_onnx_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ImportError, match=r"pip install 'skclipad\[onnx\]'"):
+    with pytest.raises(ImportError, match=r'pip install "skclipad\[onnx\]"'):
         export_onnx(tiny(), tmp_path / "d.onnx")
 
 

@@ -14,7 +14,7 @@ def test_what_is_there_is_imported():
 def test_what_is_not_there_is_told_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "json.decoder", None)
     message = (
-        r"json could not .* \(.*json\.decoder.*\).*pip install 'skclipad\[parts\]'"
+        r'json could not .* \(.*json\.decoder.*\).*pip install "skclipad\[parts\]"'
     )
     with pytest.raises(ImportError, match=message) as caught:
         import_optional("json.decoder", "parts")

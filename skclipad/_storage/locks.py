@@ -53,6 +53,8 @@ def _acquire(path, target):
             ) from None
         except OSError:  # a file system without locks
             file.close()
+            with contextlib.suppress(OSError):
+                os.remove(path)
             return None
 
         # Its holder may have removed the file between our opening and locking it.

@@ -441,7 +441,7 @@ def test_without_pyarrow_the_message_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     target = str(tmp_path / "scores.parquet")
     assert cli.main(["score", str(photos), "-d", detector_file, "-o", target]) == 1
-    assert "pip install 'skclipad[parquet]'" in capsys.readouterr().err
+    assert 'pip install "skclipad[parquet]"' in capsys.readouterr().err
 
 
 def test_an_interrupted_parquet_file_can_be_read(

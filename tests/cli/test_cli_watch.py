@@ -368,7 +368,7 @@ def test_without_watchdog_the_folder_is_looked_through(
         until(has_rows(N + 1))
 
     assert len(watch(act)) == N + 1
-    assert "pip install 'skclipad[watch]'" in capsys.readouterr().err
+    assert 'pip install "skclipad[watch]"' in capsys.readouterr().err
 
 
 def test_a_folder_that_is_away_for_a_while_loses_nothing(

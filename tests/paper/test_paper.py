@@ -419,5 +419,5 @@ def test_category_of_one_class_is_told(photos):
 
 def test_missing_pandas_is_told_before_the_work(photos, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r"pip install 'skclipad\[benchmark\]'"):
+    with pytest.raises(ImportError, match=r'pip install "skclipad\[benchmark\]"'):
         run_benchmark(Bunch(**photos), detector=detector())

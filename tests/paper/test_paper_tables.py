@@ -276,7 +276,7 @@ def test_figure_4_needs_one_data_set_and_a_network():
 
 def test_missing_matplotlib_is_told(monkeypatch, detector):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"pip install 'skclipad\[benchmark\]'"):
+    with pytest.raises(ImportError, match=r'pip install "skclipad\[benchmark\]"'):
         figure3(detector)
 
 

@@ -107,5 +107,5 @@ def test_an_image_that_cannot_be_read_is_named(maps):
 
 def test_without_matplotlib_the_message_says_what_to_install(photos, maps, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"pip install 'skclipad\[plot\]'"):
+    with pytest.raises(ImportError, match=r'pip install "skclipad\[plot\]"'):
         AnomalyMapDisplay.from_predictions(photos.images, maps)

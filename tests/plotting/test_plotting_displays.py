@@ -187,7 +187,7 @@ def test_without_matplotlib_the_message_says_what_to_install(monkeypatch):
         lambda: EmbeddingDisplay.from_predictions([[0, 0]], ["a"]),
         lambda: PromptSweepDisplay.from_predictions(WORDS, {"CLIP": [0.1, 0.2, 0.3]}),
     ):
-        with pytest.raises(ImportError, match=r"pip install 'skclipad\[plot\]'"):
+        with pytest.raises(ImportError, match=r'pip install "skclipad\[plot\]"'):
             call()
 
 

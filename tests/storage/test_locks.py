@@ -147,4 +147,4 @@ def test_without_locks_of_the_system_the_run_goes_on(target, monkeypatch, missin
 
         monkeypatch.setattr(_lock.fcntl, "flock", unsupported)
     with exclusive(target), exclusive(target):
-        pass
+        assert os.listdir(target.parent) == []
