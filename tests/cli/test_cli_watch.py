@@ -1,6 +1,7 @@
 """``skclipad watch``: each picture that comes in gets one row, whatever happens."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -352,7 +353,9 @@ def test_below_nothing_is_done(watch, tmp_path, capfd):
     assert len(rows) == N and list((tmp_path / "bad").iterdir()) == []
     said = capfd.readouterr().err
     assert "above 1.0 pictures are moved to bad" in said
-    assert f"{N} scored, 0 above, the highest 0." in said
+    # In one batch, or in more where the machine is busy.
+    scored = re.findall(r"(\d+) scored, 0 above, the highest 0\.", said)
+    assert sum(map(int, scored)) == N
 
 
 def test_without_watchdog_the_folder_is_looked_through(
