@@ -39,19 +39,21 @@ AS_A_WHOLE = {
 
 
 @contextlib.contextmanager
-def uncounted():
+def resting_coverage():
     """Let coverage rest, which slows all that is written in Python by half."""
     trace = sys.gettrace()
     sys.settrace(None)
-    yield
-    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(trace)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     """Count no lines where each of them is counted elsewhere, too."""
     whole = item.path.name in AS_A_WHOLE or isinstance(item, pytest.DoctestItem)
-    with uncounted() if whole else contextlib.nullcontext():
+    with resting_coverage() if whole else contextlib.nullcontext():
         return (yield)
 
 
@@ -62,7 +64,7 @@ def pytest_collection(session):
         for module in pkgutil.walk_packages(skclipad.__path__, "skclipad."):
             if module.name != "skclipad.__main__":
                 importlib.import_module(module.name)
-    with uncounted():
+    with resting_coverage():
         return (yield)
 
 
@@ -83,6 +85,12 @@ def no_network(monkeypatch):
         raise OSError(f"a test looked for {host!r}, but tests run without network")
 
     monkeypatch.setattr(socket, "getaddrinfo", local_only)
+
+
+@pytest.fixture(scope="session")
+def uncounted():
+    """Make a function run without its lines being counted: others' slow ones."""
+    return resting_coverage()
 
 
 @pytest.fixture(scope="session")

@@ -438,7 +438,6 @@ class RandomWordCLIPDetector(FitCallbacks, ClassifierMixin, BaseEstimator):
         y = check_labels(y, X)
         rows, chosen, n_offered = draw_references(self, inputs, y, seed)
 
-        templates = self._query_templates()
         with text_encoder(embedder, self.memory) as texts:
             # Random words, Sec. 3.2: embedded when the network asks for them
             prompts = TrainingPrompts(texts, settings, tell)
@@ -447,6 +446,7 @@ class RandomWordCLIPDetector(FitCallbacks, ClassifierMixin, BaseEstimator):
             network = train_once(prompts)
 
             # What images are compared with, Sec. 3.1
+            templates = self._query_templates()
             queries = object_prompts(
                 texts, templates, self.object_name, average=self.prompt_average
             )

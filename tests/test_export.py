@@ -181,8 +181,11 @@ def smallest(tmp_path_factory):
     "dynamic_shapes" not in signature(torch.onnx.export).parameters,
     reason="torch before 2.6 exports by tracing alone",
 )
-def test_the_exporter_through_torch_export_gives_the_same_graph(smallest, tmp_path):
+def test_the_exporter_through_torch_export_gives_the_same_graph(
+    smallest, tmp_path, uncounted, monkeypatch
+):
     pytest.importorskip("onnxscript")
+    monkeypatch.setattr(torch.onnx, "export", uncounted(torch.onnx.export))
     detector, images = smallest
     result = export_onnx(detector, tmp_path / "d.onnx", dynamo=True)
     assert sorted(os.listdir(tmp_path)) == ["d.onnx", "d.preprocess.json"]

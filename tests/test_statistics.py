@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from skclipad import statistics
 from skclipad.metrics import aupr, auroc, f1_max
 from skclipad.statistics import (
     Interval,
@@ -92,6 +93,21 @@ def test_resamples_keep_the_number_of_each_class(sample):
 def test_labels_stay_with_their_scores():
     y = np.repeat([0, 1], [8, 12])
     assert bootstrap_interval(y, y + 0.25, random_state=0) == (1.0, 1.0, 1.0)
+
+
+class Narrow(np.ndarray):
+    """Labels whose number is counted in 32 bits, as numpy 1 does on Windows."""
+
+    def sum(self, axis=None, dtype=None, **options):
+        narrow = np.int32 if self.dtype == bool else None
+        return np.asarray(self).sum(axis=axis, dtype=dtype or narrow)
+
+
+def test_auroc_of_very_many_images_does_not_overflow():
+    y = np.repeat([False, True], 100_000)
+    score = np.arange(200_000.0)
+    assert statistics._auroc(y.view(Narrow), score) == 1
+    assert statistics._auroc(y.view(Narrow), -score) == 0
 
 
 def test_interval_of_auroc_is_about_as_wide_as_theory_says():

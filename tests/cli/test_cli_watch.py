@@ -18,7 +18,7 @@ from waiting import until
 
 from skclipad import RandomWordCLIPDetector, cli
 from skclipad._storage.ledger import Ledger, ledger_path
-from skclipad.cli import _growing, _watch
+from skclipad.cli import _growing, _pictures, _watch
 from skclipad.scoring import _rows
 
 N = 6
@@ -326,6 +326,15 @@ def test_pictures_above_are_moved_and_their_rows_follow(watch, heard, photos, im
     assert {row["gone"] for row in rows} == {"0"}
     assert (photos / "bad" / "0.png").read_bytes() == b"somebody's own"
     assert list(photos.glob("*.png")) == []
+
+
+def test_a_folder_to_move_to_is_another_one_on_a_drive_that_numbers_none(
+    watch, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_pictures, "NUMBERS_TELL_APART", False)
+    monkeypatch.setattr(os.path, "samefile", lambda a, b: True)
+    watch(lambda: until(has_rows(N)), "--above", "0", "--move", "bad")
+    assert len(list((tmp_path / "bad").iterdir())) == N
 
 
 def test_a_command_is_run_for_pictures_above(watch, photos, tmp_path, capfd):

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -454,3 +455,26 @@ def test_progress_is_shown_on_request(plain, pictures, capsys):
     assert "7image" in capsys.readouterr().err.replace(" ", "")
     encode_images(plain, pictures)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "kind, may_wait", [("mps", False), ("xpu", False), ("cuda", True)]
+)
+def test_only_pinned_pixels_may_be_copied_later(kind, may_wait, monkeypatch):
+    # Others may be gone by then, and their memory that of other pixels.
+    device, asked = SimpleNamespace(type=kind), []
+
+    def to(pixels, where, non_blocking=False):
+        asked.append((where, non_blocking, getattr(pixels, "pinned", False)))
+        return pixels
+
+    def pin_memory(pixels):
+        pixels.pinned = True
+        return pixels
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    monkeypatch.setattr(torch, "tensor", lambda values, device: torch.ones(3))
+    clip = SimpleNamespace(device=device, mean=(), std=(), dtype=torch.float32)
+    normalized(clip, torch.zeros(1, 2, 2, 3, dtype=torch.uint8))
+    assert asked[0] == (device, may_wait, may_wait)
