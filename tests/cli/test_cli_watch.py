@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from processes import begin
 from tables import read_table
 from waiting import until
 
@@ -233,18 +233,18 @@ def test_full_paths_as_macos_tells_them_go_by_the_name_that_was_given(
     assert sorted(scored) == sorted(row["path"] for row in rows) == expected
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_after_kill_9_the_next_watch_goes_on(
     watch, photos, images, detector_file, tmp_path
 ):
     arguments = ["watch", "photos", "-d", detector_file, "-o", "s.csv", "--poll", "0.1"]
-    command = [sys.executable, "-m", "skclipad", *arguments, *QUICK]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process = begin(cli.main, [*arguments, *QUICK])
     try:
         until(lambda: (tmp_path / "s.csv").exists() and has_rows(N)())
         images[N].save(photos / "at-once.png")
     finally:
         process.kill()
-        process.wait()
+        process.join()
     before = by_name(read_table("s.csv"))
     images[N + 1].save(photos / "meanwhile.png")
     rows = by_name(watch(lambda: until(has_rows(N + 2))))
