@@ -1,5 +1,6 @@
 """``skclipad watch``: each picture that comes in gets one row, whatever happens."""
 
+import multiprocessing
 import os
 import re
 import shutil
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from processes import begin
 from tables import read_table
 from waiting import until
 
@@ -238,7 +238,10 @@ def test_after_kill_9_the_next_watch_goes_on(
     watch, photos, images, detector_file, tmp_path
 ):
     arguments = ["watch", "photos", "-d", detector_file, "-o", "s.csv", "--poll", "0.1"]
-    process = begin(cli.main, [*arguments, *QUICK])
+    # Forked on Linux: a new process would import for seconds before it watches.
+    how = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    process = how.Process(target=cli.main, args=([*arguments, *QUICK],))
+    process.start()
     try:
         until(lambda: (tmp_path / "s.csv").exists() and has_rows(N)())
         images[N].save(photos / "at-once.png")
